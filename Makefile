@@ -1,0 +1,26 @@
+# Every target makes the .venv that it needs. PYTHON: the interpreter it is made from.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: search test clean
+
+search: .venv/installed
+	$(BIN)/python cli.py search
+
+test: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv

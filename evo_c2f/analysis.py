@@ -1,0 +1,155 @@
+"""Scores as tidy pandas frames: one row a subnet, and what follows from them. The only import of pandas."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evo_c2f import pareto
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.objective import Metric, metric, minimised
+from evo_c2f.pareto import Values
+from evo_c2f.space import Genomes, SearchSpace, subnet_id
+from evo_c2f.store import Scores, read_scores
+
+Frame = pd.DataFrame
+
+DEFAULT_OBJECTIVES = ("psnr_y", "macs")
+
+
+def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJECTIVES) -> Frame:
+    """One row a measured subnet: id, context, stage, generation, genes in words, every metric, front.
+
+    path: a run folder or its scores.h5. `front` is 0 for the Pareto front of its context over the
+    objectives (metric names), 1 for the next one, and so on; None leaves the column out. Rows that
+    failed have NaN metrics and the last front of all.
+    """
+    path = Path(path)
+    scores = read_scores(path / "scores.h5" if path.is_dir() else path)
+    frames = [frame_of(s) for s in scores if len(s.rows)]
+    if not frames:
+        raise InputError(f"{path} holds no scores yet; run 'python cli.py evolve --stage path' first")
+    for frame in frames if objectives is not None else []:
+        frame["front"] = pareto.ranks(_minimised(frame, objectives or ()))
+    return pd.concat(frames, ignore_index=True)
+
+
+def frame_of(scores: Scores) -> Frame:
+    """One context's rows, in the order of measurement."""
+    space, rows = SearchSpace.from_dict(scores.space), scores.rows
+    frame = pd.DataFrame(
+        {
+            "id": [subnet_id(genome) for genome in rows["genome"]],
+            "context": scores.context,
+            "stage": rows["stage"].astype(str),
+            "generation": rows["generation"],
+            **gene_columns(space, rows["genome"]),
+            **scores.metrics,
+            "seconds": rows["seconds"],
+            "time": pd.to_datetime(rows["time"], unit="s", utc=True),
+            "failure": rows["failure"].astype(str),
+            "genome": [genome.tobytes().hex() for genome in rows["genome"]],
+        }
+    )
+    frame.loc[frame["failure"] != "", list(scores.metrics)] = np.nan
+    return frame
+
+
+def front_frame(space: SearchSpace, genomes: Genomes, metrics: dict[str, Values], survivors: Genomes) -> Frame:
+    """One row a genome (n, n_genes): id, metrics, whether it seeds the next stage, genes in words, genome."""
+    kept = {genome.tobytes() for genome in survivors}
+    return pd.DataFrame(
+        {
+            "id": [subnet_id(genome) for genome in genomes],
+            **metrics,
+            "survivor": [genome.tobytes() in kept for genome in genomes],
+            **gene_columns(space, genomes),
+            "genome": [genome.tobytes().hex() for genome in genomes],
+        }
+    )
+
+
+def gene_columns(space: SearchSpace, genomes: Genomes) -> dict[str, "pd.Categorical[Any]"]:
+    """Each gene in words; '' where it says nothing about its network."""
+    active = space.active(genomes)
+    columns = {}
+    for gene, name in enumerate(space.gene_names):
+        words = [space.gene_text(gene, value) for value in range(int(space.n_choices[gene]))]
+        codes = np.where(active[:, gene], genomes[:, gene].astype(int) + 1, 0)
+        columns[name] = pd.Categorical.from_codes(codes, pd.Index(["", *words]))
+    return columns
+
+
+def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame:
+    """The rows that no other row dominates, cheapest last objective last."""
+    kept = frame[pareto.non_dominated(_minimised(frame, objectives))]
+    return kept.sort_values(list(objectives)[0], ascending=metric(objectives[0]).better == "lower")
+
+
+def hypervolume_curve(
+    frame: Frame, worst: Sequence[float], best: Sequence[float], objectives: Sequence[str] = DEFAULT_OBJECTIVES
+) -> pd.Series:
+    """The hypervolume after each evaluation, in the box from `worst` (0) to `best` (1) of each objective."""
+    low, high = np.array(worst, dtype=float), np.array(best, dtype=float)
+    losses = 1 - (frame[list(objectives)].to_numpy(dtype=float) - low) / (high - low)
+    kept, volume, curve = np.empty((0, len(low))), 0.0, []
+    for row in losses:
+        # A row that is dominated, or not finite, changes nothing.
+        if np.isfinite(row).all() and (row < 1).all() and not (kept <= row).all(axis=1).any():
+            kept = np.vstack([kept[~(row <= kept).all(axis=1)], row])
+            volume = pareto.hypervolume(kept, np.ones(len(low)))
+        curve.append(volume)
+    return pd.Series(curve, index=pd.RangeIndex(1, len(curve) + 1, name="evaluations"), name="hypervolume")
+
+
+def gene_effects(frame: Frame, value: str = "psnr_y") -> Frame:
+    """For each choice of each gene: the mean of a metric over its subnets, its difference from the overall mean, n."""
+    genes = [c for c in frame.columns if isinstance(frame[c].dtype, pd.CategoricalDtype)]
+    overall = frame[value].mean()
+    parts = []
+    for gene in genes:
+        grouped = frame[frame[gene] != ""].groupby(gene, observed=True)[value].agg(["mean", "count"])
+        parts.append(grouped.rename_axis("choice").reset_index().assign(gene=gene))
+    effects = pd.concat(parts, ignore_index=True)
+    effects["effect"] = effects["mean"] - overall
+    return effects[["gene", "choice", "mean", "effect", "count"]]
+
+
+def records(frame: Frame) -> list[dict[str, Any]]:
+    """One plain dict a row, ready for JSON."""
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
+    return rows
+
+
+def write_front(frame: Frame, path: Path) -> None:
+    """A front as CSV, by way of a temporary name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    frame.to_csv(partial, index=False)
+    partial.replace(path)
+
+
+def read_front(path: Path) -> Frame:
+    """What `write_front` wrote. DamagedFileError if it can't be read."""
+    try:
+        frame = pd.read_csv(path, dtype={"id": str, "genome": str}, keep_default_na=False, na_values=["nan", "NaN"])
+        bytes.fromhex("".join(frame["genome"]))
+        return frame
+    except (ValueError, KeyError, TypeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); evolve that stage again") from None
+
+
+def genomes_of(frame: Frame) -> Genomes:
+    """The genomes (n, n_genes) of a frame's rows."""
+    return np.array([np.frombuffer(bytes.fromhex(text), dtype=np.uint8) for text in frame["genome"]])
+
+
+def _minimised(frame: Frame, objectives: Sequence[str]) -> Values:
+    metrics: tuple[Metric, ...] = tuple(metric(name) for name in objectives)
+    missing = [name for name in objectives if name not in frame.columns]
+    if missing:
+        raise InputError(f"{missing[0]} was never measured in this run; evolve with --objective {missing[0]}")
+    return minimised(frame[list(objectives)].to_numpy(dtype=float), metrics)

@@ -1,0 +1,47 @@
+"""What the score store costs on this machine."""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from evo_c2f.space import SearchSpace
+from evo_c2f.store import Context, ScoreStore
+
+BATCH = 500
+
+
+def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> dict[str, float]:
+    """Rows a second in batches, ms of one row (flushed), us of a look-up, s of opening, with n_rows scores."""
+    genomes = np.unique(space.random(2 * n_rows, rng), axis=0)[:n_rows]
+    genomes = genomes[rng.permutation(len(genomes))]
+    context = Context(space.to_dict(), "bench", "bench", "bench")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "scores.h5"
+        with ScoreStore(path, context) as store:
+            start = time.perf_counter()
+            for begin in range(0, len(genomes), BATCH):
+                batch = genomes[begin : begin + BATCH]
+                rows = [{"psnr_y": 30.0, "macs": 1e9} for _ in batch]
+                store.append(batch, rows, "path", 1, [0.1] * len(batch))
+            rate = len(genomes) / (time.perf_counter() - start)
+            start = time.perf_counter()
+            for genome in genomes[:1000]:
+                store.get(genome)
+            look_up = (time.perf_counter() - start) / min(1000, len(genomes))
+            start = time.perf_counter()
+            singles = space.random(50, rng)
+            for genome in singles:
+                store.append(genome[None], [{"psnr_y": 30.0, "macs": 1e9}], "path", 2, [0.1])
+            single = (time.perf_counter() - start) / len(singles)
+        start = time.perf_counter()
+        ScoreStore(path, context).__exit__(None, None, None)
+        opening = time.perf_counter() - start
+    return {
+        "store_rows": float(len(genomes)),
+        "append_rows_per_s": rate,
+        "append_one_ms": 1e3 * single,
+        "look_up_us": 1e6 * look_up,
+        "open_s": opening,
+    }

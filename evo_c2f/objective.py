@@ -1,0 +1,119 @@
+"""What is wanted: objectives and limits. The only place where signs are flipped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo_c2f.errors import InputError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured figure: which way is better, whether it is the network's cost, and what it reads like."""
+
+    name: str
+    better: Literal["lower", "higher"]
+    kind: Literal["quality", "cost", "static cost"]  # static: known from the genome alone
+    label: str
+
+    @property
+    def sign(self) -> int:
+        """1 where lower is better, -1 where higher is: sign * value is minimised."""
+        return 1 if self.better == "lower" else -1
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("psnr_y", "higher", "quality", "PSNR on Y (dB)"),
+        Metric("ssim_y", "higher", "quality", "SSIM on Y"),
+        Metric("macs", "lower", "static cost", "MACs"),
+        Metric("params", "lower", "static cost", "parameters"),
+        Metric("size_mb", "lower", "static cost", "size (MB)"),
+        Metric("latency_ms", "lower", "cost", "latency (ms)"),
+    )
+}
+
+
+FULL = "_full"  # the suffix of a quality taken on the whole validation images
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name, also with the suffix `_full`. InputError if there is none."""
+    known = METRICS.get(name.removesuffix(FULL))
+    if known is None:
+        raise InputError(f"metric {name!r} is unknown; there are {', '.join(METRICS)}")
+    return replace(known, name=name)
+
+
+def on_whole_images(objectives: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """The objectives of a final front: qualities as taken on the whole validation images."""
+    return tuple(metric(o.name + FULL) if o.kind == "quality" else o for o in objectives)
+
+
+def minimised(values: NDArray[np.float64], objectives: tuple[Metric, ...]) -> NDArray[np.float64]:
+    """Raw values (n, m) with the signs that make every column one to minimise."""
+    signed: NDArray[np.float64] = values * np.array([o.sign for o in objectives])
+    return signed
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A metric must not pass a value: 'max' from below, 'min' from above."""
+
+    metric: Metric
+    side: Literal["max", "min"]
+    value: float
+
+    def violation(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How far beyond the limit, relative to it (value / limit - 1); at most 0 where it is met."""
+        excess = measured - self.value if self.side == "max" else self.value - measured
+        relative: NDArray[np.float64] = excess / max(abs(self.value), 1e-12)
+        return relative
+
+    def __str__(self) -> str:
+        return f"{self.metric.name} {'<=' if self.side == 'max' else '>='} {self.value:g}"
+
+
+def limits(maxima: dict[str, float], minima: dict[str, float]) -> tuple[Limit, ...]:
+    """InputError if a metric is unknown or its two limits contradict each other."""
+    for name in maxima.keys() & minima.keys():
+        if minima[name] > maxima[name]:
+            raise InputError(f"{name} can't be at least {minima[name]:g} and at most {maxima[name]:g}; change one")
+    upper = [Limit(metric(name), "max", value) for name, value in maxima.items()]
+    return (*upper, *(Limit(metric(name), "min", value) for name, value in minima.items()))
+
+
+@dataclass(frozen=True)
+class Box:
+    """What the hypervolume is measured in, fixed before the search.
+
+    Quality runs from the trivial baseline (0) to the widest subnet (1), cost from the widest (0) to
+    nothing (1); a network may be better than the widest, so a gain may pass 1.
+    """
+
+    objectives: tuple[Metric, ...]
+    worst: tuple[float, ...]
+    best: tuple[float, ...]
+
+    @classmethod
+    def between(
+        cls, objectives: tuple[Metric, ...], baseline: Mapping[str, float], widest: Mapping[str, float]
+    ) -> "Box":
+        """baseline: the qualities had for nothing; widest: all metrics of the widest subnet."""
+        worst, best = [], []
+        for o in objectives:
+            low, high = (baseline[o.name], widest[o.name]) if o.kind == "quality" else (widest[o.name], 0.0)
+            worst.append(low)
+            # An undertrained widest subnet may not beat the baseline: then one natural unit is the side.
+            best.append(high if o.sign * (low - high) > 0 else low - o.sign)
+        return cls(objectives, tuple(worst), tuple(best))
+
+    def gains(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Raw values (n, m) -> how far each came from worst (0) towards best (1), (n, m)."""
+        worst, best = np.array(self.worst), np.array(self.best)
+        gains: NDArray[np.float64] = (values - worst) / (best - worst)
+        return gains

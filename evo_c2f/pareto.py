@@ -1,0 +1,79 @@
+"""Pareto fronts of values to be minimised, in numpy: mask, ranks, hypervolume, crowding, knee."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+
+def non_dominated(values: Values) -> NDArray[np.bool_]:
+    """Which rows (n, m) no other row dominates; equal rows keep each other, a row with NaN never counts."""
+    mask = np.zeros(len(values), dtype=bool)
+    front = np.empty((0, values.shape[1]))
+    finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+    # In lexical order a row can only be dominated by one before it.
+    for index in finite[np.lexsort(values[finite].T[::-1])]:
+        row = values[index]
+        if not ((front <= row).all(axis=1) & (front < row).any(axis=1)).any():
+            mask[index] = True
+            front = np.vstack([front, row])
+    return mask
+
+
+def ranks(values: Values) -> NDArray[np.int64]:
+    """The front each row (n, m) stands in, from 0; rows with NaN come after all others."""
+    result = np.full(len(values), -1, dtype=np.int64)
+    rank = 0
+    while (open_rows := np.flatnonzero(result < 0)).size:
+        front = non_dominated(values[open_rows])
+        if not front.any():
+            front[:] = True
+        result[open_rows[front]] = rank
+        rank += 1
+    return result
+
+
+def hypervolume(values: Values, reference: Values) -> float:
+    """The volume that the rows (n, m) dominate below the reference point (m,)."""
+    values = values[(values < reference).all(axis=1)]
+    if not len(values):
+        return 0.0
+    if values.shape[1] == 1:
+        return float(reference[0] - values.min())
+    # Slice along the last objective: between two neighbouring values the section is constant.
+    order = np.argsort(values[:, -1], kind="stable")
+    values = values[order]
+    bounds = np.append(values[:, -1], reference[-1])
+    if values.shape[1] == 2:
+        best = np.minimum.accumulate(values[:, 0])
+        return float(((reference[0] - best) * np.diff(bounds)).sum())
+    sections = (hypervolume(values[: k + 1, :-1], reference[:-1]) * d for k, d in enumerate(np.diff(bounds)) if d > 0)
+    return float(sum(sections))
+
+
+def crowding(values: Values) -> Values:
+    """Crowding distance of each row (n, m) of one front; inf at the ends (NSGA-II, Deb 2002, sec. III-B)."""
+    n, m = values.shape
+    distance = np.zeros(n)
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        distance[order[[0, -1]]] = np.inf
+        if span > 0 and n > 2:
+            distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span / m
+    return distance
+
+
+def spread(values: Values, k: int) -> NDArray[np.int64]:
+    """The indices of k rows of a front that lie well apart: the most crowded goes first, one at a time."""
+    kept = np.arange(len(values))
+    while len(kept) > k:
+        kept = np.delete(kept, np.argmin(crowding(values[kept])))
+    return kept
+
+
+def knee(values: Values) -> int:
+    """The row of a front (n, m) farthest from the line (plane) through its extremes, each axis scaled to 0..1."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    scaled = (values - low) / np.where(high > low, high - low, 1)
+    return int(np.argmin(scaled.sum(axis=1)))

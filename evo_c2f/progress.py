@@ -1,0 +1,69 @@
+"""Progress that people see: a bar on a terminal, a plain line now and then elsewhere; and Ctrl-C."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Reporter:
+    """Shows how far one long piece of work is. Make it with `reporting`."""
+
+    def __init__(self, console: Console, title: str, total: int):
+        self.console, self.title, self.total = console, title, total
+        self.start = self.last = time.monotonic()
+        self.first: int | None = None
+        self.bar: Progress | None = None
+        self.interrupted = False
+
+    def update(self, done: int, note: str) -> None:
+        """Show it. KeyboardInterrupt if Ctrl-C was pressed since: this is a place where stopping loses nothing."""
+        if self.bar:
+            self.bar.update(self.bar.task_ids[0], completed=done, note=note)
+        else:
+            self._line(done, note)
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _line(self, done: int, note: str) -> None:
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done - 1  # a resumed run starts later; its speed counts from there
+        if now - self.last < SECONDS_BETWEEN_LINES and done < self.total:
+            return
+        self.last = now
+        left = (now - self.start) / (done - self.first) * (self.total - done)
+        self.console.print(
+            f"{self.title} {done}/{self.total}  {note}  {left:.0f} s left", highlight=False, soft_wrap=True
+        )
+
+
+@contextmanager
+def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
+    """A Reporter; meanwhile the first Ctrl-C waits for its next `update`, a second one stops at once."""
+    reporter = Reporter(console, title, total)
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        if reporter.interrupted:
+            raise KeyboardInterrupt
+        reporter.interrupted = True
+        console.print("stopping after this step; Ctrl-C again stops at once")
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        if console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            text = TextColumn("{task.fields[note]}")
+            with Progress(TextColumn("{task.description}"), *columns, text, console=console) as reporter.bar:
+                reporter.bar.add_task(title, total=total, note="")
+                yield reporter
+        else:
+            yield reporter
+    finally:
+        signal.signal(signal.SIGINT, before)

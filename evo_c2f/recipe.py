@@ -1,0 +1,191 @@
+"""A run's settings: read from YAML, checked before anything starts, written as resolved."""
+
+import difflib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from evo_c2f import objective
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.objective import Limit, Metric
+from evo_c2f.space import SearchSpace, Stage
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskSection(Section):
+    name: Literal["super-resolution"]
+    scale: Literal[2, 4, 8] = 4
+
+
+class DataSection(Section):
+    """`folder` null: the photographs inside scikit-image and scikit-learn."""
+
+    folder: str | None = None
+    benchmarks: list[str] = []  # folders whose images must not stand in the training folder
+    patch: Positive  # side of a low-resolution patch
+    batch: Positive
+    validation_images: Positive  # held out of training
+    validation_crops: Positive  # all subnets are measured on these; the final front on the whole images
+    crop: Positive  # side of a crop in high-resolution pixels
+
+
+class TrainingSection(Section):
+    """`stages`: which trainings there are; after 'joint', each goes on with the survivors of the stage before."""
+
+    rounds: Positive
+    stages: list[Literal["joint", "operator", "channel"]] = ["joint"]
+    stage_rounds: Positive = 500  # rounds of each training after 'joint'
+    learning_rate: Annotated[float, Field(gt=0)]
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    divide_gradients: bool = False  # each weight's gradient by the number of subnets that used it
+
+
+class EvaluationsSection(Section):
+    path: Positive
+    operator: Positive
+    channel: Positive
+    joint: Positive = 300
+
+
+class SearchSection(Section):
+    objectives: list[str] = ["psnr_y", "macs"]
+    max: dict[str, float] = {}
+    min: dict[str, float] = {}
+    population: Annotated[int, Field(ge=4)]
+    evaluations: EvaluationsSection
+    output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """InputError if an objective is unknown or there are fewer than two."""
+        if len(set(self.objectives)) < max(2, len(self.objectives)):
+            raise InputError(f"objectives are {self.objectives}; name at least two, each once")
+        return tuple(objective.metric(name) for name in self.objectives)
+
+    def limits(self) -> tuple[Limit, ...]:
+        """InputError if they contradict each other."""
+        return objective.limits(self.max, self.min)
+
+
+class Recipe(Section):
+    name: str
+    seed: Annotated[int, Field(ge=0)] = 0
+    task: TaskSection
+    space: SearchSpace
+    data: DataSection
+    training: TrainingSection
+    search: SearchSection
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def first_difference(self, other: "Recipe") -> str | None:
+        """The first setting in which the trained supernets of two recipes differ, in words."""
+        mine, theirs = (flat(r.model_dump(mode="json", exclude={"search", "name"})) for r in (self, other))
+        for key in mine | theirs:
+            if mine.get(key) != theirs.get(key):
+                return f"{key} is {mine.get(key)} there, {theirs.get(key)} here"
+        return None
+
+
+def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return result
+
+
+def names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(Path(str(f)).stem for f in files("evo_c2f.recipes").iterdir() if str(f).endswith(".yaml"))
+
+
+def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """A recipe by name or file, changed by 'key=value' with dotted keys. InputError with one sentence."""
+    path = Path(name_or_file)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise InputError(f"recipe file {path} does not exist")
+        text = path.read_text()
+    elif name_or_file in names():
+        text = files("evo_c2f.recipes").joinpath(f"{name_or_file}.yaml").read_text()
+    else:
+        raise InputError(f"recipe {name_or_file!r} is unknown; there are {', '.join(names())}, or give a .yaml file")
+    return checked(parsed(text, name_or_file), overrides, name_or_file)
+
+
+def load_run(path: Path) -> Recipe:
+    """The recipe of a run, as resolved. DamagedFileError if it can't be read."""
+    try:
+        return checked(parsed(path.read_text(), str(path)), (), str(path))
+    except (InputError, UnicodeDecodeError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); restore it, or use another --run") from None
+
+
+def changed(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
+    """The recipe with other search settings. InputError for any other setting: the supernet was trained with it."""
+    for override in overrides:
+        if not override.startswith("search."):
+            key = override.partition("=")[0]
+            raise InputError(f"{key} was fixed when the supernet was trained; only search.* can change now")
+    return checked(recipe.model_dump(mode="json"), overrides, "--set")
+
+
+def parsed(text: str, origin: str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{origin} is no YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{origin} holds no settings; see evo_c2f/recipes/quick.yaml")
+    return data
+
+
+def checked(data: dict[str, Any], overrides: tuple[str, ...], origin: str) -> Recipe:
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise InputError(f"--set {override!r} has no '='; write --set key=value")
+        *sections, last = key.strip().split(".")
+        place = data
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise InputError(f"--set {key}: {section} is a value, it holds no settings")
+        place[last] = parsed(f"value: {value}", f"--set {key}")["value"]
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{origin}: {first_sentence(error)}") from None
+
+
+def first_sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, with the nearest known key where one is unknown."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        near = difflib.get_close_matches(str(first["loc"][-1]), known_keys(), n=1)
+        return f"setting {key!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")
+    if first["type"] == "missing" or first["type"] == "missing_argument":
+        return f"setting {key!r} is missing"
+    if first["type"] == "value_error":
+        return f"{key}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def known_keys() -> list[str]:
+    sections = (Recipe, TaskSection, DataSection, TrainingSection, SearchSection, EvaluationsSection)
+    return [*SearchSpace.__dataclass_fields__, *(name for section in sections for name in section.model_fields)]
+
+
+def evaluations(recipe: Recipe, stage: Stage) -> int:
+    """How many distinct subnets the stage asks for."""
+    return int(getattr(recipe.search.evaluations, stage))

@@ -1,0 +1,96 @@
+"""A run's folder: where everything is, which recipe it holds, and its log."""
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evo_c2f import recipe as recipes
+from evo_c2f.errors import InputError
+from evo_c2f.recipe import Recipe
+from evo_c2f.space import STAGES, Stage
+
+LEAD = "python cli.py"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Under a temporary name first: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and the recipe that was resolved when it began."""
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def begin(cls, folder: Path, recipe: Recipe) -> "Run":
+        """Make the folder, or take it up if it holds the same recipe. InputError if it holds another."""
+        if (folder / "recipe.yaml").exists():
+            difference = cls.open(folder).recipe.first_difference(recipe)
+            if difference:
+                raise InputError(f"{folder} holds another run ({difference}); choose another --run")
+        write_text(folder / "recipe.yaml", recipe.to_yaml())
+        return cls(folder, recipe)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """InputError if there is no run, DamagedFileError if its recipe can't be read."""
+        path = folder / "recipe.yaml"
+        if not path.is_file():
+            raise InputError(f"{folder} holds no run; '{LEAD} train-supernet --run {folder}' makes one")
+        return cls(folder, recipes.load_run(path))
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores.h5"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.json"
+
+    def checkpoint(self, training: str) -> Path:
+        return self.folder / "supernet" / f"{training}.safetensors"
+
+    def front(self, stage: str, suffix: str = "csv") -> Path:
+        return self.folder / "fronts" / f"{stage}.{suffix}"
+
+    def weights_for(self, stage: Stage) -> Path:
+        """The checkpoint that the stage is measured with. InputError, with the command, if it is missing."""
+        trainings = self.recipe.training.stages
+        usable = [t for t in trainings if t == "joint" or (stage in STAGES and STAGES.index(t) <= STAGES.index(stage))]
+        path = self.checkpoint(usable[-1])
+        if not path.is_file():
+            how = "" if usable[-1] == "joint" else f" --stage {usable[-1]}"
+            raise InputError(f"{path} is missing; run '{LEAD} train-supernet --run {self.folder}{how}' first")
+        return path
+
+    def front_before(self, stage: Stage) -> Path | None:
+        """The front that seeds the stage (None: it needs none). InputError, with the command, if it is missing."""
+        if stage not in STAGES[1:]:
+            return None
+        before = STAGES[STAGES.index(stage) - 1]
+        path = self.front(before)
+        if not path.is_file():
+            raise InputError(
+                f"stage {stage} starts from the front of stage {before}, which is missing; "
+                f"run '{LEAD} evolve --stage {before} --run {self.folder}' first"
+            )
+        return path
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Append one line to log.jsonl."""
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+
+    def write_ledger(self, training: str, ledger: dict[str, Any]) -> None:
+        """Keep the update counts of one training beside those of the others."""
+        ledgers = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
+        write_text(self.ledger, json.dumps({**ledgers, training: ledger}))

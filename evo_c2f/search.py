@@ -1,0 +1,194 @@
+"""Evolve one stage: ask NSGA-II, evaluate, tell, until the stage has asked for enough subnets."""
+
+import time
+from collections.abc import Callable, Iterator, Sized
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.termination import NoTermination
+
+from evo_c2f import pareto
+from evo_c2f.enumeration import n_reachable, reachable
+from evo_c2f.errors import InputError
+from evo_c2f.evaluator import Evaluator
+from evo_c2f.objective import Box
+from evo_c2f.problem import Judge, StageProblem
+from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
+
+SURVIVORS = 8
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time."""
+
+    evaluations: int
+    population: int
+
+
+@dataclass
+class Progress:
+    """Where a stage stands; one object, updated in place."""
+
+    evaluations: int
+    asked: int = 0
+    generation: int = 0
+    hypervolume: float = 0.0
+    best: dict[str, float] = field(default_factory=dict)  # each objective's best value so far
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage asked for, in order, and which of it is the front.
+
+    hypervolumes: before the stage, and after. seconds: the whole stage; measuring: in the measure alone.
+    """
+
+    genomes: Genomes
+    metrics: NDArray[np.float64]
+    front: NDArray[np.int64]
+    survivors: Genomes
+    hypervolumes: tuple[float, float]
+    n_measured: int
+    seconds: float
+    seconds_measuring: float
+
+    @property
+    def overhead(self) -> float:
+        """The share of the time that was not spent measuring."""
+        return 1 - self.seconds_measuring / self.seconds
+
+
+def evolve(
+    space: SearchSpace,
+    stage: Stage,
+    seeds: Genomes,
+    evaluator: Evaluator,
+    judge: Judge,
+    box: Box,
+    earlier: NDArray[np.float64],
+    budget: Budget,
+    rng: np.random.Generator,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> StageResult:
+    """Search one stage from its seeds (n, n_genes), the survivors of the stage before.
+
+    earlier: the metrics of what other stages scored in this context, for the hypervolume. All
+    that is random comes from rng, so the same call asks for the same subnets.
+    InputError if no subnet meets the limits.
+    """
+    start, measuring, measured = time.perf_counter(), evaluator.seconds_measuring, evaluator.n_measured
+    volume = Volume(judge, box, earlier)
+    before = volume.value
+    progress = Progress(budget.evaluations, hypervolume=before)
+    asked: dict[bytes, NDArray[np.float64]] = {}
+
+    def score(genomes: Genomes) -> NDArray[np.float64]:
+        def after_each() -> None:
+            progress.asked += 1
+            on_progress(progress)
+
+        metrics = evaluator(genomes, stage, progress.generation, after_each)
+        asked.update((genome.tobytes(), row) for genome, row in zip(genomes, metrics, strict=True))
+        volume.add(metrics)
+        progress.hypervolume, progress.best = volume.value, volume.best
+        return metrics
+
+    if n_reachable(space, stage, seeds) <= budget.evaluations:
+        every = reachable(space, stage, seeds)
+        while batch := list(islice(every, budget.population)):
+            progress.generation += 1
+            score(np.array(batch))
+    else:
+        variation = Variation(space, stage)
+        first = variation.first_population(budget.population, seeds, rng)
+        algorithm = NSGA2(
+            pop_size=budget.population,
+            sampling=first,
+            crossover=StageCrossover(variation),
+            mutation=StageMutation(variation),
+            eliminate_duplicates=NewSubnetsOnly(asked.keys()),
+        )
+        for generation in generations(algorithm, StageProblem(space, judge, score), budget, asked, rng):
+            progress.generation = generation
+
+    genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in asked])
+    metrics = np.array(list(asked.values()))
+    front = best_front(space, genomes, metrics, judge)
+    kept = front[pareto.spread(judge.minimised(metrics[front]), SURVIVORS)]
+    return StageResult(
+        genomes,
+        metrics,
+        front,
+        genomes[kept],
+        (before, volume.value),
+        evaluator.n_measured - measured,
+        time.perf_counter() - start,
+        evaluator.seconds_measuring - measuring,
+    )
+
+
+def generations(
+    algorithm: Algorithm, problem: StageProblem, budget: Budget, asked: Sized, rng: np.random.Generator
+) -> Iterator[int]:
+    """Run the algorithm until the budget is spent or no new subnet is found; each generation's number, before it."""
+    algorithm.setup(problem, termination=NoTermination(), seed=rng)
+    generation = 0
+    while len(asked) < budget.evaluations:
+        generation += 1
+        yield generation
+        population = algorithm.ask()
+        if population is None or not len(population):
+            return
+        population = population[: budget.evaluations - len(asked)]
+        algorithm.evaluator.eval(problem, population)
+        algorithm.tell(infills=population)
+
+
+class Volume:
+    """The hypervolume of all rows so far that meet the limits at their measured cost."""
+
+    def __init__(self, judge: Judge, box: Box, metrics: NDArray[np.float64]):
+        self.judge, self.box = judge, box
+        self.losses = np.empty((0, len(judge.objectives)))  # the front alone: 1 - gain, to be minimised
+        self.best: dict[str, float] = {}
+        self.add(metrics)
+
+    def add(self, metrics: NDArray[np.float64]) -> None:
+        """Take in rows of metrics, (n, n_metrics)."""
+        values = self.judge.values(metrics[self.judge.meets_all(metrics)])
+        losses = np.concatenate([self.losses, 1 - self.box.gains(values)])
+        self.losses = losses[pareto.non_dominated(losses)]
+        self.value = pareto.hypervolume(self.losses, np.ones(losses.shape[1]))
+        for objective, column in zip(self.judge.objectives, values.T, strict=True):
+            seen = [*column, self.best[objective.name]] if objective.name in self.best else column
+            if len(seen):
+                self.best[objective.name] = float(objective.sign * min(objective.sign * np.array(seen)))
+
+
+def best_front(space: SearchSpace, genomes: Genomes, metrics: NDArray[np.float64], judge: Judge) -> NDArray[np.int64]:
+    """The indices of the Pareto front among the rows that meet the limits, best first objective first.
+
+    Of subnets that are the same architecture the better one stays. InputError if no row meets the limits.
+    """
+    violations = judge.violations(genomes, metrics).clip(min=0)
+    feasible = np.flatnonzero((violations <= 0).all(axis=1))
+    if not len(feasible):
+        worst = violations[:, -1] == 0
+        if not worst.any():
+            raise InputError("every subnet failed to give finite scores; train the supernet longer, or lower its rate")
+        nearest = violations[worst][violations[worst].sum(axis=1).argmin()]
+        broken = ", ".join(f"{limit} by {v:.1%}" for limit, v in zip(judge.limits, nearest, strict=False) if v > 0)
+        raise InputError(f"no subnet meets the limits together; the nearest breaks {broken}; loosen one")
+    values = judge.minimised(metrics[feasible])
+    front = feasible[pareto.non_dominated(values)]
+    front = front[np.lexsort(judge.minimised(metrics[front]).T[::-1])]
+    unique: dict[object, int] = {}
+    for index in front:
+        unique.setdefault(space.decode(genomes[index]).key, int(index))
+    return np.array(list(unique.values()))

@@ -1,0 +1,137 @@
+"""One stage of a run from beginning to end: seeds, search, final scores, front, picture."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evo_c2f import analysis
+from evo_c2f.errors import DamagedFileError
+from evo_c2f.evaluator import Evaluator, Measure
+from evo_c2f.objective import Box, Limit, Metric, on_whole_images
+from evo_c2f.problem import Costs, Judge, refuse_unreachable
+from evo_c2f.recipe import Recipe, evaluations
+from evo_c2f.report import draw_front
+from evo_c2f.run import Run
+from evo_c2f.search import Budget, Progress, StageResult, best_front, evolve
+from evo_c2f.space import STAGES, Genomes, Stage
+from evo_c2f.store import Context, ScoreStore
+
+STATIC_COSTS = ("params", "macs", "size_mb")
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What the supernet's side gives the search.
+
+    search: the cheap measure of every candidate, giving `names`; full: that of a final front, giving
+    `full_names`. baseline: the qualities had for nothing, under both.
+    """
+
+    search: Measure
+    names: tuple[str, ...]
+    full: Measure
+    full_names: tuple[str, ...]
+    baseline: Mapping[str, float]
+    costs: Costs
+    context: Context
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a stage came to, for people and for JSON."""
+
+    stage: Stage
+    front: list[dict[str, Any]]
+    baseline: dict[str, float]
+    asked: int
+    measured: int
+    hypervolume_before: float
+    hypervolume: float
+    seconds: float
+    overhead: float
+
+
+def wanted_metrics(objectives: Sequence[Metric], limits: Sequence[Limit]) -> list[str]:
+    """What each candidate is measured for: the objectives, what is limited, and the static costs."""
+    names = [o.name for o in objectives] + [limit.metric.name for limit in limits]
+    return list(dict.fromkeys([*names, *STATIC_COSTS]))
+
+
+def read_survivors(run: Run, stage: Stage) -> Genomes | None:
+    """The genomes that the stage, searched or trained, starts from; None if it starts from none.
+
+    InputError if the front before is missing, DamagedFileError if it is not of this space.
+    """
+    path = run.front_before(stage)
+    if path is None:
+        return None
+    frame = analysis.read_front(path)
+    genomes = analysis.genomes_of(frame[frame["survivor"]])
+    space = run.recipe.space
+    if genomes.shape[1:] != (space.n_genes,) or not space.is_valid(genomes).all():
+        raise DamagedFileError(f"{path} holds genomes of another space; evolve that stage again")
+    return genomes
+
+
+def run_stage(
+    run: Run,
+    recipe: Recipe,
+    stage: Stage,
+    tools: Instruments,
+    seed: int,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Search the stage and write its front, as CSV and as a picture, into the run.
+
+    recipe: the run's, perhaps with other search settings. InputError if a limit can't be met.
+    """
+    space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
+    refuse_unreachable(limits, space, tools.costs)
+    seeds = read_survivors(run, stage)
+    seeds = space.reference[None] if seeds is None else seeds
+    judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)
+    notes = {"baseline": dict(tools.baseline), "recipe": recipe.name}
+    with ScoreStore(run.scores, tools.context, notes) as store:
+        evaluator = Evaluator(space, store, tools.search, tools.names)
+        widest = dict(zip(tools.names, evaluator(space.reference[None], "reference", 0)[0], strict=True))
+        box = Box.between(objectives, tools.baseline, widest)
+        order = (*STAGES, "joint")
+        earlier = store.table(tools.names, ("reference", *order[: order.index(stage)]))
+        rng = np.random.default_rng([seed, 2, order.index(stage)])
+        budget = Budget(evaluations(recipe, stage), recipe.search.population)
+        result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress)
+        frame = _front_frame(run, stage, result, judge, store, tools)
+    analysis.write_front(frame, run.front(stage))
+    everything = analysis.load_scores(run.scores, objectives=None)
+    everything = everything[everything["context"] == tools.context.key]
+    title = f"{recipe.name}: after the {stage} stage"
+    draw_front(everything, frame, objectives, tools.baseline, widest, title, run.front(stage, "png"))
+    before, after = result.hypervolumes
+    return Summary(
+        stage,
+        analysis.records(frame.drop(columns=["genome", "survivor"])),
+        dict(tools.baseline),
+        len(result.genomes),
+        result.n_measured,
+        before,
+        after,
+        result.seconds,
+        result.overhead,
+    )
+
+
+def _front_frame(
+    run: Run, stage: Stage, result: StageResult, judge: Judge, store: ScoreStore, tools: Instruments
+) -> analysis.Frame:
+    """The stage's front, one row a subnet; the last stage's is scored again on the whole images."""
+    space, names = run.recipe.space, tools.names
+    genomes, metrics = result.genomes[result.front], result.metrics[result.front]
+    if not space.still_open(stage).any():
+        full = Evaluator(space, store, tools.full, tools.full_names)(genomes, stage, 0)
+        names, metrics = names + tools.full_names, np.concatenate([metrics, full], axis=1)
+        final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
+        kept = best_front(space, genomes, metrics, final)
+        genomes, metrics = genomes[kept], metrics[kept]
+    return analysis.front_frame(space, genomes, dict(zip(names, metrics.T, strict=True)), result.survivors)

@@ -1,0 +1,80 @@
+"""What things cost on this machine: ratios from pairs that run in turn, so that a drifting machine cancels."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.space import Architecture
+from supernet.data.photographs import PatchPairs
+from supernet.fairness import FairRounds
+from supernet.generator import Supernet
+from supernet.job import Job
+from supernet.training import fair_gradients
+
+RANDOM_SUBNETS = 20
+PAIRS = 9
+
+
+def bench(job: Job, output_size: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
+    """Step rates inside the supernet against plain modules, and the cost of a round and of an evaluation."""
+    batches = PatchPairs(job.images[0][:4], job.task.scale, job.data.patch, job.data.batch, job.seed)
+    low, high = (t.to(job.device, memory_format=torch.channels_last) for t in batches[0])
+    supernet = job.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    space = job.space
+    results: dict[str, Any] = {"device": str(job.device), "threads": torch.get_num_threads()}
+
+    widest = space.decode(space.reference)
+    results["widest_rate_ratio"] = step_ratio(job, supernet, widest, low, high)
+    say(f"step rate of the widest subnet in the supernet / as a plain module: {results['widest_rate_ratio']:.3f}")
+    subnets = [space.decode(g) for g in space.random(RANDOM_SUBNETS, np.random.default_rng(job.seed))]
+    ratios = [step_ratio(job, supernet, subnet, low, high) for subnet in subnets]
+    results["random_rate_ratios"] = ratios
+    say(f"the same of {RANDOM_SUBNETS} random subnets: median {median(ratios):.3f}, lowest {min(ratios):.3f}")
+
+    rounds = FairRounds(space, "joint", None, np.random.default_rng(job.seed))
+    results["round_ms"] = timed(lambda: fair_gradients(supernet, rounds, low, high, job.task, False), job.device)
+    say(f"a round of {space.n_levels + 1} subnets: {results['round_ms']:.1f} ms")
+    measure = job.measure(supernet, ["psnr_y", "macs", "params", "size_mb"], output_size)
+    results["evaluation_ms"] = timed(lambda: measure([widest]), job.device)
+    say(f"an evaluation of the widest subnet: {results['evaluation_ms']:.1f} ms")
+    return results
+
+
+def step_ratio(job: Job, supernet: Supernet, architecture: Architecture, low: Tensor, high: Tensor) -> float:
+    """Training steps a second of a subnet inside the supernet, relative to the same network as a plain module."""
+    plain = supernet.extract(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def stepper(model: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], float]:
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
+
+        def step() -> float:
+            optimizer.zero_grad(set_to_none=True)
+            loss = job.task.loss(forward(), high)
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return step
+
+    inside = stepper(supernet, lambda: supernet(low, architecture))
+    alone = stepper(plain, lambda: plain(low))
+    pairs = [(seconds(alone, job.device), seconds(inside, job.device)) for _ in range(PAIRS + 2)]
+    return median(a / b for a, b in pairs[2:])
+
+
+def seconds(action: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def timed(action: Callable[[], object], device: torch.device) -> float:
+    """Median milliseconds of the action, after warm-up."""
+    return 1000 * median([seconds(action, device) for _ in range(PAIRS + 2)][2:])

@@ -1,0 +1,185 @@
+"""Photographs for super-resolution: reading, splitting, patches and validation crops."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from evo_c2f.errors import InputError
+from supernet.images import SUFFIXES, Pixels, read_rgb, resize_bicubic, to_pixels, to_tensor
+
+# The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
+# of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.
+EMBEDDED = {
+    "skimage.data": (
+        "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png",
+        "gravel.png", "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "rocket.jpg",
+    ),
+    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One image: its name, its pixels (h, w, 3), and the hash of these pixels."""
+
+    name: str
+    pixels: Pixels
+    digest: str
+
+
+def load_photographs(folder: Path | None, least_side: int, warn: Callable[[str], None]) -> list[Photograph]:
+    """The photographs of a folder (None: those inside scikit-image and scikit-learn), by name.
+
+    A file that can't be read is named through `warn` and skipped.
+    InputError if there is no folder or no image, or if one is smaller than `least_side`.
+    """
+    if folder is None:
+        paths = [Path(str(files(package) / name)) for package, names in EMBEDDED.items() for name in names]
+    elif not folder.is_dir():
+        raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
+    else:
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    photographs: list[Photograph] = []
+    for path in paths:
+        try:
+            pixels = read_rgb(path)
+        except ValueError as error:
+            warn(f"{path.name} is left out: {error}")
+            continue
+        if min(pixels.shape[:2]) < least_side:
+            height, width = pixels.shape[:2]
+            raise InputError(
+                f"{path.name} is {width}x{height} pixels, less than the {least_side} that a patch needs; "
+                "remove it, or set a smaller data.patch"
+            )
+        photographs.append(Photograph(path.name, pixels, hashlib.sha256(pixels.tobytes()).hexdigest()))
+    if not photographs:
+        raise InputError(f"{folder} holds no readable image ({', '.join(sorted(SUFFIXES))})")
+    return photographs
+
+
+def refuse_benchmark_images(photographs: Iterable[Photograph], benchmark: Iterable[Photograph]) -> None:
+    """InputError if a photograph also stands in a benchmark: its figures would be worthless."""
+    known = {image.digest: image.name for image in benchmark}
+    for image in photographs:
+        if image.digest in known:
+            raise InputError(f"{image.name} is the benchmark image {known[image.digest]}; remove it from the data")
+
+
+def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tuple[list[Photograph], list[Photograph]]:
+    """(training, validation), decided by each image's hash and the seed, not by names or order.
+
+    Copies of one image stay on one side. InputError if nothing would be left for training.
+    """
+    order = sorted({p.digest for p in photographs}, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
+    if len(order) <= n_validation:
+        raise InputError(f"{len(order)} different images can't give {n_validation} for validation; add more")
+    held_out = set(order[:n_validation])
+    return (
+        [p for p in photographs if p.digest not in held_out],
+        [p for p in photographs if p.digest in held_out],
+    )
+
+
+def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
+    """(low-resolution, high-resolution), the latter cropped to a multiple of the scale."""
+    height, width = (side - side % scale for side in pixels.shape[:2])
+    high = pixels[:height, :width]
+    return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
+
+
+class PatchPairs:
+    """Training batches, cut from pairs that are kept in memory as 8-bit numbers.
+
+    A batch depends on the seed and its index alone, so training resumes anywhere.
+    """
+
+    def __init__(self, photographs: Sequence[Photograph], scale: int, patch: int, batch: int, seed: int):
+        """patch: side of the low-resolution patches in pixels."""
+        self.pairs = [low_and_high(p.pixels, scale) for p in photographs]
+        self.scale, self.patch, self.batch, self.seed = scale, patch, batch, seed
+        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float)
+        self.chances = areas / areas.sum()
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """(low (b, 3, p, p), high (b, 3, s * p, s * p)), flipped and turned at random."""
+        rng = np.random.default_rng([self.seed, index])
+        lows, highs = [], []
+        for image in rng.choice(len(self.pairs), size=self.batch, p=self.chances):
+            low, high = self.pairs[image]
+            top, left = (int(rng.integers(side - self.patch + 1)) for side in low.shape[:2])
+            turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+            for pixels, unit, into in ((low, 1, lows), (high, self.scale, highs)):
+                cut = pixels[unit * top : unit * (top + self.patch), unit * left : unit * (left + self.patch)]
+                cut = np.rot90(cut, turns)
+                into.append(cut[:, ::-1] if mirrored else cut)
+        return to_tensor(np.stack(lows)), to_tensor(np.stack(highs))
+
+
+def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n: int) -> tuple[Tensor, Tensor]:
+    """n fixed square crops in one batch, (low, high); `side` in high-resolution pixels.
+
+    Dealt evenly over the photographs, at the places with the most detail that don't overlap: flat
+    sky tells no two generators apart.
+    """
+    candidates: list[tuple[int, float, Pixels]] = []
+    for image in photographs:
+        height, width = image.pixels.shape[:2]
+        crops = [
+            image.pixels[top : top + side, left : left + side]
+            for top in range(0, height - side + 1, side)
+            for left in range(0, width - side + 1, side)
+        ]
+        crops.sort(key=lambda crop: -float(crop.mean(axis=2).var()))
+        candidates += [(rank, 0.0, crop) for rank, crop in enumerate(crops)]
+    candidates.sort(key=lambda item: item[0])
+    pairs = [low_and_high(crop, scale) for _, _, crop in candidates[:n]]
+    return to_tensor(np.stack([low for low, _ in pairs])), to_tensor(np.stack([high for _, high in pairs]))
+
+
+def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
+    """A short hash of the images and of how they are used."""
+    text = "\n".join([*sorted(p.digest for p in photographs), *map(repr, protocol)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
+    """Each photograph as a batch of one, (low, high)."""
+    pairs = (low_and_high(p.pixels, scale) for p in photographs)
+    return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs]
+
+
+def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]:
+    """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
+
+    `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
+    InputError if the layout is another one, a pair is incomplete, or the sizes don't fit.
+    """
+    if (folder / "HR").is_dir():
+        low_folder = folder / "LR_bicubic" / f"X{scale}"
+        highs = {p.stem: p for p in sorted((folder / "HR").iterdir()) if p.suffix.lower() in SUFFIXES}
+        lows = {p.stem.removesuffix(f"x{scale}"): p for p in sorted(low_folder.glob("*"))}
+    else:
+        ends = f"_SRF_{scale}_HR", f"_SRF_{scale}_LR"
+        highs, lows = ({p.stem.removesuffix(end): p for p in sorted(folder.glob(f"*{end}.*"))} for end in ends)
+    if not highs:
+        raise InputError(
+            f"{folder} is no x{scale} benchmark: neither HR/ with LR_bicubic/X{scale}/, nor *_SRF_{scale}_HR.png"
+        )
+    pairs = []
+    for name, path in highs.items():
+        if name not in lows:
+            raise InputError(f"{path} has no low-resolution partner at x{scale}")
+        low, high = read_rgb(lows[name]), read_rgb(path)
+        height, width = low.shape[0] * scale, low.shape[1] * scale
+        if not (0 <= high.shape[0] - height < scale and 0 <= high.shape[1] - width < scale):
+            raise InputError(
+                f"{path.name} is {high.shape[1]}x{high.shape[0]}, not {scale} times its low-resolution partner"
+            )
+        pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
+    return pairs

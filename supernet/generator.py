@@ -1,0 +1,219 @@
+"""The generator: a supernet whose weights all subnets share, and one subnet as a plain module.
+
+Both run the same route over the levels (`run_route`); they differ in where a part comes from. On arriving at a
+level, the transition's output is added to what that level last held, or on a first visit to that
+level's own stem of the input, so that all paths speak one language at each level.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evo_c2f.space import Architecture, SearchSpace, inner_width
+from supernet.operators import OPERATORS
+from supernet.slicing import Conv, SlicedConv2d, copy_prefix
+
+IMAGE_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a task fixes of its generators: the input's level (x4 super-resolution: 2), and whether
+    the output is a residual on the resized input."""
+
+    input_level: int
+    residual: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module of a network: `kind` is stem, transition, operator or head.
+
+    `place` names the supernet's module that it is a slice of: (level,), (source level, level) or
+    (position, level, operator). `inner` is the operator's inner width.
+    """
+
+    kind: str
+    place: tuple[Any, ...]
+    level: int
+    width: int
+    inner: int = 0
+    source_width: int = 0
+
+
+def parts(architecture: Architecture) -> Iterator[Part]:
+    """The modules that the architecture runs, in order."""
+    visited: set[int] = set()
+    last: int | None = None
+    for cell in architecture.cells:
+        level, width = cell.level, architecture.width(cell.level)
+        if level not in visited:
+            visited.add(level)
+            yield Part("stem", (level,), level, width)
+        if last is not None and last != level:
+            yield Part("transition", (last, level), level, width, source_width=architecture.width(last))
+        yield Part("operator", (cell.position, level, cell.operator), level, width, inner=cell.inner)
+        last = level
+    assert last is not None, "an architecture has at least one cell"
+    yield Part("head", (last,), last, architecture.width(last))
+
+
+def stem_conv(frame: Frame, level: int, width: int) -> Conv:
+    """On the input, resized to the level or folded into channels by pixel-unshuffle."""
+    return Conv(IMAGE_CHANNELS * 4 ** max(0, level - frame.input_level), width, 3)
+
+
+def head_conv(level: int, width: int) -> Conv:
+    """Before the pixel-shuffle to the output's resolution."""
+    return Conv(width, IMAGE_CHANNELS * 4**level, 3)
+
+
+def transition_conv(source: int, level: int, source_width: int, width: int) -> Conv:
+    """After pixel-unshuffle to a coarser level; before pixel-shuffle to a finer one."""
+    return Conv(4 * source_width, width) if level > source else Conv(source_width, 4 * width)
+
+
+def convolutions(part: Part, frame: Frame) -> dict[str, Conv]:
+    """The part's convolutions, by their names in its module ('' is the module itself)."""
+    if part.kind == "stem":
+        return {"": stem_conv(frame, part.level, part.width)}
+    if part.kind == "head":
+        return {"": head_conv(part.level, part.width)}
+    if part.kind == "transition":
+        return {"": transition_conv(*part.place, part.source_width, part.width)}
+    operator = OPERATORS[part.place[2]]
+    return operator.convolutions(part.width, part.inner * operator.expansion)
+
+
+def zero(conv: SlicedConv2d) -> SlicedConv2d:
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv
+
+
+def build(part: Part, frame: Frame) -> nn.Module:
+    """A fresh module for the part; transitions start at zero, as do operators."""
+    if part.kind == "operator":
+        return OPERATORS[part.place[2]](part.width, part.inner)
+    conv = SlicedConv2d(convolutions(part, frame)[""])
+    return zero(conv) if part.kind == "transition" else conv
+
+
+def run_part(part: Part, module: nn.Module, x: Tensor, frame: Frame) -> Tensor:
+    """Run a module that may be wider than the part."""
+    if part.kind == "stem":
+        depth = part.level - frame.input_level
+        if depth > 0:
+            x = F.pixel_unshuffle(x, 2**depth)
+        elif depth < 0:
+            x = F.interpolate(x, scale_factor=2.0**-depth, mode="bilinear")
+        return module(x, part.width)
+    if part.kind == "head":
+        return F.pixel_shuffle(module(x), 2**part.level)
+    if part.kind == "transition":
+        source, level = part.place
+        if level > source:
+            return module(F.pixel_unshuffle(x, 2), part.width)
+        return F.pixel_shuffle(module(x, 4 * part.width), 2)
+    return module(x, part.inner)
+
+
+def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
+    """x (b, 3, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
+
+    The input is reflect-padded to a multiple of the coarsest level visited, and the output cropped.
+    """
+    height, width = x.shape[-2:]
+    resized = F.interpolate(x, scale_factor=2.0**frame.input_level, mode="bilinear") if frame.residual else None
+    multiple = 2 ** max(0, max(part.level for part in route) - frame.input_level)
+    pad = (-width % multiple, -height % multiple)
+    if any(pad):
+        x = F.pad(x, (0, pad[0], 0, pad[1]), mode="reflect")
+    x = x - 0.5  # zero padding then means mid-grey, not black
+    held: dict[int, Tensor] = {}
+    for index, part in enumerate(route):
+        if part.kind == "stem":
+            held[part.level] = run_part(part, module(index, part), x, frame)
+        elif part.kind == "transition":
+            arriving = run_part(part, module(index, part), held[part.place[0]], frame)
+            held[part.level] = held[part.level] + arriving
+        elif part.kind == "operator":
+            held[part.level] = run_part(part, module(index, part), held[part.level], frame)
+    output = run_part(route[-1], module(len(route) - 1, route[-1]), held[route[-1].level], frame)
+    scale = 2**frame.input_level
+    output = output[..., : height * scale, : width * scale]
+    return output + (0.5 if resized is None else resized)
+
+
+class Subnet(nn.Module):
+    """One architecture as a plain module with its own weights; each transition has its own copy."""
+
+    def __init__(self, architecture: Architecture, frame: Frame):
+        super().__init__()
+        self.architecture, self.frame = architecture, frame
+        self.route = list(parts(architecture))
+        self.layers = nn.ModuleList(build(part, frame) for part in self.route)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b, 3, h, w) in 0..1 -> (b, 3, h * 2^input_level, w * 2^input_level)."""
+        return run_route(x, self.route, lambda index, part: self.layers[index], self.frame)
+
+
+class Supernet(nn.Module):
+    """All subnets of a space at once: every (cell, level, operator) at full width, and per level a
+    stem and a head, and per pair of neighbouring levels the transitions, shared by all cells."""
+
+    def __init__(self, space: SearchSpace, frame: Frame):
+        """ValueError if the space names an operator that OPERATORS doesn't hold."""
+        super().__init__()
+        unknown = [name for name in space.operators if name not in OPERATORS]
+        if unknown:
+            raise ValueError(f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}")
+        self.space, self.frame = space, frame
+        self.modules_by_place = nn.ModuleDict({name(part): build(part, frame) for part in all_parts(space)})
+
+    def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
+        """What `extract(architecture)` gives for x."""
+        return run_route(x, list(parts(architecture)), lambda _, part: self.module_of(part), self.frame)
+
+    def module_of(self, part: Part) -> nn.Module:
+        """The full-width module that the part is a slice of."""
+        return self.modules_by_place[name(part)]
+
+    def slices(self, part: Part) -> Iterator[tuple[nn.Parameter, tuple[slice, ...]]]:
+        """The supernet's parameters behind a part, each with the prefix that the part takes of it."""
+        module = self.module_of(part)
+        for place, spec in convolutions(part, self.frame).items():
+            conv = module.get_submodule(place)
+            yield conv.weight, (slice(spec.outputs), slice(1 if spec.depthwise else spec.inputs))
+            yield conv.bias, (slice(spec.outputs),)
+
+    def extract(self, architecture: Architecture) -> Subnet:
+        """A subnet of its own, with copied weights, on the supernet's device."""
+        subnet = Subnet(architecture, self.frame)
+        for part, layer in zip(subnet.route, subnet.layers, strict=True):
+            copy_prefix(self.module_of(part), layer)
+        return subnet.to(next(self.parameters()).device)
+
+
+def name(part: Part) -> str:
+    """The part's name in the supernet's state."""
+    return "_".join((part.kind, *map(str, part.place)))
+
+
+def all_parts(space: SearchSpace) -> Iterator[Part]:
+    """Every module of the supernet, at full width."""
+    widest = {level: widths[-1] for level, widths in space.widths.items()}
+    for level, width in widest.items():
+        yield Part("stem", (level,), level, width)
+        yield Part("head", (level,), level, width)
+        for source in (level - 1, level + 1):
+            if source in widest:
+                yield Part("transition", (source, level), level, width, source_width=widest[source])
+        inner = inner_width(width, space.inner_ratios[-1])
+        for position in range(space.n_cells):
+            for operator in space.operators:
+                yield Part("operator", (position, level, operator), level, width, inner=inner)

@@ -1,0 +1,38 @@
+"""PSNR and SSIM by the protocol of the super-resolution field."""
+
+import torch
+from torch import Tensor
+
+from supernet.images import round_to_8_bits
+from supernet.vision import make_torchvision_importable
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """The Y channel of BT.601, in 16..235; rgb (b, 3, h, w) in 0..1 -> (b, 1, h, w)."""
+    weights = torch.tensor([65.481, 128.553, 24.966], device=rgb.device, dtype=rgb.dtype)
+    return 16 + (rgb * weights[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def y_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]:
+    """Both images on the Y channel, the output rounded to 8 bits, `border` pixels cut on each side."""
+    inside = (..., slice(border, target.shape[-2] - border), slice(border, target.shape[-1] - border))
+    return luma(round_to_8_bits(output))[inside], luma(target)[inside]
+
+
+def psnr_y(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """Peak signal-to-noise ratio in dB of each image, higher is better; (b, 3, h, w) -> (b,)."""
+    a, b = y_pair(output, target, border)
+    error = (a.double() - b.double()).square().mean(dim=(1, 2, 3))
+    return 10 * torch.log10(255**2 / error)
+
+
+def ssim_y(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """Structural similarity of each image, higher is better: 11x11 Gaussian of 1.5, valid region; -> (b,)."""
+    make_torchvision_importable()
+    # Imported here: torchmetrics takes seconds to load, and a search on PSNR alone never needs it.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    a, b = y_pair(output, target, border)
+    ssim = structural_similarity_index_measure(a, b, sigma=1.5, kernel_size=11, data_range=255.0, reduction="none")
+    assert isinstance(ssim, Tensor)
+    return ssim.reshape(len(a))

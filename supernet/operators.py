@@ -1,0 +1,201 @@
+"""The candidate operators: what a cell may compute. One table, `OPERATORS`, at the end.
+
+Every operator keeps its input's shape, adds a residual, and has an inner width. To add one: declare
+its convolutions once, for any width and inner width, and say how they act; building, slicing,
+extraction and costs follow. The convolution called 'last' starts at zero, so that a fresh operator
+is the identity. Each tensor must be sliceable by prefixes: add branches, don't concatenate them.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from supernet.slicing import Conv, SlicedConv2d
+
+
+class Operator(nn.Module):
+    """x + body(x), with `inner` channels inside."""
+
+    expansion = 1  # the inner width is the gene's inner width times this
+
+    def __init__(self, width: int, inner: int):
+        """width: trunk channels; inner: the gene's inner width."""
+        super().__init__()
+        self.inner = inner
+        for name, spec in self.convolutions(width, inner * self.expansion).items():
+            self.add_module(name, SlicedConv2d(spec))
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        """The operator's convolutions by name."""
+        raise TypeError("an operator declares its convolutions")
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        raise TypeError("an operator says what it computes")
+
+    def forward(self, x: Tensor, inner: int | None = None) -> Tensor:
+        """x (b, width, h, w) -> the same shape; the width may be any prefix of the built one."""
+        return x + self.body(x, x.shape[1], (inner or self.inner) * self.expansion)
+
+
+class Pointwise(Operator):
+    """Two 1x1 convolutions."""
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {"first": Conv(width, inner), "last": Conv(inner, width)}
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        return self.last(F.gelu(self.first(x, inner)), width)
+
+
+class Residual(Operator):
+    """Two 3x3 convolutions, without normalisation (EDSR, arXiv 1707.02921)."""
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {"first": Conv(width, inner, 3), "last": Conv(inner, width, 3)}
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        return self.last(F.gelu(self.first(x, inner)), width)
+
+
+class Separable(Operator):
+    """Two depthwise separable convolutions (MobileNet, arXiv 1704.04861)."""
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {
+            "near": Conv(width, width, 3, depthwise=True),
+            "first": Conv(width, inner),
+            "far": Conv(inner, inner, 3, depthwise=True),
+            "last": Conv(inner, width),
+        }
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = F.gelu(self.first(self.near(x, width), inner))
+        return self.last(self.far(y, inner), width)
+
+
+class Inverted(Operator):
+    """Expand, 5x5 depthwise, project (MobileNetV2's bottleneck, arXiv 1801.04381)."""
+
+    expansion = 2
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {
+            "first": Conv(width, inner),
+            "spatial": Conv(inner, inner, 5, depthwise=True),
+            "last": Conv(inner, width),
+        }
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = F.gelu(self.first(x, inner))
+        return self.last(F.gelu(self.spatial(y, inner)), width)
+
+
+class LargeKernel(Operator):
+    """Attention from a decomposed 17x17 kernel (VAN, arXiv 2202.09741; VapSR, arXiv 2210.05960)."""
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {
+            "first": Conv(width, inner),
+            "mix": Conv(inner, inner),
+            "near": Conv(inner, inner, 5, depthwise=True),
+            "far": Conv(inner, inner, 5, depthwise=True, dilation=3),
+            "last": Conv(inner, width),
+        }
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = F.gelu(self.first(x, inner))
+        attention = self.far(self.near(self.mix(y, inner), inner), inner)
+        return self.last(y * attention, width)
+
+
+def squeezed(width: int) -> int:
+    """Channels between the two layers of channel attention."""
+    return max(4, width // 4)
+
+
+class ChannelAttention(Operator):
+    """Two 3x3 convolutions, weighted channel by channel by the image's mean (RCAN, arXiv 1807.02758)."""
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {
+            "first": Conv(width, inner, 3),
+            "last": Conv(inner, width, 3),
+            "squeeze": Conv(width, squeezed(width), shrink=0),
+            "excite": Conv(squeezed(width), width, shrink=0),
+        }
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = self.last(F.gelu(self.first(x, inner)), width)
+        attention = self.squeeze(y.mean((2, 3), keepdim=True), squeezed(width))
+        return y * torch.sigmoid(self.excite(F.gelu(attention), width))
+
+
+class Distillation(Operator):
+    """Blueprint separable convolutions whose stages are distilled and summed (BSRN, arXiv 2205.05996).
+
+    BSRN concatenates the distilled features before a 1x1 convolution; the sum is sliceable.
+    """
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {
+            "point1": Conv(width, width),
+            "depth1": Conv(width, width, 3, depthwise=True),
+            "point2": Conv(width, width),
+            "depth2": Conv(width, width, 3, depthwise=True),
+            "distil0": Conv(width, inner),
+            "distil1": Conv(width, inner),
+            "distil2": Conv(width, inner),
+            "last": Conv(inner, width),
+        }
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = F.gelu(self.depth1(self.point1(x, width), width) + x)
+        z = F.gelu(self.depth2(self.point2(y, width), width) + y)
+        distilled = self.distil0(x, inner) + self.distil1(y, inner) + self.distil2(z, inner)
+        return self.last(F.gelu(distilled), width)
+
+
+class Modulation(Operator):
+    """Features of four scales modulate their input (SAFMN, arXiv 2302.13800).
+
+    Channel c works at scale c % 4, so that a prefix of the channels holds all four scales.
+    """
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        scales = {f"scale{k}": Conv(inner // 4, inner // 4, 3, depthwise=True, shrink=2**k) for k in range(4)}
+        return {"first": Conv(width, inner), **scales, "mix": Conv(inner, inner), "last": Conv(inner, width)}
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = F.gelu(self.first(x, inner))
+        features = []
+        for k, conv in enumerate((self.scale0, self.scale1, self.scale2, self.scale3)):
+            part = y[:, k::4]
+            if k:
+                part = F.max_pool2d(part, 2**k, ceil_mode=True)
+            part = conv(part, inner // 4)
+            features.append(F.interpolate(part, size=y.shape[-2:], mode="nearest") if k else part)
+        mixed = self.mix(torch.stack(features, dim=2).flatten(1, 2), inner)
+        return self.last(F.gelu(mixed) * y, width)
+
+
+OPERATORS: dict[str, type[Operator]] = {
+    "pointwise": Pointwise,
+    "residual": Residual,
+    "separable": Separable,
+    "inverted": Inverted,
+    "large_kernel": LargeKernel,
+    "channel_attention": ChannelAttention,
+    "distillation": Distillation,
+    "modulation": Modulation,
+}
