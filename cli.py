@@ -182,7 +182,7 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
 def begin(given: Given) -> Run:
     """The run that the options ask for: begun, or taken up where the folder holds the same recipe."""
     settings = load_recipe(given)
-    settings.search.metrics(), settings.search.limits()  # wrong ones are refused before hours of training
+    settings.search.metrics()  # an unknown objective is refused now, not after hours of training
     return Run.begin(given["run"] or Path("results") / settings.name, settings)
 
 
@@ -194,12 +194,16 @@ def make_job(settings: Recipe, given: Given) -> "Job":
     """The torch side of a recipe, on the device that the options name."""
     import torch
 
+    from evo_c2f.problem import refuse_unreachable
     from supernet.job import Job, choose_device
     from supernet.tasks import SuperResolution
 
     torch.set_num_threads(given["threads"] or os.cpu_count() or 1)
     task = SuperResolution(settings.task.scale)
-    return Job(settings.space, task, settings.data, settings.seed, choose_device(given["device"]), warn)
+    job = Job(settings.space, task, settings.data, settings.seed, choose_device(given["device"]), warn)
+    # What can't work is refused before hours of training.
+    refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
+    return job
 
 
 def warn(sentence: str) -> None:
@@ -217,6 +221,8 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     survivors = None if stage == "joint" else read_survivors(run, stage)
     start = None if stage == "joint" else run.weights_for(STAGES[STAGES.index(stage) - 1])
     rounds = settings.rounds if stage == "joint" else settings.stage_rounds
+    job.check()
+    run.keep_recipe()
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
     with reporting(console, f"training {stage}", rounds) as reporter:
@@ -243,7 +249,6 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
     from evo_c2f.stage import Instruments, wanted_metrics
     from evo_c2f.store import Context
     from supernet import checkpoint
-    from supernet.cost import costs
 
     weights = run.weights_for(stage)
     supernet = job.trained(weights)
@@ -263,7 +268,7 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
         full,
         tuple(full.names),
         search.baseline() | full.baseline(),
-        lambda architecture: costs(architecture, supernet.frame, size),
+        job.costs(size),
         context,
     )
 
@@ -308,20 +313,30 @@ def conclude(summaries: Sequence["Summary"]) -> None:
 
 
 def show_front(rows: Sequence[dict[str, Any]], where: Console) -> None:
-    """A front as a table: ids, metrics, and the path in words."""
+    """A front as a table: ids, metrics, and the path with one sign a cell (a level, or . for a skip)."""
     metrics = [name for name, value in rows[0].items() if isinstance(value, float)]
-    table = Table(*["id", *metrics, "path"])
+    table = Table()
+    for name in ("id", *metrics, "path"):
+        table.add_column(name, no_wrap=True, justify="right" if name in metrics else "left")
     for row in rows:
-        path = " ".join(str(value)[:4] for name, value in row.items() if name.startswith("path_"))
-        table.add_row(row["id"], *(f"{row[name]:.5g}" for name in metrics), path)
+        path = "".join(value.replace("skip", ".") for name, value in row.items() if name.startswith("path_"))
+        table.add_row(row["id"], *(in_short(row[name]) for name in metrics), path)
     where.print(table)
 
 
-def main() -> None:
-    """Run a command; every error is one sentence with the right exit code."""
-    debug = "--debug" in sys.argv
+def in_short(value: float) -> str:
+    """Four or five digits, with k, M or G for thousands, millions or milliards."""
+    for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.4g}{letter}"
+    return f"{value:.5g}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; an error is one sentence."""
+    debug = "--debug" in (sys.argv if arguments is None else arguments)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()

@@ -1,6 +1,7 @@
 """Scores as tidy pandas frames: one row a subnet, and what follows from them. The only import of pandas."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import pandas as pd
 
 from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objective import Metric, metric, minimised
+from evo_c2f.objective import Box, Metric, metric, minimised
 from evo_c2f.pareto import Values
 from evo_c2f.space import Genomes, SearchSpace, subnet_id
 from evo_c2f.store import Scores, read_scores
 
 Frame = pd.DataFrame
+GENE = re.compile(r"(path|operator|inner|width)_\d+")
 
 DEFAULT_OBJECTIVES = ("psnr_y", "macs")
 
@@ -27,14 +29,17 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
     objectives (metric names), 1 for the next one, and so on; None leaves the column out. Rows that
     failed have NaN metrics and the last front of all.
     """
-    path = Path(path)
-    scores = read_scores(path / "scores.h5" if path.is_dir() else path)
+    scores = read_scores(_store(path))
     frames = [frame_of(s) for s in scores if len(s.rows)]
     if not frames:
         raise InputError(f"{path} holds no scores yet; run 'python cli.py evolve --stage path' first")
     for frame in frames if objectives is not None else []:
         frame["front"] = pareto.ranks(_minimised(frame, objectives or ()))
     return pd.concat(frames, ignore_index=True)
+
+
+def _store(path: str | Path) -> Path:
+    return Path(path) / "scores.h5" if Path(path).is_dir() else Path(path)
 
 
 def frame_of(scores: Scores) -> Frame:
@@ -89,18 +94,25 @@ def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame
     return kept.sort_values(list(objectives)[0], ascending=metric(objectives[0]).better == "lower")
 
 
-def hypervolume_curve(
-    frame: Frame, worst: Sequence[float], best: Sequence[float], objectives: Sequence[str] = DEFAULT_OBJECTIVES
-) -> pd.Series:
-    """The hypervolume after each evaluation, in the box from `worst` (0) to `best` (1) of each objective."""
-    low, high = np.array(worst, dtype=float), np.array(best, dtype=float)
-    losses = 1 - (frame[list(objectives)].to_numpy(dtype=float) - low) / (high - low)
-    kept, volume, curve = np.empty((0, len(low))), 0.0, []
+def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:
+    """The box that the newest context's hypervolume is measured in; path as in `load_scores`."""
+    scores = read_scores(_store(path))[-1]
+    widest = np.flatnonzero(scores.rows["stage"] == b"reference")
+    if not len(widest):
+        raise InputError(f"{path} holds no score of the widest subnet yet; evolve a stage first")
+    known = {name: float(column[widest[0]]) for name, column in scores.metrics.items()}
+    return Box.between(tuple(metric(name) for name in objectives), scores.notes["baseline"], known)
+
+
+def hypervolume_curve(frame: Frame, box: Box) -> "pd.Series[float]":
+    """The hypervolume after each of the frame's rows, over the box's objectives."""
+    losses = 1 - box.gains(frame[[o.name for o in box.objectives]].to_numpy(dtype=float))
+    kept, volume, curve = losses[:0], 0.0, []
     for row in losses:
         # A row that is dominated, or not finite, changes nothing.
         if np.isfinite(row).all() and (row < 1).all() and not (kept <= row).all(axis=1).any():
             kept = np.vstack([kept[~(row <= kept).all(axis=1)], row])
-            volume = pareto.hypervolume(kept, np.ones(len(low)))
+            volume = pareto.hypervolume(kept, np.ones(len(row)))
         curve.append(volume)
     return pd.Series(curve, index=pd.RangeIndex(1, len(curve) + 1, name="evaluations"), name="hypervolume")
 
@@ -135,9 +147,11 @@ def write_front(frame: Frame, path: Path) -> None:
 def read_front(path: Path) -> Frame:
     """What `write_front` wrote. DamagedFileError if it can't be read."""
     try:
-        frame = pd.read_csv(path, dtype={"id": str, "genome": str}, keep_default_na=False, na_values=["nan", "NaN"])
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         bytes.fromhex("".join(frame["genome"]))
-        return frame
+        frame["survivor"] = frame["survivor"].map({"True": True, "False": False}).astype(bool)
+        words = ("id", "genome", "survivor", *(name for name in frame if GENE.fullmatch(str(name))))
+        return frame.astype({name: float for name in frame if name not in words})
     except (ValueError, KeyError, TypeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise DamagedFileError(f"{path} is damaged ({error}); evolve that stage again") from None
 

@@ -12,9 +12,13 @@ from evo_c2f.store import Row, ScoreStore
 # Architectures -> raw metrics in natural units, NaN for a failure, never 0.
 Measure = Callable[[Sequence[Architecture]], list[Row]]
 
+# Scores are acknowledged at the latest this long after they were measured: a flush for each quick
+# one would cost more than a hundredth of the measuring.
+SECONDS_UNWRITTEN = 1.0
+
 
 class Evaluator:
-    """Scores subnets, each at most once; what was measured is in the store before it is returned."""
+    """Scores subnets, each at most once; all that was measured is in the store when a call returns."""
 
     def __init__(self, space: SearchSpace, store: ScoreStore, measure: Measure, names: Sequence[str]):
         """names: the metrics that `measure` gives."""
@@ -25,23 +29,43 @@ class Evaluator:
     def __call__(
         self, genomes: Genomes, stage: str, generation: int, after_each: Callable[[], None] = lambda: None
     ) -> NDArray[np.float64]:
-        """Canonical genomes (n, n_genes) -> metrics (n, len(names)), NaN for a failure."""
-        result = np.full((len(genomes), len(self.names)), np.nan)
-        for genome, values in zip(genomes, result, strict=True):
-            row = self.store.get(genome)
-            if not self.store.failed(genome) and (row is None or not set(self.names) <= row.keys()):
-                row = self._measure_one(genome, stage, generation)
-            if not self.store.failed(genome):
-                assert row is not None
-                values[:] = [row[name] for name in self.names]
-            after_each()
-        return result
+        """Different canonical genomes (n, n_genes) -> metrics (n, len(names)), NaN for a failure.
 
-    def _measure_one(self, genome: Genomes, stage: str, generation: int) -> Row:
-        start = time.perf_counter()
-        (row,) = self.measure([self.space.decode(genome)])
-        seconds = time.perf_counter() - start
-        self.store.append(genome[None], [row], stage, generation, [seconds])
-        self.n_measured += 1
-        self.seconds_measuring += seconds
-        return row
+        If after_each raises, what was measured by then is written first.
+        """
+        missing = [i for i, genome in enumerate(genomes) if not self._known(genome)]
+        unwritten: list[int] = []
+        rows: list[Row] = []
+        seconds: list[float] = []
+
+        def write() -> None:
+            if unwritten:
+                self.store.append(genomes[unwritten], rows, stage, generation, seconds)
+            for pending in (unwritten, rows, seconds):
+                pending.clear()
+
+        try:
+            for i, genome in enumerate(genomes):
+                if i in missing:
+                    start = time.perf_counter()
+                    rows += self.measure([self.space.decode(genome)])
+                    seconds.append(time.perf_counter() - start)
+                    unwritten.append(i)
+                    self.n_measured += 1
+                    self.seconds_measuring += seconds[-1]
+                    if sum(seconds) > SECONDS_UNWRITTEN:
+                        write()
+                after_each()
+        finally:
+            write()
+        return np.array([self._values(genome) for genome in genomes]).reshape(len(genomes), len(self.names))
+
+    def _known(self, genome: Genomes) -> bool:
+        row = self.store.get(genome)
+        return self.store.failed(genome) or (row is not None and set(self.names) <= row.keys())
+
+    def _values(self, genome: Genomes) -> list[float]:
+        row = self.store.get(genome)
+        if row is None or self.store.failed(genome):
+            return [np.nan] * len(self.names)
+        return [row[name] for name in self.names]

@@ -26,9 +26,7 @@ class TaskSection(Section):
 
 
 class DataSection(Section):
-    """`folder` null: the photographs inside scikit-image and scikit-learn."""
-
-    folder: str | None = None
+    folder: str | None = None  # 'embedded': the photographs inside scikit-image and scikit-learn
     benchmarks: list[str] = []  # folders whose images must not stand in the training folder
     patch: Positive  # side of a low-resolution patch
     batch: Positive

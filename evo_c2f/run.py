@@ -32,13 +32,19 @@ class Run:
 
     @classmethod
     def begin(cls, folder: Path, recipe: Recipe) -> "Run":
-        """Make the folder, or take it up if it holds the same recipe. InputError if it holds another."""
+        """A run that is new, or taken up because the folder holds the same recipe. InputError if it holds another.
+
+        Nothing is written: `keep_recipe` does that once the recipe has proved to work.
+        """
         if (folder / "recipe.yaml").exists():
             difference = cls.open(folder).recipe.first_difference(recipe)
             if difference:
                 raise InputError(f"{folder} holds another run ({difference}); choose another --run")
-        write_text(folder / "recipe.yaml", recipe.to_yaml())
         return cls(folder, recipe)
+
+    def keep_recipe(self) -> None:
+        """Write the recipe as resolved."""
+        write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
 
     @classmethod
     def open(cls, folder: Path) -> "Run":

@@ -223,7 +223,7 @@ class SearchSpace:
         return widest
 
     def complete(self, genomes: Genomes, genes: NDArray[np.bool_]) -> Genomes:
-        """Genomes whose `genes` take the reference operator and full width; canonical, (n, n_genes)."""
+        """Genomes whose `genes`, none of them a path's, take the reference operator and full width; canonical."""
         full = (self.n_choices - 1).astype(np.uint8)
         full[self.blocks] = self.operators.index(self.reference_operator)
         return self.canonical(np.where(genes, full, genomes).astype(np.uint8))

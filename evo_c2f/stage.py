@@ -10,7 +10,7 @@ from evo_c2f import analysis
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.evaluator import Evaluator, Measure
 from evo_c2f.objective import Box, Limit, Metric, on_whole_images
-from evo_c2f.problem import Costs, Judge, refuse_unreachable
+from evo_c2f.problem import Costs, Judge
 from evo_c2f.recipe import Recipe, evaluations
 from evo_c2f.report import draw_front
 from evo_c2f.run import Run
@@ -85,10 +85,9 @@ def run_stage(
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    recipe: the run's, perhaps with other search settings. InputError if a limit can't be met.
+    recipe: the run's, perhaps with other search settings. InputError if no subnet meets the limits.
     """
     space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
-    refuse_unreachable(limits, space, tools.costs)
     seeds = read_survivors(run, stage)
     seeds = space.reference[None] if seeds is None else seeds
     judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,20 +78,16 @@ class ScoreStore:
 
         InputError if another process writes, DamagedFileError if the file can't be read.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        n_genes = 3 * context.space["n_cells"] + len(context.space["widths"])
         with _explained(path):
+            if not path.exists():
+                _create(path)
             # libver stays at its default: 'latest' left files that a killed writer made unreadable.
             self._file = h5py.File(path, "a")
-            if self._file.attrs.setdefault("format", FORMAT) > FORMAT:
-                raise InputError(f"{path} was written by a newer version; upgrade")
+            _refuse_newer(path, self._file)
             self._group = self._file.require_group(context.key)
-            if "rows" not in self._group:
-                self._group.attrs["context"] = json.dumps(vars(context))
-                self._group.attrs["notes"] = json.dumps(dict(notes or {}))
-                self._group.attrs["n_rows"] = 0
-                self._group.require_group("metrics")
-                self._group.create_dataset("rows", (0,), row_type(n_genes), maxshape=(None,), chunks=(256,))
+            if "n_rows" not in self._group.attrs:
+                _begin(self._group, context, notes or {})
+            _drop_uncounted(self._group)
             self._file.flush()
             scores = _read(self._group)
         self.notes = scores.notes
@@ -139,13 +136,18 @@ class ScoreStore:
         records = np.zeros(self._n - known, dtype=self._group["rows"].dtype)
         for i, index in enumerate(indices):
             failed = [name for name, value in rows[i].items() if not np.isfinite(value)]
+            reason = f"not finite: {', '.join(failed)}".encode() if failed else b""
             if failed:
                 self._failed.add(index)
             if index >= known:
-                reason = f"not finite: {', '.join(failed)}" if failed else ""
-                moment = (seconds[i], time.time(), reason.encode())
-                records[index - known] = (genomes[i], stage.encode(), generation, *moment)
-        for name in {name: None for row in rows for name in row}:
+                records[index - known] = (genomes[i], stage.encode(), generation, seconds[i], time.time(), reason)
+            elif failed:
+                record = self._group["rows"][index]
+                record["failure"] = reason
+                self._group["rows"][index] = record
+        given = {name: None for row in rows for name in row}
+        self._grow({*self._metrics, *given})
+        for name in given:
             self._write_metric(name, known, indices, [row.get(name, np.nan) for row in rows])
         if len(records):
             self._group["rows"].resize((self._n,))
@@ -153,14 +155,19 @@ class ScoreStore:
             self._group.attrs["n_rows"] = self._n
         self._file.flush()
 
+    def _grow(self, names: Iterable[str]) -> None:
+        """Make room for all rows in the columns kept in memory."""
+        for name in names:
+            column = self._metrics.get(name, np.empty(0))
+            if len(column) < self._n:
+                column = np.append(column, np.full(max(self._n, 2 * len(column)) - len(column), np.nan))
+            self._metrics[name] = column
+
     def _write_metric(self, name: str, known: int, indices: Sequence[int], values: Sequence[float]) -> None:
         group = self._group["metrics"]
         if name not in group:
             group.create_dataset(name, (0,), "f8", maxshape=(None,), chunks=(1024,), fillvalue=np.nan)
-        column = self._metrics.get(name, np.empty(0))
-        if len(column) < self._n:
-            column = np.append(column, np.full(max(self._n, 2 * len(column)) - len(column), np.nan))
-        self._metrics[name] = column
+        column = self._metrics[name]
         if len(group[name]) < self._n:
             group[name].resize((self._n,))
         for index, value in zip(indices, values, strict=True):
@@ -182,6 +189,7 @@ def read_scores(path: Path) -> list[Scores]:
     for attempt in range(READ_ATTEMPTS):
         try:
             with _explained(path), h5py.File(path, "r", locking=False) as file:
+                _refuse_newer(path, file)
                 scores = [_read(group) for group in file.values() if "n_rows" in group.attrs]
                 return sorted(scores, key=lambda s: s.rows["time"][0] if len(s.rows) else np.inf)
         except DamagedFileError:
@@ -189,6 +197,39 @@ def read_scores(path: Path) -> list[Scores]:
                 raise
             time.sleep(0.05)
     raise AssertionError("unreachable")
+
+
+def _create(path: Path) -> None:
+    """An empty store, under a temporary name first: a writer killed here leaves no half file in the way."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with h5py.File(partial, "w") as file:
+        file.attrs["format"] = FORMAT
+    os.replace(partial, path)
+
+
+def _begin(group: h5py.Group, context: Context, notes: Mapping[str, Any]) -> None:
+    """The empty rows of a context; `n_rows` last, since it says that all else is there."""
+    n_genes = 3 * context.space["n_cells"] + len(context.space["widths"])
+    group.clear()
+    group.attrs["context"] = json.dumps(vars(context))
+    group.attrs["notes"] = json.dumps(dict(notes))
+    group.create_group("metrics")
+    group.create_dataset("rows", (0,), row_type(n_genes), maxshape=(None,), chunks=(256,))
+    group.attrs["n_rows"] = 0
+
+
+def _drop_uncounted(group: h5py.Group) -> None:
+    """Cut off what a killed writer wrote but never counted."""
+    n = int(group.attrs["n_rows"])
+    for dataset in (group["rows"], *group["metrics"].values()):
+        if len(dataset) > n:
+            dataset.resize((n,))
+
+
+def _refuse_newer(path: Path, file: h5py.File) -> None:
+    if file.attrs["format"] > FORMAT:
+        raise InputError(f"{path} was written by a newer version; upgrade")
 
 
 def _read(group: h5py.Group) -> Scores:

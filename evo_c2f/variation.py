@@ -41,7 +41,10 @@ class Variation:
         return self._settle(mothers, daughters, rng), self._settle(fathers, sons, rng)
 
     def mutate(self, genomes: Genomes, rng: np.random.Generator) -> Genomes:
-        """Each genome with, on average, one of its free active genes redrawn; at least one if it has any."""
+        """Each genome with, on average, one of its free active genes redrawn; at least one if it has any.
+
+        Where that leaves a path with a jump, its repair may undo it.
+        """
         space = self.space
         genes = space.active(genomes) & self.free & (space.n_choices > 1)
         n_genes = genes.sum(axis=1, keepdims=True)
@@ -63,7 +66,7 @@ class Variation:
         new = space.active(children) & ~space.active(parents)
         random = rng.integers(0, space.n_choices, size=children.shape, dtype=np.uint8)
         children = np.where(new, random, children).astype(np.uint8)
-        reference = space.complete(children, np.ones(space.n_genes, dtype=bool))
+        reference = space.complete(children, ~space.free("path"))
         return space.canonical(np.where(new & self.closed, reference, children).astype(np.uint8))
 
     def first_population(self, n: int, seeds: Genomes, rng: np.random.Generator) -> Genomes:

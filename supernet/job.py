@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -10,13 +10,15 @@ import numpy as np
 import torch
 
 from evo_c2f.errors import InputError
-from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage
 from supernet import checkpoint, training
+from supernet.cost import costs
 from supernet.data import photographs
 from supernet.data.photographs import Photograph
 from supernet.fairness import FairRounds, Ledger
 from supernet.generator import Supernet
 from supernet.measure import Measure
+from supernet.operators import OPERATORS
 from supernet.tasks import SuperResolution
 
 
@@ -64,11 +66,13 @@ class Job:
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:
         """(training, validation). InputError if the folder can't serve."""
-        folder = None if self.data.folder is None else Path(self.data.folder)
+        if self.data.folder is None:
+            raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
+        paths = photographs.embedded() if self.data.folder == "embedded" else photographs.listed(Path(self.data.folder))
         side = max(self.data.patch * self.task.scale, self.data.crop)
-        found = photographs.load_photographs(folder, side, self.warn)
+        found = photographs.load(paths, side, self.warn)
         for benchmark in self.data.benchmarks:
-            judged = photographs.load_photographs(Path(benchmark) / "HR", 1, self.warn)
+            judged = photographs.load(photographs.listed(Path(benchmark) / "HR"), 1, self.warn)
             photographs.refuse_benchmark_images(found, judged)
         return photographs.split(found, self.data.validation_images, self.seed)
 
@@ -77,13 +81,21 @@ class Job:
         """A short hash of the validation images and of how crops are taken from them."""
         return photographs.fingerprint(self.images[1], self.data.crop, self.data.validation_crops)
 
+    def check(self) -> None:
+        """InputError if the images or the space can't serve."""
+        assert self.images
+        unknown = [name for name in self.space.operators if name not in OPERATORS]
+        if unknown:
+            raise InputError(f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}")
+
+    def costs(self, output_size: tuple[int, int]) -> Callable[[Architecture], dict[str, float]]:
+        """Architecture -> params, macs, size_mb for an output of (height, width)."""
+        return partial(costs, frame=self.task.frame, output_size=output_size)
+
     def supernet(self) -> Supernet:
-        """Freshly initialised from the seed. InputError if the space names an unknown operator."""
+        """Freshly initialised from the seed, on the job's device."""
         torch.manual_seed(self.seed)
-        try:
-            return Supernet(self.space, self.task.frame).to(self.device)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        return Supernet(self.space, self.task.frame).to(self.device)
 
     def trained(self, path: Path) -> Supernet:
         """With the weights of a checkpoint. DamagedFileError if it can't be read."""

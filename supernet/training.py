@@ -150,5 +150,9 @@ def restore(
     for name, tensor in groups["average"].items():
         average[name].copy_(tensor)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+    for parameter, state in optimizer.state.items():
+        for name in ("exp_avg", "exp_avg_sq"):
+            # The fused step walks the memory: the moments must lie in it as their parameter does.
+            state[name] = torch.empty_like(parameter).copy_(state[name])
     rounds.restore(metadata["rounds"])
     return int(metadata["index"])

@@ -32,18 +32,26 @@ class Photograph:
     digest: str
 
 
-def load_photographs(folder: Path | None, least_side: int, warn: Callable[[str], None]) -> list[Photograph]:
-    """The photographs of a folder (None: those inside scikit-image and scikit-learn), by name.
+def embedded() -> list[Path]:
+    """The files of EMBEDDED."""
+    return [Path(str(files(package) / name)) for package, names in EMBEDDED.items() for name in names]
 
-    A file that can't be read is named through `warn` and skipped.
-    InputError if there is no folder or no image, or if one is smaller than `least_side`.
-    """
-    if folder is None:
-        paths = [Path(str(files(package) / name)) for package, names in EMBEDDED.items() for name in names]
-    elif not folder.is_dir():
+
+def listed(folder: Path) -> list[Path]:
+    """The image files of a folder, by name. InputError if it is none, or holds none."""
+    if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
-    else:
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def load(paths: Sequence[Path], least_side: int, warn: Callable[[str], None]) -> list[Photograph]:
+    """The photographs in the files. One that can't be read is named through `warn` and left out.
+
+    InputError if none is left, or if one is smaller than `least_side`.
+    """
     photographs: list[Photograph] = []
     for path in paths:
         try:
@@ -51,15 +59,15 @@ def load_photographs(folder: Path | None, least_side: int, warn: Callable[[str],
         except ValueError as error:
             warn(f"{path.name} is left out: {error}")
             continue
-        if min(pixels.shape[:2]) < least_side:
-            height, width = pixels.shape[:2]
+        height, width = pixels.shape[:2]
+        if min(height, width) < least_side:
             raise InputError(
-                f"{path.name} is {width}x{height} pixels, less than the {least_side} that a patch needs; "
-                "remove it, or set a smaller data.patch"
+                f"{path.name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs; "
+                "remove it, or set a smaller data.patch and data.crop"
             )
         photographs.append(Photograph(path.name, pixels, hashlib.sha256(pixels.tobytes()).hexdigest()))
     if not photographs:
-        raise InputError(f"{folder} holds no readable image ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"none of the {len(paths)} images in {paths[0].parent} can be read")
     return photographs
 
 

@@ -1,0 +1,93 @@
+"""What the engine's tests share: three spaces, and a measure that is a plain function of the architecture."""
+
+from math import sqrt
+
+import pytest
+from hypothesis import settings
+
+from evo_c2f.objective import metric
+from evo_c2f.space import SearchSpace
+from evo_c2f.store import Context
+
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=40)
+settings.load_profile("repeatable")
+
+NAMES = ("psnr_y", "macs", "params", "size_mb")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """2 levels and 1,332 subnets: every genome can be tried."""
+    return SearchSpace(3, {1: (8, 16), 2: (16,)}, ("dense", "thin"), (0.5, 1.0), (1, "skip", 2), "dense")
+
+
+@pytest.fixture(scope="session")
+def small():
+    """3 levels, so that a path can jump too far, and 5,352 subnets."""
+    widths = {0: (8,), 1: (8, 16), 2: (12, 48, 64)}
+    return SearchSpace(3, widths, ("dense", "thin"), (0.5, 1.0), (1, 1, 2), "dense")
+
+
+@pytest.fixture(scope="session")
+def large():
+    """Millions of subnets: only evolution gets anywhere."""
+    widths = {1: (8, 12, 16), 2: (16, 32, 48), 3: (24, 48, 72)}
+    return SearchSpace(5, widths, ("dense", "thin", "deep"), (0.5, 1.0, 1.5), (2, 2, 2, 2, 2), "dense")
+
+
+def cell_cost(cell, width):
+    """(parameters, MACs a position). Which operator is cheapest depends on the width, and on the metric."""
+    if cell.operator == "thin":
+        return 40 * cell.inner, 10 * cell.inner
+    factor = {"dense": 1, "deep": 2}[cell.operator]
+    return factor * width * cell.inner, factor * width * cell.inner
+
+
+def cost_of(architecture):
+    """Static costs that add up over the parts and grow with every width."""
+    params = sum(27 * width for _, width in architecture.widths)
+    macs = sum(27 * width * 4 ** (4 - level) for level, width in architecture.widths)
+    for cell in architecture.cells:
+        cell_params, cell_macs = cell_cost(cell, architecture.width(cell.level))
+        params, macs = params + cell_params, macs + cell_macs * 4 ** (4 - cell.level)
+    return {"params": float(params), "macs": float(macs), "size_mb": 4 * params / 1e6}
+
+
+def quality_of(architecture):
+    """Grows with width, at less and less return; a later cell does a little more. Square roots: exact everywhere."""
+    gain = {"dense": 1.0, "thin": 1.1, "deep": 1.3}
+    cells = architecture.cells
+    parts = [gain[c.operator] * sqrt(architecture.width(c.level) * c.inner) + c.position / 8 for c in cells]
+    return 25 + sqrt(sum(parts)) / 4 + len({c.level for c in cells}) / 8
+
+
+def measure_each(architectures):
+    return [{"psnr_y": quality_of(a), **cost_of(a)} for a in architectures]
+
+
+@pytest.fixture(scope="session")
+def costs():
+    return cost_of
+
+
+@pytest.fixture(scope="session")
+def measure():
+    """Architectures -> rows of NAMES."""
+    return measure_each
+
+
+@pytest.fixture(scope="session")
+def names():
+    """The metrics of a measured row."""
+    return NAMES
+
+
+@pytest.fixture(scope="session")
+def objectives():
+    return metric("psnr_y"), metric("macs")
+
+
+@pytest.fixture(scope="session")
+def context_of():
+    """A space's context in a store; another checkpoint, another context."""
+    return lambda space, checkpoint="weights": Context(space.to_dict(), checkpoint, "images", "protocol")

@@ -1,0 +1,229 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from supernet_fixtures import (
+    fresh_supernet,
+    one_thread,
+    patch_pairs,
+    random_images,
+    random_supernet,
+    small_space,
+    training_settings,
+)
+from torch import Tensor
+
+from evo_c2f.errors import DamagedFileError
+from evo_c2f.space import Genomes
+from supernet import training
+from supernet.fairness import FairRounds
+from supernet.generator import Supernet
+from supernet.tasks import SuperResolution
+from supernet.training import divide_by_uses, fair_gradients, learning_rate, train, update_average
+
+SPACE = small_space()
+TASK = SuperResolution(4)
+
+
+def joint_rounds(seed: int = 0) -> FairRounds:
+    return FairRounds(SPACE, "joint", None, np.random.default_rng(seed))
+
+
+def pair(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A batch of two, (low, high)."""
+    return random_images(2, 3, 8, 8, seed=seed), random_images(2, 3, 32, 32, seed=seed + 1)
+
+
+def nothing(index: int, loss: float) -> None:
+    """No progress to show."""
+
+
+class StopError(Exception):
+    """A crash in the middle of the training."""
+
+
+# -- one round ---------------------------------------------------------------------------------------
+
+
+def test_what_a_round_does_not_use_keeps_no_gradient():
+    supernet, rounds = random_supernet(SPACE), joint_rounds()
+    for seed in range(5):
+        genomes = joint_rounds_ahead(rounds)
+        fair_gradients(supernet, rounds, *pair(seed), TASK, divide=seed % 2 == 0)
+        used = set()
+        for architecture in map(SPACE.decode, genomes):
+            levels = [cell.level for cell in architecture.cells]
+            used |= {f"operator_{c.position}_{c.level}_{c.operator}" for c in architecture.cells}
+            used |= {f"stem_{level}" for level in levels} | {f"head_{levels[-1]}"}
+            used |= {f"transition_{s}_{t}" for s, t in zip(levels, levels[1:], strict=False) if s != t}
+        with_gradient = {n.split(".")[1] for n, p in supernet.named_parameters() if p.grad is not None}
+        assert with_gradient == used
+        assert len(used) < len(supernet.modules_by_place)
+
+
+def joint_rounds_ahead(rounds: FairRounds) -> list[Genomes]:
+    """The genomes that `rounds` will deal next, without dealing them."""
+    ahead = joint_rounds()
+    ahead.restore(rounds.state())
+    return list(ahead.deal())
+
+
+def gradients(supernet: Supernet, value: Tensor) -> dict[str, Tensor]:
+    """Of the parameters that the value depends on."""
+    supernet.zero_grad(set_to_none=True)
+    value.backward()
+    return {n: p.grad for n, p in supernet.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("divide", [False, True])
+def test_the_gradients_of_a_round_are_those_of_its_subnets_one_by_one(divide):
+    supernet, rounds, (low, high) = random_supernet(SPACE), joint_rounds(), pair()
+    architectures = [SPACE.decode(genome) for genome in joint_rounds_ahead(rounds)]
+    total, users = ({n: torch.zeros_like(p) for n, p in supernet.named_parameters()} for _ in range(2))
+    losses = []
+    for architecture in architectures:
+        loss = torch.nn.functional.l1_loss(supernet(low, architecture), high)
+        losses.append(loss.item())
+        for n, gradient in gradients(supernet, loss).items():
+            total[n] += gradient / len(architectures)
+        # The signs of L1 can cancel to exactly zero in a weight that is used; random factors don't.
+        for n, gradient in gradients(
+            supernet, (supernet(low, architecture) * random_images(*high.shape)).sum()
+        ).items():
+            users[n] += gradient != 0
+    supernet.zero_grad(set_to_none=True)
+    mean = fair_gradients(supernet, rounds, low, high, TASK, divide)
+    assert mean == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert max(count.max().item() for count in users.values()) >= 2
+    for n, p in supernet.named_parameters():
+        expected = total[n] / users[n].clamp(min=1) if divide else total[n]
+        gradient = torch.zeros_like(p) if p.grad is None else p.grad
+        torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_weight_that_all_subnets_use_is_divided_by_their_number():
+    supernet, (low, high) = random_supernet(SPACE), pair()
+    architecture = SPACE.decode(SPACE.reference)
+    for _ in range(3):
+        TASK.loss(supernet(low, architecture), high).backward()
+    before = {n: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
+    divide_by_uses(supernet, [architecture] * 3)
+    for n, p in supernet.named_parameters():
+        if n in before:
+            torch.testing.assert_close(p.grad, before[n] / 3)
+
+
+# -- the schedule and the average ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("index", "rounds", "expected"),
+    [
+        (0, 1000, 0.02),  # the first of 50 steps of the warm-up
+        (24, 1000, 0.5 * (0.01 + 0.99 * 0.5 * (1 + math.cos(0.024 * math.pi)))),
+        (49, 1000, 0.01 + 0.99 * 0.5 * (1 + math.cos(0.049 * math.pi))),
+        (500, 1000, 0.505),
+        (999, 1000, 0.0100024),
+        (0, 1, 1.0),
+        (0, 10, 0.1),
+        (9, 10, 0.01 + 0.99 * 0.5 * (1 + math.cos(0.9 * math.pi))),
+    ],
+)
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine(index, rounds, expected):
+    assert learning_rate(index, rounds, 1.0) == pytest.approx(expected, rel=1e-5)
+    assert learning_rate(index, rounds, 0.002) == pytest.approx(0.002 * expected, rel=1e-5)
+
+
+def test_the_learning_rate_rises_for_50_rounds_and_then_only_falls():
+    rates = [learning_rate(index, 300, 1.0) for index in range(300)]
+    assert rates[:50] == sorted(rates[:50])
+    assert rates[50:] == sorted(rates[50:], reverse=True)
+    assert 0 < min(rates) <= max(rates) <= 1
+
+
+@pytest.mark.parametrize(
+    ("index", "decay", "kept"),
+    [(0, 0.999, 1 / 10), (1, 0.999, 2 / 11), (90, 0.999, 91 / 100), (10_000, 0.999, 0.999), (90, 0.5, 0.5), (9, 0, 0)],
+)
+def test_the_average_keeps_little_of_the_early_weights_and_then_the_decays_share(index, decay, kept):
+    supernet = random_supernet(SPACE)
+    before = {n: torch.full_like(p, 2.0) for n, p in supernet.named_parameters()}
+    average = {n: t.clone() for n, t in before.items()}
+    update_average(average, supernet, index, decay)
+    for n, p in supernet.named_parameters():
+        torch.testing.assert_close(average[n], kept * before[n] + (1 - kept) * p.detach())
+
+
+# -- the loop -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("divide", [False, True])
+def test_the_loss_falls(tmp_path: Path, divide):
+    losses: list[float] = []
+    supernet, settings = fresh_supernet(SPACE), training_settings(60, divide_gradients=divide)
+    state = tmp_path / "state.safetensors"
+    average = train(
+        supernet, joint_rounds(), patch_pairs(tmp_path), TASK, settings, state, lambda index, loss: losses.append(loss)
+    )
+    assert len(losses) == 60
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    weights = dict(supernet.named_parameters())
+    assert average.keys() == weights.keys()
+    assert any(not torch.equal(average[n], weights[n]) for n in average)
+
+
+def test_each_round_is_told_once_in_order(tmp_path: Path):
+    told: list[int] = []
+    state = tmp_path / "state.safetensors"
+    train(
+        fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path), TASK, training_settings(4), state,
+        lambda index, loss: told.append(index),
+    )  # fmt: skip
+    assert told == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("at", [1, 5, 11])
+@pytest.mark.parametrize(("stop", "lost"), [(KeyboardInterrupt, 0), (StopError, 1)], ids=["interrupted", "crashed"])
+def test_a_stopped_training_ends_with_the_weights_of_one_never_stopped(tmp_path: Path, monkeypatch, stop, lost, at):
+    """Ctrl-C loses nothing; a crash loses the rounds since the last save, which is made after each round here."""
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", -1.0 if stop is StopError else 60.0)
+    settings, batches, state = training_settings(12), patch_pairs(tmp_path), tmp_path / "state.safetensors"
+
+    def stop_once(index: int, loss: float) -> None:
+        if index == at:
+            raise stop
+
+    with one_thread():
+        whole, whole_rounds = fresh_supernet(SPACE), joint_rounds()
+        expected = train(whole, whole_rounds, batches, TASK, settings, tmp_path / "another.safetensors", nothing)
+        with pytest.raises(stop):
+            train(fresh_supernet(SPACE), joint_rounds(), batches, TASK, settings, state, stop_once)
+        told: list[int] = []
+        resumed, resumed_rounds = fresh_supernet(SPACE, seed=0 if at <= lost else 5), joint_rounds()
+        found = train(resumed, resumed_rounds, batches, TASK, settings, state, lambda index, loss: told.append(index))
+    assert told == list(range(at - lost + 1, 13))
+    assert resumed_rounds.ledger.to_dict() == whole_rounds.ledger.to_dict()
+    assert [n for n, t in resumed.state_dict().items() if not torch.equal(t, whole.state_dict()[n])] == []
+    assert [n for n, t in found.items() if not torch.equal(t, expected[n])] == []
+
+
+def test_another_seed_of_the_batches_gives_other_weights(tmp_path: Path):
+    with one_thread():
+        first, same, other = (
+            train(
+                fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path, seed), TASK, training_settings(3),
+                tmp_path / "state.safetensors", nothing,
+            )
+            for seed in (0, 0, 1)
+        )  # fmt: skip
+    assert all(torch.equal(first[n], same[n]) for n in first)
+    assert any(not torch.equal(first[n], other[n]) for n in first)
+
+
+def test_a_damaged_state_is_named_and_not_trained_over(tmp_path: Path):
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(b"nonsense")
+    with pytest.raises(DamagedFileError, match="state.safetensors"):
+        train(fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path), TASK, training_settings(3), state, nothing)
