@@ -148,12 +148,14 @@ def read_front(path: Path) -> Frame:
     """What `write_front` wrote. DamagedFileError if it can't be read."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        bytes.fromhex("".join(frame["genome"]))
-        frame["survivor"] = frame["survivor"].map({"True": True, "False": False}).astype(bool)
+        if [subnet_id(genome) for genome in genomes_of(frame)] != frame["id"].tolist():
+            raise ValueError("an id is not that of its genome")
+        frame["survivor"] = [{"True": True, "False": False}[text] for text in frame["survivor"]]
         words = ("id", "genome", "survivor", *(name for name in frame if GENE.fullmatch(str(name))))
         return frame.astype({name: float for name in frame if name not in words})
     except (ValueError, KeyError, TypeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); evolve that stage again") from None
+        reason = " ".join(str(error).split())
+        raise DamagedFileError(f"{path} is damaged ({reason}); evolve that stage again") from None
 
 
 def genomes_of(frame: Frame) -> Genomes:

@@ -42,9 +42,9 @@ FULL = "_full"  # the suffix of a quality taken on the whole validation images
 
 
 def metric(name: str) -> Metric:
-    """The metric of that name, also with the suffix `_full`. InputError if there is none."""
+    """The metric of that name, a quality also with the suffix `_full`. InputError if there is none."""
     known = METRICS.get(name.removesuffix(FULL))
-    if known is None:
+    if known is None or (name.endswith(FULL) and known.kind != "quality"):
         raise InputError(f"metric {name!r} is unknown; there are {', '.join(METRICS)}")
     return replace(known, name=name)
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.algorithm import Algorithm
+from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from evo_c2f import pareto
@@ -114,7 +115,12 @@ def evolve(
             mutation=StageMutation(variation),
             eliminate_duplicates=NewSubnetsOnly(asked.keys()),
         )
-        for generation in generations(algorithm, StageProblem(space, judge, score), budget, asked, rng):
+
+        def fresh() -> Genomes:
+            drawn = variation.first_population(4 * budget.population, seeds, rng)
+            return np.array([genome for genome in drawn if genome.tobytes() not in asked])[: budget.population]
+
+        for generation in generations(algorithm, StageProblem(space, judge, score), budget, asked, fresh, rng):
             progress.generation = generation
 
     genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in asked])
@@ -134,9 +140,17 @@ def evolve(
 
 
 def generations(
-    algorithm: Algorithm, problem: StageProblem, budget: Budget, asked: Sized, rng: np.random.Generator
+    algorithm: Algorithm,
+    problem: StageProblem,
+    budget: Budget,
+    asked: Sized,
+    fresh: Callable[[], Genomes],
+    rng: np.random.Generator,
 ) -> Iterator[int]:
-    """Run the algorithm until the budget is spent or no new subnet is found; each generation's number, before it."""
+    """Run the algorithm until the budget is spent or no new subnet is found; each generation's number, before it.
+
+    When the living population has no new children left, `fresh` random subnets join it.
+    """
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
     generation = 0
     while len(asked) < budget.evaluations:
@@ -144,6 +158,8 @@ def generations(
         yield generation
         population = algorithm.ask()
         if population is None or not len(population):
+            population = Population.new("X", fresh())
+        if not len(population):
             return
         population = population[: budget.evaluations - len(asked)]
         algorithm.evaluator.eval(problem, population)

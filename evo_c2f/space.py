@@ -263,6 +263,8 @@ class SearchSpace:
                 genome[self.blocks.start + cell.position] = self.operators.index(cell.operator)
                 inner = [inner_width(architecture.width(cell.level), r) for r in self.inner_ratios]
                 genome[self.inners.start + cell.position] = inner.index(cell.inner)
+            if self.decode(genome) != architecture:
+                raise ValueError("it is no valid path, or widths are missing or too many")
         except (ValueError, KeyError, IndexError) as error:
             raise ValueError(f"the space doesn't hold this architecture: {error}") from None
         return genome

@@ -82,9 +82,14 @@ class Variation:
             parents = seeds[np.arange(4 * n) % len(seeds)]
             random = rng.integers(0, space.n_choices, size=parents.shape, dtype=np.uint8)
             drawn = space.canonical(np.where(self.free, random, parents).astype(np.uint8))
-        every = np.concatenate([seeds, drawn])
-        _, first = np.unique(every, axis=0, return_index=True)
-        return every[np.sort(first)[: max(n, len(seeds))]]
+        return different(np.concatenate([seeds, drawn]))[: max(n, len(seeds))]
+
+
+def different(genomes: Genomes) -> Genomes:
+    """The genomes (n, n_genes), in order, without repetitions."""
+    _, first = np.unique(genomes, axis=0, return_index=True)
+    unique: Genomes = genomes[np.sort(first)]
+    return unique
 
 
 class StageCrossover(Crossover):  # type: ignore[misc]

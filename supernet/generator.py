@@ -131,7 +131,9 @@ def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Mod
     multiple = 2 ** max(0, max(part.level for part in route) - frame.input_level)
     pad = (-width % multiple, -height % multiple)
     if any(pad):
-        x = F.pad(x, (0, pad[0], 0, pad[1]), mode="reflect")
+        # Reflection needs more pixels than it adds.
+        mode = "reflect" if pad[0] < width and pad[1] < height else "replicate"
+        x = F.pad(x, (0, pad[0], 0, pad[1]), mode=mode)
     x = x - 0.5  # zero padding then means mid-grey, not black
     held: dict[int, Tensor] = {}
     for index, part in enumerate(route):

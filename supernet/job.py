@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage
 from supernet import checkpoint, training
 from supernet.cost import costs
@@ -48,7 +48,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.empty(0, device=name)
         return torch.device(name)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
         raise InputError(f"device {name!r} is not there; use --device cpu") from None
 
 
@@ -72,7 +72,7 @@ class Job:
         side = max(self.data.patch * self.task.scale, self.data.crop)
         found = photographs.load(paths, side, self.warn)
         for benchmark in self.data.benchmarks:
-            judged = photographs.load(photographs.listed(Path(benchmark) / "HR"), 1, self.warn)
+            judged = photographs.load(photographs.benchmark_highs(Path(benchmark)), 1, self.warn)
             photographs.refuse_benchmark_images(found, judged)
         return photographs.split(found, self.data.validation_images, self.seed)
 
@@ -101,7 +101,10 @@ class Job:
         """With the weights of a checkpoint. DamagedFileError if it can't be read."""
         supernet = self.supernet()
         tensors, _ = checkpoint.load(path)
-        supernet.load_state_dict(tensors)
+        try:
+            supernet.load_state_dict(tensors)
+        except RuntimeError:
+            raise DamagedFileError(f"{path} holds the weights of another space; remove it and train again") from None
         return supernet
 
     def train(
@@ -119,8 +122,8 @@ class Job:
         number = ("joint", "operator", "channel").index(stage)
         rng = np.random.default_rng([self.seed, 1, number])
         rounds = FairRounds(self.space, stage, survivors, rng)
-        data, seeds = self.data, self.seed * 3 + number
-        batches = photographs.PatchPairs(self.images[0], self.task.scale, data.patch, data.batch, seeds)
+        data, seed = self.data, (self.seed, 0, number)
+        batches = photographs.PatchPairs(self.images[0], self.task.scale, data.patch, data.batch, seed)
         state = target.with_suffix(".state.safetensors")
         weights = training.train(supernet, rounds, batches, self.task, settings, state, on_round)
         checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict()})

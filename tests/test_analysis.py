@@ -214,12 +214,6 @@ def test_a_front_s_numbers_are_read_as_they_were_to_the_last_bit(tmp_path, tiny,
         assert analysis.read_front(tmp_path / f"{i % 3}.csv")["psnr_y"].tolist() == row.tolist()
 
 
-def test_an_id_of_digits_stays_text(written):
-    frame, path = written
-    analysis.write_front(frame.assign(id=["0012345678", "1e23456789", *frame["id"][2:]]), path)
-    assert analysis.read_front(path)["id"].tolist()[:2] == ["0012345678", "1e23456789"]
-
-
 DAMAGES = {
     "empty": lambda text: "",
     "no column of genomes": lambda text: text.replace("genome", "gnome", 1),

@@ -159,11 +159,11 @@ def test_the_front_is_that_of_all_that_was_asked_for_best_first(search, large, s
     front = found.judge.minimised(found.result.metrics[found.result.front])
     expected = found.judge.minimised(found.result.metrics)
     expected = expected[pareto.non_dominated(expected)]
-    assert set(map(tuple, front)) == set(map(tuple, expected)) and len(front) > 5
+    assert set(map(tuple, front)) == set(map(tuple, expected)) and len(front) >= 5
     assert (np.diff(front[:, 0]) >= 0).all()
 
 
-@pytest.mark.parametrize("stage", ["path", "joint"])
+@pytest.mark.parametrize("stage", ["channel", "joint"])
 def test_the_survivors_are_few_and_lie_apart_on_the_front(search, large, stage):
     found = search(large, stage, evaluations=200, population=40)
     assert len(found.front) > SURVIVORS

@@ -107,16 +107,19 @@ class PatchPairs:
     A batch depends on the seed and its index alone, so training resumes anywhere.
     """
 
-    def __init__(self, photographs: Sequence[Photograph], scale: int, patch: int, batch: int, seed: int):
+    def __init__(
+        self, photographs: Sequence[Photograph], scale: int, patch: int, batch: int, seed: int | Sequence[int]
+    ):
         """patch: side of the low-resolution patches in pixels."""
         self.pairs = [low_and_high(p.pixels, scale) for p in photographs]
-        self.scale, self.patch, self.batch, self.seed = scale, patch, batch, seed
+        self.scale, self.patch, self.batch = scale, patch, batch
+        self.seed = [seed] if isinstance(seed, int) else [*seed]
         areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float)
         self.chances = areas / areas.sum()
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(low (b, 3, p, p), high (b, 3, s * p, s * p)), flipped and turned at random."""
-        rng = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng([*self.seed, index])
         lows, highs = [], []
         for image in rng.choice(len(self.pairs), size=self.batch, p=self.chances):
             low, high = self.pairs[image]
@@ -162,32 +165,45 @@ def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Te
     return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs]
 
 
+def benchmark_highs(folder: Path) -> list[Path]:
+    """The high-resolution files of a benchmark folder in either customary layout. InputError if there are none."""
+    if (folder / "HR").is_dir():
+        return listed(folder / "HR")
+    return [path for path in listed(folder) if path.stem.endswith("_HR")]
+
+
 def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]:
     """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
 
     `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
-    InputError if the layout is another one, a pair is incomplete, or the sizes don't fit.
+    InputError if the layout is another one, an image is broken or lacks its partner, or sizes don't fit.
     """
     if (folder / "HR").is_dir():
-        low_folder = folder / "LR_bicubic" / f"X{scale}"
-        highs = {p.stem: p for p in sorted((folder / "HR").iterdir()) if p.suffix.lower() in SUFFIXES}
-        lows = {p.stem.removesuffix(f"x{scale}"): p for p in sorted(low_folder.glob("*"))}
+        low_folder, low_end, high_end = folder / "LR_bicubic" / f"X{scale}", f"x{scale}", ""
     else:
-        ends = f"_SRF_{scale}_HR", f"_SRF_{scale}_LR"
-        highs, lows = ({p.stem.removesuffix(end): p for p in sorted(folder.glob(f"*{end}.*"))} for end in ends)
-    if not highs:
-        raise InputError(
-            f"{folder} is no x{scale} benchmark: neither HR/ with LR_bicubic/X{scale}/, nor *_SRF_{scale}_HR.png"
-        )
+        low_folder, low_end, high_end = folder, f"_SRF_{scale}_LR", f"_SRF_{scale}_HR"
+    highs = (folder / "HR" if not high_end else folder).glob("*")
+    found = sorted(p for p in highs if p.suffix.lower() in SUFFIXES and p.stem.endswith(high_end))
+    if not found:
+        layouts = f"neither HR/ with LR_bicubic/X{scale}/, nor *_SRF_{scale}_HR.png"
+        raise InputError(f"{folder} is no x{scale} benchmark: {layouts}")
+    lows = {p.stem.removesuffix(low_end): p for p in sorted(low_folder.glob("*")) if p.suffix.lower() in SUFFIXES}
     pairs = []
-    for name, path in highs.items():
+    for path in found:
+        name = path.stem.removesuffix(high_end)
         if name not in lows:
             raise InputError(f"{path} has no low-resolution partner at x{scale}")
-        low, high = read_rgb(lows[name]), read_rgb(path)
+        low, high = _read_judged(lows[name]), _read_judged(path)
         height, width = low.shape[0] * scale, low.shape[1] * scale
         if not (0 <= high.shape[0] - height < scale and 0 <= high.shape[1] - width < scale):
-            raise InputError(
-                f"{path.name} is {high.shape[1]}x{high.shape[0]}, not {scale} times its low-resolution partner"
-            )
+            size = f"{high.shape[1]}x{high.shape[0]}"
+            raise InputError(f"{path.name} is {size}, not {scale} times its low-resolution partner")
         pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
     return pairs
+
+
+def _read_judged(path: Path) -> Pixels:
+    try:
+        return read_rgb(path)
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {error}") from None
