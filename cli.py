@@ -298,8 +298,10 @@ def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int) -> "
 
 
 def conclude(summaries: Sequence["Summary"]) -> None:
-    """The final front, and how far it lies from what is had for nothing."""
-    last = summaries[-1]
+    """The final front, and how far it, and the worst path, lie from what is had for nothing."""
+    first, last = summaries[0], summaries[-1]
+    for name, value in first.worst.items():
+        console.print(f"the worst of {first.asked} paths: {name} {value - first.baseline[name]:+.3f} over bicubic")
     show_front(last.front, console)
     macs = [row["macs"] for row in last.front]
     span = f"{len(macs)} architectures that span {max(macs) / min(macs):.1f}x in MACs"

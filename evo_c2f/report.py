@@ -25,10 +25,11 @@ def draw_front(
     y, x = objectives[:2]
     figure = Figure(figsize=(7, 4.5), dpi=130, layout="constrained")
     axes = figure.subplots()
-    for stage, rows in everything.groupby("stage", sort=False):
+    searched = everything[everything["stage"] != "reference"]
+    for stage, rows in searched.groupby("stage", sort=False):
         axes.scatter(rows[x.name], rows[y.name], s=10, alpha=0.45, linewidths=0, label=f"{stage}: {len(rows)} subnets")
     ordered = front.sort_values(x.name)
-    axes.plot(ordered[x.name], ordered[y.name], "o-", color="black", markersize=4, linewidth=1, label="front")
+    axes.plot(ordered[x.name], ordered[y.name], "ok-", ms=4, lw=1, drawstyle="steps-post", label="front")
     axes.plot(widest[x.name], widest[y.name], "D", color="tab:red", label="widest subnet")
     if y.name in baseline:
         axes.axhline(baseline[y.name], color="tab:red", linestyle="--", linewidth=1, label="baseline at no cost")

@@ -40,11 +40,12 @@ class Instruments:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a stage came to, for people and for JSON."""
+    """What a stage came to, for people and for JSON; `worst`: each quality's worst value among all it asked for."""
 
     stage: Stage
     front: list[dict[str, Any]]
     baseline: dict[str, float]
+    worst: dict[str, float]
     asked: int
     measured: int
     hypervolume_before: float
@@ -112,6 +113,11 @@ def run_stage(
         stage,
         analysis.records(frame.drop(columns=["genome", "survivor"])),
         dict(tools.baseline),
+        {
+            o.name: float(o.sign * np.nanmax(o.sign * column))
+            for o, column in zip(objectives, judge.values(result.metrics).T, strict=True)
+            if o.kind == "quality"
+        },
         len(result.genomes),
         result.n_measured,
         before,
