@@ -1,4 +1,4 @@
-"""What things cost on this machine: ratios from pairs that run in turn, so that a drifting machine cancels."""
+"""What things cost on this machine: ratios from runs in turn, so that a drifting machine cancels."""
 
 import time
 from collections.abc import Callable
@@ -14,10 +14,11 @@ from supernet.data.photographs import PatchPairs
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import Job
-from supernet.training import fair_gradients
+from supernet.training import fair_gradients, step_used
 
 RANDOM_SUBNETS = 20
-PAIRS = 9
+BLOCKS, STEPS = 5, 8
+REPEATS = 9
 
 
 def bench(job: Job, output_size: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
@@ -37,7 +38,14 @@ def bench(job: Job, output_size: tuple[int, int], say: Callable[[str], None]) ->
     say(f"the same of {RANDOM_SUBNETS} random subnets: median {median(ratios):.3f}, lowest {min(ratios):.3f}")
 
     rounds = FairRounds(space, "joint", None, np.random.default_rng(job.seed))
-    results["round_ms"] = timed(lambda: fair_gradients(supernet, rounds, low, high, job.task, False), job.device)
+    optimizer = torch.optim.Adam(supernet.parameters(), lr=1e-6, fused=True)
+
+    def one_round() -> None:
+        architectures = [space.decode(genome) for genome in rounds.deal()]
+        fair_gradients(supernet, architectures, low, high, job.task, False)
+        step_used(optimizer, supernet.used(architectures))
+
+    results["round_ms"] = timed(one_round, job.device)
     say(f"a round of {space.n_levels + 1} subnets: {results['round_ms']:.1f} ms")
     measure = job.measure(supernet, ["psnr_y", "macs", "params", "size_mb"], output_size)
     results["evaluation_ms"] = timed(lambda: measure([widest]), job.device)
@@ -49,22 +57,30 @@ def step_ratio(job: Job, supernet: Supernet, architecture: Architecture, low: Te
     """Training steps a second of a subnet inside the supernet, relative to the same network as a plain module."""
     plain = supernet.extract(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def stepper(model: nn.Module, forward: Callable[[], Tensor]) -> Callable[[], float]:
+    def stepper(
+        model: nn.Module, forward: Callable[[], Tensor], used: Callable[[], list[nn.Parameter]]
+    ) -> Callable[[], float]:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
 
         def step() -> float:
-            optimizer.zero_grad(set_to_none=True)
             loss = job.task.loss(forward(), high)
             loss.backward()
-            optimizer.step()
+            step_used(optimizer, used())
             return loss.item()
 
         return step
 
-    inside = stepper(supernet, lambda: supernet(low, architecture))
-    alone = stepper(plain, lambda: plain(low))
-    pairs = [(seconds(alone, job.device), seconds(inside, job.device)) for _ in range(PAIRS + 2)]
-    return median(a / b for a, b in pairs[2:])
+    # In blocks, as training runs: steps that alternate between two models push each other out of the caches.
+    parameters = list(plain.parameters())
+    steps = {
+        "alone": stepper(plain, lambda: plain(low), lambda: parameters),
+        "inside": stepper(supernet, lambda: supernet(low, architecture), lambda: supernet.used([architecture])),
+    }
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(BLOCKS):
+        for name, step in steps.items():
+            times[name] += [seconds(step, job.device) for _ in range(STEPS + 2)][2:]
+    return median(times["alone"]) / median(times["inside"])
 
 
 def seconds(action: Callable[[], object], device: torch.device) -> float:
@@ -77,4 +93,4 @@ def seconds(action: Callable[[], object], device: torch.device) -> float:
 
 def timed(action: Callable[[], object], device: torch.device) -> float:
     """Median milliseconds of the action, after warm-up."""
-    return 1000 * median([seconds(action, device) for _ in range(PAIRS + 2)][2:])
+    return 1000 * median([seconds(action, device) for _ in range(REPEATS + 2)][2:])

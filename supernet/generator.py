@@ -5,7 +5,7 @@ level, the transition's output is added to what that level last held, or on a fi
 level's own stem of the input, so that all paths speak one language at each level.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,6 +189,11 @@ class Supernet(nn.Module):
             conv = module.get_submodule(place)
             yield conv.weight, (slice(spec.outputs), slice(1 if spec.depthwise else spec.inputs))
             yield conv.bias, (slice(spec.outputs),)
+
+    def used(self, architectures: Iterable[Architecture]) -> list[nn.Parameter]:
+        """The parameters behind the architectures, each once."""
+        taken = (self.slices(part) for architecture in architectures for part in parts(architecture))
+        return list(dict.fromkeys(parameter for slices in taken for parameter, _ in slices))
 
     def extract(self, architecture: Architecture) -> Subnet:
         """A subnet of its own, with copied weights, on the supernet's device."""

@@ -90,6 +90,17 @@ def test_a_row_that_lacks_a_metric_is_measured_for_it_and_keeps_its_values(tiny,
     assert evaluator.n_measured == 3 and len(store) == 3
 
 
+def test_a_metric_that_fails_later_leaves_the_others_known(tiny, store, measure, genomes):
+    """A search that is run again must find what it found before its front failed on the whole images."""
+    search, full = ("psnr_y", "macs"), ("psnr_y_full",)
+    first = Evaluator(tiny, store, measure, search)(genomes[:2], "channel", 1)
+    failing = Evaluator(tiny, store, lambda architectures: [{"psnr_y_full": float("nan")}], full)
+    for _ in range(2):
+        assert np.isnan(failing(genomes[:1], "channel", 0)).all()
+    assert failing.n_measured == 1
+    assert Evaluator(tiny, store, measure, search)(genomes[:2], "channel", 1).tolist() == first.tolist()
+
+
 def test_no_genomes_have_no_metrics(tiny, store, measure, names, genomes):
     assert Evaluator(tiny, store, measure, names)(genomes[:0], "path", 1).shape == (0, len(names))
 

@@ -95,6 +95,12 @@ def test_an_image_that_stands_in_a_benchmark_of_either_layout_is_refused(folder,
         make_job(folder, benchmarks=[str(other), str(same)]).check()
 
 
+def test_a_benchmark_in_neither_layout_is_named(folder, tmp_path):
+    other = write_images(tmp_path / "other", {"a.png": random_pixels(48, 60, 9)})
+    with pytest.raises(InputError, match=str(other)):
+        make_job(folder, benchmarks=[str(other)]).check()
+
+
 def test_a_benchmark_that_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(InputError, match=str(tmp_path / "none")):
         make_job(folder, benchmarks=[str(tmp_path / "none")]).check()

@@ -1,102 +1,228 @@
-"""Recipes: what comes with the package, overrides, and one sentence for each thing that is wrong."""
-
 import pytest
+import yaml
 
 from evo_c2f import recipe
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.run import Run
 
 
-@pytest.mark.parametrize("name", recipe.names())
-def test_every_recipe_of_the_package_loads_and_survives_yaml(name, tmp_path):
-    loaded = recipe.load(name)
-    assert loaded.name == name and loaded.search.metrics()
-    (tmp_path / "recipe.yaml").write_text(loaded.to_yaml())
-    assert recipe.load_run(tmp_path / "recipe.yaml") == loaded == recipe.load(str(tmp_path / "recipe.yaml"))
+@pytest.fixture(scope="session")
+def quick():
+    return recipe.load("quick")
 
 
-def test_the_full_space_holds_more_than_a_million_million_architectures():
-    assert recipe.load("sr-x4").space.n_architectures > 10**12
+# -- reading ---------------------------------------------------------------------------------------
 
 
-def test_an_override_changes_its_setting_alone():
-    loaded, changed = recipe.load("quick"), recipe.load("quick", ("training.rounds=7", "search.max.size_mb=1.5"))
-    assert changed.training.rounds == 7 and changed.search.max == {"size_mb": 1.5}
-    assert changed.first_difference(loaded) == "training.rounds is 7 there, 3500 here"
-    assert changed.space == loaded.space and changed.data == loaded.data
+def test_quick_is_a_recipe_that_comes_with_the_package(quick):
+    assert "quick" in recipe.names()
+    assert (quick.name, quick.task.scale, quick.space.n_cells) == ("quick", 4, 5)
+    assert [m.name for m in quick.search.metrics()] == ["psnr_y", "macs"] and quick.search.limits() == ()
+    for stage in ("path", "operator", "channel", "joint"):
+        assert recipe.evaluations(quick, stage) == getattr(quick.search.evaluations, stage) > quick.search.population
 
 
-def test_search_settings_and_names_make_no_other_run():
-    loaded = recipe.load("quick")
-    assert loaded.first_difference(recipe.load("quick", ("name=mine", "search.population=8"))) is None
+def test_every_recipe_that_comes_along_can_be_read():
+    for name in recipe.names():
+        loaded = recipe.load(name)
+        assert loaded.name == name and loaded.search.metrics() and loaded.space.n_subnets > 1
 
 
-BAD = [
-    ("training.rouns=3", "setting 'training.rouns' is unknown; did you mean 'rounds'?"),
-    ("space.n_cell=3", "did you mean 'n_cells'?"),
-    ("colour=red", "setting 'colour' is unknown"),
-    ("training.rounds=0", "training.rounds is 0; input should be greater than 0"),
-    ("training.rounds=many", "training.rounds is 'many'"),
-    ("training=3", "training is 3"),
-    ("task.scale=3", "task.scale is 3"),
-    ("task.name=music", "task.name is 'music'"),
-    ("search.population=2", "search.population is 2"),
-    ("search.max={macs: cheap}", "search.max.macs is 'cheap'"),
-    ("space.widths={1: [8, 8]}", "widths of level 1 are [8, 8]; give ascending multiples of 4"),
-    ("space.widths={1: [8], 3: [8]}", "the levels of widths are [1, 3]"),
-    ("space.inner_ratios=[0.5, 0.6]", "no two choices may be the same"),
-    ("space.reference_operator=magic", "'magic' is not among"),
-    ("space.reference_path=[1, 3, 1, 1, 1]", "is no valid path"),
-    ("space.n_cells=4", "reference_path has 5 cells, the space 4"),
-    ("training.rounds", "has no '='; write --set key=value"),
-    ("name.first=3", "name is a value, it holds no settings"),
-    ("training.rounds=[3", "is no YAML"),
-]
+@pytest.mark.parametrize("name", ["quick", "sr-x4"])
+def test_a_recipe_survives_its_yaml(name, tmp_path):
+    original = recipe.load(name, ("search.max.size_mb=1.49", "data.folder=photographs"))
+    path = tmp_path / "again.yaml"
+    path.write_text(original.to_yaml())
+    for again in (recipe.load(str(path)), recipe.load_run(path)):
+        assert again == original and again.to_yaml() == original.to_yaml()
+        assert again.space.digest == original.space.digest
 
 
-@pytest.mark.parametrize(("override", "sentence"), BAD)
-def test_a_bad_setting_is_named_in_one_sentence(override, sentence):
-    with pytest.raises(InputError) as caught:
-        recipe.load("quick", (override,))
-    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+def test_a_skipped_cell_of_the_reference_path_survives_yaml(tmp_path):
+    original = recipe.load("quick", ("space.reference_path=[2, skip, 2, 1, skip]",))
+    (tmp_path / "again.yaml").write_text(original.to_yaml())
+    assert recipe.load(str(tmp_path / "again.yaml")).space.reference_path == (2, "skip", 2, 1, "skip")
 
 
 @pytest.mark.parametrize(
-    ("section", "method", "sentence"),
+    ("override", "setting", "value"),
     [
-        ("search.objectives=[psnr_y, speed]", "metrics", "'speed' is unknown"),
-        ("search.objectives=[psnr_y]", "metrics", "name at least two"),
-        ("search.objectives=[macs, macs]", "metrics", "each once"),
-        ("search.max.speed=1", "limits", "'speed' is unknown"),
+        ("seed=5", "seed", 5),
+        ("name=mine", "name", "mine"),
+        ("training.learning_rate=1e-3", "training.learning_rate", 1e-3),
+        ("data.folder=photographs/of mine", "data.folder", "photographs/of mine"),
+        ("data.folder=null", "data.folder", None),
+        ("search.objectives=[ssim_y, params]", "search.objectives", ["ssim_y", "params"]),
+        ("search.max.size_mb=1.5", "search.max.size_mb", 1.5),
+        ("search.output_size=[256, 256]", "search.output_size", [256, 256]),
+        (" search.evaluations.path =9", "search.evaluations.path", 9),
+        ("space.widths.1=[8, 12]", "space.widths.1", [8, 12]),
     ],
 )
-def test_unknown_metrics_are_named(section, method, sentence):
-    with pytest.raises(InputError, match=sentence):
-        getattr(recipe.load("quick", (section,)).search, method)()
+def test_a_setting_is_changed_by_its_dotted_key(quick, override, setting, value):
+    changed = recipe.flat(recipe.load("quick", (override,)).model_dump(mode="json"))
+    assert changed[setting] == value
+    others = recipe.flat(quick.model_dump(mode="json"))
+    assert {k: v for k, v in changed.items() if k != setting} == {k: v for k, v in others.items() if k != setting}
 
 
-def test_limits_that_contradict_each_other_are_named():
-    search = recipe.load("quick", ("search.max.macs=2", "search.min.macs=3")).search
-    with pytest.raises(InputError, match="macs can't be at least 3 and at most 2"):
-        search.limits()
+def test_the_last_of_two_changes_counts():
+    assert recipe.load("quick", ("seed=1", "seed=2")).seed == 2
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b", "a: [", "{a: 1", "a: !!python/object/apply:os.getcwd []", "\x00"])
-def test_a_file_that_is_no_recipe_is_refused(text, tmp_path):
-    (tmp_path / "mine.yaml").write_text(text)
-    with pytest.raises(InputError, match="mine.yaml"):
-        recipe.load(str(tmp_path / "mine.yaml"))
-    with pytest.raises(DamagedFileError, match="mine.yaml is damaged"):
-        recipe.load_run(tmp_path / "mine.yaml")
+# -- what is refused -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["quik", "no/such.yaml"])
-def test_a_recipe_that_is_not_there_is_named(name):
-    with pytest.raises(InputError, match=name):
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("foo", "--set 'foo' has no '='"),
+        ("=5", "setting '' is unknown"),
+        ("seed.x=1", "seed is a value, it holds no settings"),
+        ("search.objectives.0=macs", "objectives is a value, it holds no settings"),
+        ("name=a: b", "--set name is no YAML"),
+        ("name=", "name is None"),
+        ("nonsense.a=1", "setting 'nonsense' is unknown"),
+        ("search.populaton=30", "setting 'search.populaton' is unknown; did you mean 'population'?"),
+        ("space.n_cell=5", "setting 'space.n_cell' is unknown; did you mean 'n_cells'?"),
+        ("space.operator=[residual]", "setting 'space.operator' is unknown; did you mean 'operators'?"),
+        ("population=30", "setting 'population' is unknown; did you mean 'search.population'?"),
+        ("training.rounds=many", "training.rounds is 'many'"),
+        ("training.rounds=0", "training.rounds is 0; input should be greater than 0"),
+        ("training.rounds=1.5", "training.rounds is 1.5"),
+        ("training.rounds=null", "training.rounds is None"),
+        ("training=5", "training is 5"),
+        ("training.ema=1", "training.ema is 1; input should be less than 1"),
+        ("training.stages=[path]", "training.stages.0 is 'path'"),
+        ("seed=-1", "seed is -1"),
+        ("task.scale=3", "task.scale is 3; input should be 2, 4 or 8"),
+        ("task.name=colouring", "task.name is 'colouring'"),
+        ("space=5", "space is 5"),
+        ("space.widths=[8]", "space.widths is [8]"),
+        ("space.widths.x=[8]", "space.widths.x"),
+        ("space.widths.1=[8, 10]", "widths of level 1 are [8, 10]"),
+        ("space.n_cells=some", "space.n_cells is 'some'"),
+        ("space.operators=residual", "space.operators is 'residual'"),
+        ("space.reference_operator=dance", "reference_operator 'dance' is not among"),
+        ("space.reference_path=[2, 2]", "reference_path has 2 cells, the space 5"),
+        ("space.reference_path=[1, 3, 3, 3, 3]", "reference_path [1, 3, 3, 3, 3] is no valid path"),
+        ("space.inner_ratios=[0.5, 0.52]", "round to [4, 4]"),
+        ("search.population=3", "search.population is 3"),
+        ("search.output_size=[720]", "search.output_size"),
+        ("search.max.macs=much", "search.max.macs is 'much'"),
+        ("search.max.macs=.nan", "search.max.macs"),
+        ("search.max.macs=.inf", "search.max.macs"),
+        ("search.min.psnr_y=-.inf", "search.min.psnr_y"),
+        ("training.learning_rate=.inf", "training.learning_rate"),
+        ("search.objectives=[psnr_y, mac]", "metric 'mac' is unknown; there are psnr_y"),
+        ("search.objectives=[psnr_y_full, macs]", "psnr_y_full"),
+        ("search.objectives=[psnr_y]", "name at least two, each once"),
+        ("search.objectives=[macs, psnr_y, macs]", "name at least two, each once"),
+        ("search.max.mac=5", "metric 'mac' is unknown"),
+        ("search={max: {macs: 1}, min: {macs: 2}, population: 4, evaluations: {path: 1, operator: 1, channel: 1}}",
+         "macs can't be at least 2 and at most 1"),
+    ],
+)  # fmt: skip
+def test_a_bad_setting_is_refused_in_a_sentence_that_names_it(override, named):
+    with pytest.raises(InputError) as caught:
+        search = recipe.load("quick", (override,)).search
+        search.metrics(), search.limits()
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("stages", ["[operator]", "[]", "[channel, operator]"])
+def test_trainings_without_the_joint_one_are_refused_or_ask_for_it(stages, tmp_path):
+    with pytest.raises(InputError, match="joint"):
+        Run(tmp_path, recipe.load("quick", (f"training.stages={stages}",))).weights_for("path")
+
+
+@pytest.mark.parametrize("name", ["quik", "", "quick.yml.txt", "../quick"])
+def test_an_unknown_recipe_is_named_with_the_known_ones(name):
+    with pytest.raises(InputError, match=f"recipe '{name}' is unknown; there are quick, .*or give a .yaml file"):
         recipe.load(name)
 
 
-def test_only_the_search_of_a_trained_run_can_change():
-    loaded = recipe.load("quick")
-    assert recipe.changed(loaded, ("search.population=8",)).search.population == 8
-    with pytest.raises(InputError, match="training.rounds was fixed when the supernet was trained"):
-        recipe.changed(loaded, ("training.rounds=3",))
+def test_a_file_that_isn_t_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"mine\.yaml does not exist"):
+        recipe.load(str(tmp_path / "mine.yaml"))
+
+
+def bomb(levels):
+    """Ten aliases to ten aliases to ...: small to read, endless to print."""
+    lines = ["a0: &a0 lol", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels + 1))]
+    return "\n".join(lines)
+
+
+ODD_FILES = {
+    "empty": b"",
+    "a list": b"- 1\n- 2\n",
+    "a word": b"quick\n",
+    "broken": b"name: [quick\n",
+    "tabs": b"name:\n\t- quick\n",
+    "a python object": b"name: !!python/object/apply:os.system ['true']\n",
+    "no text": b"\x00\xff\xfe\x00\x80",
+    "not UTF-8": b"name: caf\xe9\n",
+    "a number as key": b"5: x\n",
+    "nothing but a name": b"name: mine\n",
+    "a bomb": bomb(6).encode() + b"\nname: *a6\n",
+    "a bomb in a list": bomb(6).encode() + b"\ndata: {benchmarks: *a6}\n",
+    "a snake that eats itself": b"name: &a [*a]\n",
+    "a deep nest": b"name: " + b"[" * 5000 + b"]" * 5000,
+    "a date": b"name: 2024-13-45\n",
+}
+
+
+@pytest.mark.parametrize("content", ODD_FILES.values(), ids=ODD_FILES)
+def test_an_odd_file_is_refused_in_a_sentence_that_names_it(tmp_path, content):
+    path = tmp_path / "odd.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"odd\.yaml") as caught:
+        recipe.load(str(path))
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
+    with pytest.raises(DamagedFileError, match=r"odd\.yaml is damaged"):
+        recipe.load_run(path)
+
+
+# -- changing a run's recipe -----------------------------------------------------------------------
+
+
+def test_search_settings_may_change_after_training(quick):
+    changed = recipe.changed(quick, ("search.max.size_mb=1.5", "search.evaluations.path=10"))
+    assert changed.search.max == {"size_mb": 1.5} and changed.search.evaluations.path == 10
+    assert changed.space == quick.space and changed.training == quick.training
+    assert quick.search.max == {} and quick.first_difference(changed) is None
+    assert recipe.changed(quick, ()) == quick
+
+
+@pytest.mark.parametrize("override", ["training.rounds=5", "seed=1", "space.n_cells=4", "search=5", "name=x"])
+def test_other_settings_may_not(quick, override):
+    key = override.split("=")[0]
+    with pytest.raises(InputError, match=rf"{key} was fixed when the supernet was trained; only search\.\*"):
+        recipe.changed(quick, ("search.population=8", override))
+
+
+def test_a_bad_change_is_refused(quick):
+    with pytest.raises(InputError, match=r"--set: setting 'search\.populaton' is unknown"):
+        recipe.changed(quick, ("search.populaton=8",))
+    with pytest.raises(InputError, match="has no '='"):
+        recipe.changed(quick, ("search.population",))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("seed", 3), ("training.rounds", 7), ("space.widths.1", [8, 12]), ("data.folder", "mine"), ("task.scale", 2)],
+)
+def test_the_first_difference_names_the_setting(quick, setting, value):
+    there = recipe.flat(quick.model_dump(mode="json"))[setting]
+    difference = quick.first_difference(recipe.load("quick", (f"{setting}={value}",)))
+    assert difference == f"{setting} is {there} there, {value} here"
+
+
+def test_names_and_search_settings_make_no_difference(quick):
+    assert quick.first_difference(recipe.load("quick", ("name=mine", "search.population=8"))) is None
+
+
+def test_a_resolved_recipe_is_plain_yaml(quick):
+    plain = yaml.safe_load(quick.to_yaml())
+    assert plain["search"]["output_size"] == [720, 1280] and plain["training"]["ema"] == 0.999

@@ -1,86 +1,177 @@
-"""A run's folder: beginning, taking up, refusing another recipe, and naming what is missing."""
-
 import json
+import re
 
+import numpy as np
 import pytest
 
-from evo_c2f import recipe
+from evo_c2f import analysis, recipe
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.run import Run, write_text
+from evo_c2f.stage import read_survivors
+
+
+@pytest.fixture(scope="session")
+def quick():
+    return recipe.load("quick")
 
 
 @pytest.fixture
-def run(tmp_path):
-    begun = Run.begin(tmp_path / "r", recipe.load("quick"))
-    begun.keep_recipe()
-    return begun
+def run(tmp_path, quick):
+    """A run that has begun."""
+    run = Run.begin(tmp_path / "results" / "first", quick)
+    run.keep_recipe()
+    return run
 
 
-def touch(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+# -- begin and open --------------------------------------------------------------------------------
 
 
-def test_beginning_writes_nothing_until_the_recipe_is_kept(tmp_path):
-    begun = Run.begin(tmp_path / "r", recipe.load("quick"))
-    assert not (tmp_path / "r").exists()
-    begun.keep_recipe()
-    assert Run.open(tmp_path / "r") == begun
+def test_a_run_is_opened_with_the_recipe_it_began_with(run, quick):
+    assert Run.open(run.folder) == run and Run.open(run.folder).recipe == quick
 
 
-def test_a_run_is_taken_up_by_its_own_recipe_and_refused_to_another(run):
-    assert Run.begin(run.folder, recipe.load("quick")) == run
-    with pytest.raises(InputError, match=r"holds another run \(seed is 0 there, 1 here\)"):
-        Run.begin(run.folder, recipe.load("quick", ("seed=1",)))
+def test_a_run_that_begins_writes_nothing_until_its_recipe_has_proved_to_work(tmp_path, quick):
+    Run.begin(tmp_path / "run", quick)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("override", ["search.population=8", "name=other", "seed=0"])
+def test_a_run_is_taken_up_by_a_recipe_that_trains_the_same(run, override):
+    same = recipe.load("quick", (override,))
+    taken_up = Run.begin(run.folder, same)
+    taken_up.keep_recipe()
+    assert Run.open(run.folder).recipe == same
+
+
+@pytest.mark.parametrize("override", ["seed=1", "training.rounds=7", "space.widths.2=[16, 24]", "task.scale=2"])
+def test_another_recipe_is_refused_by_the_setting_that_differs(run, override):
+    before = (run.folder / "recipe.yaml").read_text()
+    key = override.split("=")[0]
+    with pytest.raises(
+        InputError, match=rf"first holds another run \({key} is .* there, .* here\); choose another --run"
+    ):
+        Run.begin(run.folder, recipe.load("quick", (override,)))
+    assert (run.folder / "recipe.yaml").read_text() == before
 
 
 def test_a_folder_without_a_run_names_the_command(tmp_path):
-    with pytest.raises(InputError, match=f"train-supernet --run {tmp_path}"):
+    command = f"'python cli.py train-supernet --run {tmp_path}'"
+    with pytest.raises(InputError, match=f"{re.escape(str(tmp_path))} holds no run; {re.escape(command)} makes one"):
         Run.open(tmp_path)
 
 
-def test_a_damaged_recipe_is_named(run):
-    (run.folder / "recipe.yaml").write_bytes(b"\xff\xfe")
-    with pytest.raises(DamagedFileError, match="recipe.yaml is damaged"):
-        Run.open(run.folder)
+@pytest.mark.parametrize("content", [b"", b"name: [", b"\xff\xfe\x00", b"name: mine\n"])
+@pytest.mark.parametrize("take_up", [Run.open, lambda folder: Run.begin(folder, recipe.load("quick"))])
+def test_a_damaged_recipe_is_named_and_left_as_it_is(run, content, take_up):
+    path = run.folder / "recipe.yaml"
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match=r"recipe\.yaml is damaged .*; restore it, or use another --run"):
+        take_up(run.folder)
+    assert path.read_bytes() == content
 
 
-def test_missing_weights_and_fronts_name_the_command_that_makes_them(run):
-    with pytest.raises(InputError, match="train-supernet --run"):
-        run.weights_for("path")
-    assert run.front_before("path") is None and run.front_before("joint") is None
-    with pytest.raises(InputError, match="evolve --stage path --run"):
-        run.front_before("operator")
-    with pytest.raises(InputError, match="evolve --stage operator --run"):
-        run.front_before("channel")
+# -- what a stage needs ----------------------------------------------------------------------------
 
 
-def test_a_stage_uses_the_weights_trained_last_for_it(tmp_path):
-    run = Run.begin(tmp_path, recipe.load("quick", ("training.stages=[joint, operator]",)))
-    for training in ("joint", "operator"):
-        touch(run.checkpoint(training))
-    used = {stage: run.weights_for(stage).stem for stage in ("path", "operator", "channel", "joint")}
-    assert used == {"path": "joint", "operator": "operator", "channel": "operator", "joint": "joint"}
-    run.checkpoint("operator").unlink()
-    with pytest.raises(InputError, match="train-supernet --run .* --stage operator"):
-        run.weights_for("channel")
+@pytest.mark.parametrize(
+    ("trainings", "stage", "checkpoint"),
+    [
+        ("[joint]", "path", "joint"),
+        ("[joint]", "channel", "joint"),
+        ("[joint, operator, channel]", "path", "joint"),
+        ("[joint, operator, channel]", "operator", "operator"),
+        ("[joint, operator, channel]", "channel", "channel"),
+        ("[joint, operator]", "channel", "operator"),
+        ("[joint, channel]", "operator", "joint"),
+        ("[joint, operator, channel]", "joint", "joint"),
+    ],
+)
+def test_a_stage_is_measured_with_the_latest_training_up_to_it(tmp_path, trainings, stage, checkpoint):
+    run = Run(tmp_path, recipe.load("quick", (f"training.stages={trainings}",)))
+    how = "" if checkpoint == "joint" else f" --stage {checkpoint}"
+    command = f"run 'python cli.py train-supernet --run {tmp_path}{how}' first"
+    with pytest.raises(InputError, match=f"{checkpoint}.safetensors is missing; {re.escape(command)}"):
+        run.weights_for(stage)
+    write_text(run.checkpoint(checkpoint), "weights")
+    assert run.weights_for(stage) == tmp_path / "supernet" / f"{checkpoint}.safetensors"
 
 
-def test_the_ledgers_of_several_trainings_stand_side_by_side(run):
-    run.write_ledger("joint", {"rounds": 1})
-    run.write_ledger("operator", {"rounds": 2})
-    run.write_ledger("joint", {"rounds": 3})
-    assert json.loads(run.ledger.read_text()) == {"joint": {"rounds": 3}, "operator": {"rounds": 2}}
+@pytest.mark.parametrize("stage", ["path", "joint"])
+def test_a_first_stage_starts_from_no_front(run, stage):
+    assert run.front_before(stage) is None and read_survivors(run, stage) is None
 
 
-def test_the_log_grows_line_by_line(run):
-    run.log("a", value=1)
-    run.log("b")
+@pytest.mark.parametrize(("stage", "before"), [("operator", "path"), ("channel", "operator")])
+def test_a_later_stage_names_the_one_it_starts_from(run, stage, before):
+    command = f"run 'python cli.py evolve --stage {before} --run {run.folder}' first"
+    for ask in (run.front_before, lambda stage: read_survivors(run, stage)):
+        with pytest.raises(
+            InputError, match=f"stage {stage} starts from the front of stage {before}.*{re.escape(command)}"
+        ):
+            ask(stage)
+    write_text(run.front(before), "a front")
+    assert run.front_before(stage) == run.folder / "fronts" / f"{before}.csv"
+
+
+def test_a_later_stage_starts_from_the_survivors_alone(run):
+    space = run.recipe.space
+    genomes = np.unique(space.random(20, np.random.default_rng(0)), axis=0)[:6]
+    frame = analysis.front_frame(space, genomes, {"psnr_y": np.arange(6.0)}, genomes[[1, 4]])
+    analysis.write_front(frame, run.front("path"))
+    assert (read_survivors(run, "operator") == genomes[[1, 4]]).all()
+
+
+DAMAGES = {
+    "no survivors": lambda frame: frame.assign(survivor=False),
+    "no rows": lambda frame: frame.iloc[:0],
+    "genomes too short": lambda frame: frame.assign(genome=frame["genome"].str[:-2]),
+    "one genome too short": lambda frame: frame.assign(genome=[*frame["genome"][:-1], frame["genome"].iloc[-1][:-2]]),
+    "genomes out of range": lambda frame: frame.assign(genome="ff" * 18),
+    "no such column": lambda frame: frame.drop(columns="survivor"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_front_that_can_seed_nothing_is_named(run, damage):
+    space = run.recipe.space
+    genomes = np.unique(space.random(9, np.random.default_rng(0)), axis=0)
+    frame = analysis.front_frame(space, genomes, {"psnr_y": np.arange(len(genomes)) * 1.0}, genomes)
+    analysis.write_front(damage(frame), run.front("path"))
+    with pytest.raises(DamagedFileError, match=r"path\.csv .*evolve that stage again"):
+        read_survivors(run, "operator")
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_written_text_replaces_the_old_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "a" / "b.json"
+    for text in ("old", "new: ü"):
+        write_text(path, text)
+        assert path.read_text() == text and [p.name for p in path.parent.iterdir()] == ["b.json"]
+
+
+def test_what_can_t_be_written_leaves_the_old_file(tmp_path):
+    path = tmp_path / "b.json"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new\udc80")
+    assert path.read_text() == "old"
+
+
+def test_the_log_is_one_line_of_json_an_event(run):
+    run.log("round", index=1, loss=0.5)
+    run.log("trained", stage="joint")
     lines = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
-    assert [(line["event"], line.get("value")) for line in lines] == [("a", 1), ("b", None)]
+    assert [{k: v for k, v in line.items() if k != "time"} for line in lines] == [
+        {"event": "round", "index": 1, "loss": 0.5},
+        {"event": "trained", "stage": "joint"},
+    ]
+    assert 0 < lines[0]["time"] <= lines[1]["time"]
 
 
-def test_text_is_replaced_whole(tmp_path):
-    write_text(tmp_path / "new" / "a.txt", "one")
-    write_text(tmp_path / "new" / "a.txt", "two")
-    assert {p.name: p.read_text() for p in (tmp_path / "new").iterdir()} == {"a.txt": "two"}
+def test_the_ledgers_of_all_trainings_are_kept_side_by_side(run):
+    run.write_ledger("joint", {"path": [3, 3]})
+    run.write_ledger("operator", {"operator": [1]})
+    run.write_ledger("joint", {"path": [4, 4]})
+    assert json.loads(run.ledger.read_text()) == {"joint": {"path": [4, 4]}, "operator": {"operator": [1]}}

@@ -31,6 +31,24 @@ def joint_rounds(seed: int = 0) -> FairRounds:
     return FairRounds(SPACE, "joint", None, np.random.default_rng(seed))
 
 
+def joint_rounds_ahead(rounds: FairRounds) -> list[Genomes]:
+    """The genomes that `rounds` will deal next, without dealing them."""
+    ahead = joint_rounds()
+    ahead.restore(rounds.state())
+    return list(ahead.deal())
+
+
+def modules_of(genomes: list[Genomes]) -> set[str]:
+    """The supernet's modules that these subnets use, by name."""
+    used = set()
+    for architecture in map(SPACE.decode, genomes):
+        levels = [cell.level for cell in architecture.cells]
+        used |= {f"operator_{c.position}_{c.level}_{c.operator}" for c in architecture.cells}
+        used |= {f"stem_{level}" for level in levels} | {f"head_{levels[-1]}"}
+        used |= {f"transition_{s}_{t}" for s, t in zip(levels, levels[1:], strict=False) if s != t}
+    return used
+
+
 def pair(seed: int = 0) -> tuple[Tensor, Tensor]:
     """A batch of two, (low, high)."""
     return random_images(2, 3, 8, 8, seed=seed), random_images(2, 3, 32, 32, seed=seed + 1)
@@ -51,23 +69,14 @@ def test_what_a_round_does_not_use_keeps_no_gradient():
     supernet, rounds = random_supernet(SPACE), joint_rounds()
     for seed in range(5):
         genomes = joint_rounds_ahead(rounds)
-        fair_gradients(supernet, rounds, *pair(seed), TASK, divide=seed % 2 == 0)
-        used = set()
-        for architecture in map(SPACE.decode, genomes):
-            levels = [cell.level for cell in architecture.cells]
-            used |= {f"operator_{c.position}_{c.level}_{c.operator}" for c in architecture.cells}
-            used |= {f"stem_{level}" for level in levels} | {f"head_{levels[-1]}"}
-            used |= {f"transition_{s}_{t}" for s, t in zip(levels, levels[1:], strict=False) if s != t}
+        supernet.zero_grad(set_to_none=True)
+        fair_gradients(
+            supernet, [supernet.space.decode(g) for g in rounds.deal()], *pair(seed), TASK, divide=seed % 2 == 0
+        )
+        used = modules_of(genomes)
         with_gradient = {n.split(".")[1] for n, p in supernet.named_parameters() if p.grad is not None}
         assert with_gradient == used
         assert len(used) < len(supernet.modules_by_place)
-
-
-def joint_rounds_ahead(rounds: FairRounds) -> list[Genomes]:
-    """The genomes that `rounds` will deal next, without dealing them."""
-    ahead = joint_rounds()
-    ahead.restore(rounds.state())
-    return list(ahead.deal())
 
 
 def gradients(supernet: Supernet, value: Tensor) -> dict[str, Tensor]:
@@ -94,7 +103,7 @@ def test_the_gradients_of_a_round_are_those_of_its_subnets_one_by_one(divide):
         ).items():
             users[n] += gradient != 0
     supernet.zero_grad(set_to_none=True)
-    mean = fair_gradients(supernet, rounds, low, high, TASK, divide)
+    mean = fair_gradients(supernet, [supernet.space.decode(g) for g in rounds.deal()], low, high, TASK, divide)
     assert mean == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert max(count.max().item() for count in users.values()) >= 2
     for n, p in supernet.named_parameters():
@@ -151,7 +160,7 @@ def test_the_average_keeps_little_of_the_early_weights_and_then_the_decays_share
     supernet = random_supernet(SPACE)
     before = {n: torch.full_like(p, 2.0) for n, p in supernet.named_parameters()}
     average = {n: t.clone() for n, t in before.items()}
-    update_average(average, supernet, index, decay)
+    update_average(list(average.values()), list(supernet.parameters()), index, decay)
     for n, p in supernet.named_parameters():
         torch.testing.assert_close(average[n], kept * before[n] + (1 - kept) * p.detach())
 
@@ -207,6 +216,44 @@ def test_a_stopped_training_ends_with_the_weights_of_one_never_stopped(tmp_path:
     assert resumed_rounds.ledger.to_dict() == whole_rounds.ledger.to_dict()
     assert [n for n, t in resumed.state_dict().items() if not torch.equal(t, whole.state_dict()[n])] == []
     assert [n for n, t in found.items() if not torch.equal(t, expected[n])] == []
+
+
+def test_the_loop_is_adam_on_the_fair_gradients_and_its_average(tmp_path: Path):
+    settings, batches = training_settings(8, ema=0.5), patch_pairs(tmp_path)
+    trained, ours = random_supernet(SPACE), random_supernet(SPACE)
+    average = train(trained, joint_rounds(), batches, TASK, settings, tmp_path / "state.safetensors", nothing)
+    rounds, adam = joint_rounds(), torch.optim.Adam(ours.parameters(), betas=(0.9, 0.99))
+    expected = {n: p.detach().clone() for n, p in ours.named_parameters()}
+    for index in range(8):
+        adam.param_groups[0]["lr"] = learning_rate(index, 8, 0.002)
+        adam.zero_grad(set_to_none=True)
+        fair_gradients(ours, rounds, *batches[index], TASK, divide=False)
+        adam.step()
+        kept = min(0.5, (1 + index) / (10 + index))
+        expected = {n: kept * expected[n] + (1 - kept) * p.detach() for n, p in ours.named_parameters()}
+    for n, p in trained.named_parameters():
+        torch.testing.assert_close(p, ours.get_parameter(n), atol=1e-4, rtol=0)
+        torch.testing.assert_close(average[n], expected[n], atol=1e-4, rtol=0)
+
+
+def test_a_round_moves_the_modules_it_uses_and_no_other_whatever_their_momentum(tmp_path: Path):
+    supernet, rounds = random_supernet(SPACE), joint_rounds()
+    before = {n: p.detach().clone() for n, p in supernet.named_parameters()}
+    used = modules_of(joint_rounds_ahead(rounds))
+    counts: list[int] = []
+
+    def look(index: int, loss: float) -> None:
+        nonlocal used
+        now = {n: p.detach().clone() for n, p in supernet.named_parameters()}
+        assert {n.split(".")[1] for n in now if not torch.equal(now[n], before[n])} == used
+        counts.append(len(used))
+        before.update(now)
+        used = modules_of(joint_rounds_ahead(rounds))
+
+    settings = training_settings(12)
+    train(supernet, rounds, patch_pairs(tmp_path), TASK, settings, tmp_path / "state.safetensors", look)
+    assert len(counts) == 12
+    assert max(counts) < len(supernet.modules_by_place)
 
 
 def test_another_seed_of_the_batches_gives_other_weights(tmp_path: Path):
