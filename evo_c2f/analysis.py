@@ -150,7 +150,8 @@ def read_front(path: Path) -> Frame:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         if [subnet_id(genome) for genome in genomes_of(frame)] != frame["id"].tolist():
             raise ValueError("an id is not that of its genome")
-        frame["survivor"] = [{"True": True, "False": False}[text] for text in frame["survivor"]]
+        survivors = [{"True": True, "False": False}[text] for text in frame["survivor"]]
+        frame["survivor"] = np.array(survivors, dtype=bool)
         words = ("id", "genome", "survivor", *(name for name in frame if GENE.fullmatch(str(name))))
         return frame.astype({name: float for name in frame if name not in words})
     except (ValueError, KeyError, TypeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -160,7 +161,7 @@ def read_front(path: Path) -> Frame:
 
 def genomes_of(frame: Frame) -> Genomes:
     """The genomes (n, n_genes) of a frame's rows."""
-    return np.array([np.frombuffer(bytes.fromhex(text), dtype=np.uint8) for text in frame["genome"]])
+    return np.array([np.frombuffer(bytes.fromhex(text), dtype=np.uint8) for text in frame["genome"]], dtype=np.uint8)
 
 
 def _minimised(frame: Frame, objectives: Sequence[str]) -> Values:

@@ -65,7 +65,6 @@ class Evaluator:
         return self.store.failed(genome) or (row is not None and set(self.names) <= row.keys())
 
     def _values(self, genome: Genomes) -> list[float]:
-        row = self.store.get(genome)
-        if row is None or self.store.failed(genome):
-            return [np.nan] * len(self.names)
-        return [row[name] for name in self.names]
+        # A metric that failed later, on whole images, leaves the others as the search saw them.
+        row = self.store.get(genome) or {}
+        return [row[name] if set(self.names) <= row.keys() else np.nan for name in self.names]

@@ -1,23 +1,25 @@
 """A run's settings: read from YAML, checked before anything starts, written as resolved."""
 
 import difflib
+import reprlib
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from evo_c2f import objective
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.objective import Limit, Metric
 from evo_c2f.space import SearchSpace, Stage
 
+TRAININGS = ("joint", "operator", "channel")
 Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TaskSection(Section):
@@ -45,6 +47,13 @@ class TrainingSection(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     divide_gradients: bool = False  # each weight's gradient by the number of subnets that used it
 
+    @field_validator("stages")
+    @classmethod
+    def _begin_with_joint(cls, stages: list[str]) -> list[str]:
+        if stages not in ([*order] for order in (TRAININGS[:1], TRAININGS[:2], TRAININGS, ("joint", "channel"))):
+            raise ValueError(f"{stages} is no order of trainings; begin with joint, then operator, channel or both")
+        return stages
+
 
 class EvaluationsSection(Section):
     path: Positive
@@ -65,6 +74,11 @@ class SearchSection(Section):
         """InputError if an objective is unknown or there are fewer than two."""
         if len(set(self.objectives)) < max(2, len(self.objectives)):
             raise InputError(f"objectives are {self.objectives}; name at least two, each once")
+        for name in (*self.objectives, *self.max, *self.min):
+            if name.endswith(objective.FULL):
+                raise InputError(
+                    f"{name} is taken of final fronts alone; search on {name.removesuffix(objective.FULL)}"
+                )
         return tuple(objective.metric(name) for name in self.objectives)
 
     def limits(self) -> tuple[Limit, ...]:
@@ -112,7 +126,10 @@ def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise InputError(f"recipe file {path} does not exist")
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is no text; a recipe is YAML in UTF-8") from None
     elif name_or_file in names():
         text = files("evo_c2f.recipes").joinpath(f"{name_or_file}.yaml").read_text()
     else:
@@ -170,18 +187,37 @@ def first_sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        near = difflib.get_close_matches(str(first["loc"][-1]), known_keys(), n=1)
-        return f"setting {key!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else "")
-    if first["type"] == "missing" or first["type"] == "missing_argument":
+        near = nearest(key)
+        return f"setting {key!r} is unknown" + (f"; did you mean {near!r}?" if near else "")
+    if first["type"] in ("missing", "missing_argument"):
         return f"setting {key!r} is missing"
     if first["type"] == "value_error":
         return f"{key}: {first['msg'].removeprefix('Value error, ')}"
-    return f"{key} is {first['input']!r}; {first['msg'][0].lower()}{first['msg'][1:]}"
+    short = reprlib.Repr()
+    short.maxlevel = 2  # what a file nests deeply is not repeated
+    return f"{key} is {short.repr(first['input'])}; {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def known_keys() -> list[str]:
-    sections = (Recipe, TaskSection, DataSection, TrainingSection, SearchSection, EvaluationsSection)
-    return [*SearchSpace.__dataclass_fields__, *(name for section in sections for name in section.model_fields)]
+def nearest(key: str) -> str | None:
+    """The known setting most like a dotted key: in the same section by its short name, else dotted."""
+    section, _, last = key.rpartition(".")
+    known = {f"{prefix}{name}": name for prefix, names in SETTINGS.items() for name in names}
+    here = difflib.get_close_matches(last, [name for full, name in known.items() if full == f"{section}.{name}"], n=1)
+    if here:
+        return here[0]
+    anywhere = difflib.get_close_matches(last, list(known.values()), n=1)
+    return next(full for full, name in known.items() if name == anywhere[0]) if anywhere else None
+
+
+SETTINGS = {
+    "": list(Recipe.model_fields),
+    "task.": list(TaskSection.model_fields),
+    "space.": list(SearchSpace.__dataclass_fields__),
+    "data.": list(DataSection.model_fields),
+    "training.": list(TrainingSection.model_fields),
+    "search.": list(SearchSection.model_fields),
+    "search.evaluations.": list(EvaluationsSection.model_fields),
+}
 
 
 def evaluations(recipe: Recipe, stage: Stage) -> int:

@@ -25,7 +25,7 @@ def tiny():
 def small():
     """3 levels, so that a path can jump too far, and 5,352 subnets."""
     widths = {0: (8,), 1: (8, 16), 2: (12, 48, 64)}
-    return SearchSpace(3, widths, ("dense", "thin"), (0.5, 1.0), (1, 1, 2), "dense")
+    return SearchSpace(3, widths, ("dense", "thin"), (0.5, 1.0), (1, 1, 2), "thin")
 
 
 @pytest.fixture(scope="session")

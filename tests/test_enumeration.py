@@ -48,7 +48,7 @@ def test_the_path_stage_reaches_all_paths_at_the_reference_operator_and_full_wid
     assert len(genomes) == n_reachable(small, "path", small.reference[None])
     for genome in genomes:
         architecture = small.decode(genome)
-        assert {cell.operator for cell in architecture.cells} == {"dense"}
+        assert {cell.operator for cell in architecture.cells} == {"thin"}
         assert all(width == small.widths[level][-1] for level, width in architecture.widths)
         assert all(cell.inner == architecture.width(cell.level) for cell in architecture.cells)
 

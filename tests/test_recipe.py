@@ -28,7 +28,11 @@ def test_every_recipe_that_comes_along_can_be_read():
         assert loaded.name == name and loaded.search.metrics() and loaded.space.n_subnets > 1
 
 
-@pytest.mark.parametrize("name", ["quick", "sr-x4"])
+def test_the_full_space_holds_more_than_a_million_million_architectures():
+    assert recipe.load("sr-x4").space.n_architectures > 10**12
+
+
+@pytest.mark.parametrize("name", recipe.names())
 def test_a_recipe_survives_its_yaml(name, tmp_path):
     original = recipe.load(name, ("search.max.size_mb=1.49", "data.folder=photographs"))
     path = tmp_path / "again.yaml"
@@ -81,6 +85,7 @@ def test_the_last_of_two_changes_counts():
         ("seed.x=1", "seed is a value, it holds no settings"),
         ("search.objectives.0=macs", "objectives is a value, it holds no settings"),
         ("name=a: b", "--set name is no YAML"),
+        ("training.rounds=[3", "--set training.rounds is no YAML"),
         ("name=", "name is None"),
         ("nonsense.a=1", "setting 'nonsense' is unknown"),
         ("search.populaton=30", "setting 'search.populaton' is unknown; did you mean 'population'?"),
@@ -101,6 +106,8 @@ def test_the_last_of_two_changes_counts():
         ("space.widths=[8]", "space.widths is [8]"),
         ("space.widths.x=[8]", "space.widths.x"),
         ("space.widths.1=[8, 10]", "widths of level 1 are [8, 10]"),
+        ("space.widths={1: [8], 3: [8]}", "the levels of widths are [1, 3]"),
+        ("space.n_cells=4", "reference_path has 5 cells, the space 4"),
         ("space.n_cells=some", "space.n_cells is 'some'"),
         ("space.operators=residual", "space.operators is 'residual'"),
         ("space.reference_operator=dance", "reference_operator 'dance' is not among"),
@@ -160,7 +167,6 @@ ODD_FILES = {
     "a word": b"quick\n",
     "broken": b"name: [quick\n",
     "tabs": b"name:\n\t- quick\n",
-    "a python object": b"name: !!python/object/apply:os.system ['true']\n",
     "no text": b"\x00\xff\xfe\x00\x80",
     "not UTF-8": b"name: caf\xe9\n",
     "a number as key": b"5: x\n",
@@ -182,6 +188,13 @@ def test_an_odd_file_is_refused_in_a_sentence_that_names_it(tmp_path, content):
     assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
     with pytest.raises(DamagedFileError, match=r"odd\.yaml is damaged"):
         recipe.load_run(path)
+
+
+def test_a_file_that_asks_for_code_to_be_run_is_refused_and_nothing_is_run(tmp_path):
+    (tmp_path / "odd.yaml").write_text(f"name: !!python/object/apply:os.mkdir ['{tmp_path / 'made'}']\n")
+    with pytest.raises(InputError, match=r"odd\.yaml is no YAML"):
+        recipe.load(str(tmp_path / "odd.yaml"))
+    assert not (tmp_path / "made").exists()
 
 
 # -- changing a run's recipe -----------------------------------------------------------------------

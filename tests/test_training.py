@@ -31,14 +31,14 @@ def joint_rounds(seed: int = 0) -> FairRounds:
     return FairRounds(SPACE, "joint", None, np.random.default_rng(seed))
 
 
-def joint_rounds_ahead(rounds: FairRounds) -> list[Genomes]:
+def joint_rounds_ahead(rounds: FairRounds) -> Genomes:
     """The genomes that `rounds` will deal next, without dealing them."""
     ahead = joint_rounds()
     ahead.restore(rounds.state())
-    return list(ahead.deal())
+    return ahead.deal()
 
 
-def modules_of(genomes: list[Genomes]) -> set[str]:
+def modules_of(genomes: Genomes) -> set[str]:
     """The supernet's modules that these subnets use, by name."""
     used = set()
     for architecture in map(SPACE.decode, genomes):
@@ -68,11 +68,9 @@ class StopError(Exception):
 def test_what_a_round_does_not_use_keeps_no_gradient():
     supernet, rounds = random_supernet(SPACE), joint_rounds()
     for seed in range(5):
-        genomes = joint_rounds_ahead(rounds)
+        genomes = rounds.deal()
         supernet.zero_grad(set_to_none=True)
-        fair_gradients(
-            supernet, [supernet.space.decode(g) for g in rounds.deal()], *pair(seed), TASK, divide=seed % 2 == 0
-        )
+        fair_gradients(supernet, [SPACE.decode(g) for g in genomes], *pair(seed), TASK, divide=seed % 2 == 0)
         used = modules_of(genomes)
         with_gradient = {n.split(".")[1] for n, p in supernet.named_parameters() if p.grad is not None}
         assert with_gradient == used
@@ -88,8 +86,8 @@ def gradients(supernet: Supernet, value: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("divide", [False, True])
 def test_the_gradients_of_a_round_are_those_of_its_subnets_one_by_one(divide):
-    supernet, rounds, (low, high) = random_supernet(SPACE), joint_rounds(), pair()
-    architectures = [SPACE.decode(genome) for genome in joint_rounds_ahead(rounds)]
+    supernet, (low, high) = random_supernet(SPACE), pair()
+    architectures = [SPACE.decode(genome) for genome in joint_rounds().deal()]
     total, users = ({n: torch.zeros_like(p) for n, p in supernet.named_parameters()} for _ in range(2))
     losses = []
     for architecture in architectures:
@@ -98,12 +96,11 @@ def test_the_gradients_of_a_round_are_those_of_its_subnets_one_by_one(divide):
         for n, gradient in gradients(supernet, loss).items():
             total[n] += gradient / len(architectures)
         # The signs of L1 can cancel to exactly zero in a weight that is used; random factors don't.
-        for n, gradient in gradients(
-            supernet, (supernet(low, architecture) * random_images(*high.shape)).sum()
-        ).items():
+        mixed = (supernet(low, architecture) * random_images(*high.shape)).sum()
+        for n, gradient in gradients(supernet, mixed).items():
             users[n] += gradient != 0
     supernet.zero_grad(set_to_none=True)
-    mean = fair_gradients(supernet, [supernet.space.decode(g) for g in rounds.deal()], low, high, TASK, divide)
+    mean = fair_gradients(supernet, architectures, low, high, TASK, divide)
     assert mean == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert max(count.max().item() for count in users.values()) >= 2
     for n, p in supernet.named_parameters():
@@ -227,7 +224,8 @@ def test_the_loop_is_adam_on_the_fair_gradients_and_its_average(tmp_path: Path):
     for index in range(8):
         adam.param_groups[0]["lr"] = learning_rate(index, 8, 0.002)
         adam.zero_grad(set_to_none=True)
-        fair_gradients(ours, rounds, *batches[index], TASK, divide=False)
+        dealt = [SPACE.decode(genome) for genome in rounds.deal()]
+        fair_gradients(ours, dealt, *batches[index], TASK, divide=False)
         adam.step()
         kept = min(0.5, (1 + index) / (10 + index))
         expected = {n: kept * expected[n] + (1 - kept) * p.detach() for n, p in ours.named_parameters()}

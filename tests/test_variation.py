@@ -176,7 +176,7 @@ def test_mutation_changes_something_unless_a_path_s_repair_undoes_it(large, stag
 
 
 def test_mutation_leaves_alone_what_has_no_choice(small):
-    space = replace(small, operators=("dense",))
+    space = replace(small, operators=("thin",))
     parents, children = mutated(space, "operator", 0)
     assert (parents == children).all()
 

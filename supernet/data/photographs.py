@@ -169,7 +169,10 @@ def benchmark_highs(folder: Path) -> list[Path]:
     """The high-resolution files of a benchmark folder in either customary layout. InputError if there are none."""
     if (folder / "HR").is_dir():
         return listed(folder / "HR")
-    return [path for path in listed(folder) if path.stem.endswith("_HR")]
+    highs = [path for path in listed(folder) if path.stem.endswith("_HR")]
+    if not highs:
+        raise InputError(f"{folder} is no benchmark: neither HR/ nor *_HR.png")
+    return highs
 
 
 def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]:
