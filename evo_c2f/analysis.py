@@ -11,7 +11,7 @@ import pandas as pd
 
 from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objective import Box, Metric, metric, minimised
+from evo_c2f.objective import FULL, Box, Metric, metric, minimised
 from evo_c2f.pareto import Values
 from evo_c2f.space import Genomes, SearchSpace, subnet_id
 from evo_c2f.store import Scores, read_scores
@@ -26,15 +26,18 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
     """One row a measured subnet: id, context, stage, generation, genes in words, every metric, front.
 
     path: a run folder or its scores.h5. `front` is 0 for the Pareto front of its context over the
-    objectives (metric names), 1 for the next one, and so on; None leaves the column out. Rows that
-    failed have NaN metrics and the last front of all.
+    objectives (metric names), 1 for the next one, and so on; NaN in a context that lacks an objective;
+    None leaves the column out. Rows that failed have NaN metrics and the last front of all; where only
+    the whole images failed, the search's own metrics stay.
     """
     scores = read_scores(_store(path))
     frames = [frame_of(s) for s in scores if len(s.rows)]
     if not frames:
         raise InputError(f"{path} holds no scores yet; run 'python cli.py evolve --stage path' first")
-    for frame in frames if objectives is not None else []:
-        frame["front"] = pareto.ranks(_minimised(frame, objectives or ()))
+    if objectives is not None:
+        measured = [frame for frame in frames if set(objectives) <= set(frame.columns)]
+        for frame in measured or frames:  # the latter only to be refused by name
+            frame["front"] = pareto.ranks(_minimised(frame, objectives))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -59,7 +62,9 @@ def frame_of(scores: Scores) -> Frame:
             "genome": [genome.tobytes().hex() for genome in rows["genome"]],
         }
     )
-    frame.loc[frame["failure"] != "", list(scores.metrics)] = np.nan
+    failed = [name for name in scores.metrics if not name.endswith(FULL)]
+    lost = [any(name in text.split(": ")[-1].split(", ") for name in failed) for text in frame["failure"]]
+    frame.loc[lost, list(scores.metrics)] = np.nan
     return frame
 
 

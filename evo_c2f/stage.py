@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evo_c2f import analysis
-from evo_c2f.errors import DamagedFileError
+from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.evaluator import Evaluator, Measure
 from evo_c2f.objective import Box, Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
@@ -96,6 +96,10 @@ def run_stage(
     with ScoreStore(run.scores, tools.context, notes) as store:
         evaluator = Evaluator(space, store, tools.search, tools.names)
         widest = dict(zip(tools.names, evaluator(space.reference[None], "reference", 0)[0], strict=True))
+        if not np.isfinite(list(widest.values())).all():
+            raise InputError(
+                "the widest subnet gives no finite scores; train again with a lower training.learning_rate"
+            )
         box = Box.between(objectives, tools.baseline, widest)
         order = (*STAGES, "joint")
         earlier = store.table(tools.names, ("reference", *order[: order.index(stage)]))

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -200,12 +200,17 @@ def read_scores(path: Path) -> list[Scores]:
 
 
 def _create(path: Path) -> None:
-    """An empty store, under a temporary name first: a writer killed here leaves no half file in the way."""
+    """An empty store, under a name of this process first: a writer killed here leaves no half file in the way.
+
+    Linked, not renamed: a file that another process has published meanwhile stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with h5py.File(partial, "w") as file:
         file.attrs["format"] = FORMAT
-    os.replace(partial, path)
+    with suppress(FileExistsError):
+        os.link(partial, path)
+    partial.unlink()
 
 
 def _begin(group: h5py.Group, context: Context, notes: Mapping[str, Any]) -> None:
@@ -253,4 +258,6 @@ def _explained(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is being written by another process; wait for it, or use another --run") from None
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
+        if "locking flag" in reason:
+            raise InputError(f"{path} is open for writing in this very process; close it first") from None
         raise DamagedFileError(f"{path} is damaged ({reason}); move it away to measure anew") from error
