@@ -1,14 +1,13 @@
 """Evolve one stage: ask NSGA-II, evaluate, tell, until the stage has asked for enough subnets."""
 
 import time
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
-from pymoo.core.algorithm import Algorithm
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
@@ -106,21 +105,8 @@ def evolve(
             progress.generation += 1
             score(np.array(batch))
     else:
-        variation = Variation(space, stage)
-        first = variation.first_population(budget.population, seeds, rng)
-        algorithm = NSGA2(
-            pop_size=budget.population,
-            sampling=first,
-            crossover=StageCrossover(variation),
-            mutation=StageMutation(variation),
-            eliminate_duplicates=NewSubnetsOnly(asked.keys()),
-        )
-
-        def fresh() -> Genomes:
-            drawn = variation.first_population(4 * budget.population, seeds, rng)
-            return np.array([genome for genome in drawn if genome.tobytes() not in asked])[: budget.population]
-
-        for generation in generations(algorithm, StageProblem(space, judge, score), budget, asked, fresh, rng):
+        problem = StageProblem(space, judge, score)
+        for generation in generations(problem, Variation(space, stage), seeds, asked, budget, rng):
             progress.generation = generation
 
     genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in asked])
@@ -140,17 +126,25 @@ def evolve(
 
 
 def generations(
-    algorithm: Algorithm,
     problem: StageProblem,
+    variation: Variation,
+    seeds: Genomes,
+    asked: Collection[bytes],
     budget: Budget,
-    asked: Sized,
-    fresh: Callable[[], Genomes],
     rng: np.random.Generator,
 ) -> Iterator[int]:
-    """Run the algorithm until the budget is spent or no new subnet is found; each generation's number, before it.
+    """Run NSGA-II until the budget is spent or no new subnet is found; each generation's number, before it.
 
-    When the living population has no new children left, `fresh` random subnets join it.
+    asked: the genomes that the problem was asked for so far, which it keeps. When the living
+    population has no new children left, random subnets of the seeds join it.
     """
+    algorithm = NSGA2(
+        pop_size=budget.population,
+        sampling=variation.first_population(budget.population, seeds, rng),
+        crossover=StageCrossover(variation),
+        mutation=StageMutation(variation),
+        eliminate_duplicates=NewSubnetsOnly(asked),
+    )
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
     generation = 0
     while len(asked) < budget.evaluations:
@@ -158,7 +152,9 @@ def generations(
         yield generation
         population = algorithm.ask()
         if population is None or not len(population):
-            population = Population.new("X", fresh())
+            drawn = variation.first_population(4 * budget.population, seeds, rng)
+            new = [genome for genome in drawn if genome.tobytes() not in asked]
+            population = Population.new("X", np.array(new[: budget.population]))
         if not len(population):
             return
         population = population[: budget.evaluations - len(asked)]

@@ -234,6 +234,9 @@ def test_the_gradients_of_a_subnet_stay_inside_its_own_modules():
     supernet, x = random_supernet(wide_space()), random_images(1, 3, 6, 6)
     a = architecture((1, 2, "residual", 8), (4, 3, "pointwise", 8), widths={2: 12, 3: 16})
     supernet(x, a).square().sum().backward()
+    with_gradient = [p for p in supernet.parameters() if p.grad is not None]
+    assert {id(p) for p in supernet.used([a, a])} == {id(p) for p in with_gradient}
+    assert len(supernet.used([a, a])) == len(with_gradient)
     touched = {name.split(".")[1] for name, p in supernet.named_parameters() if p.grad is not None}
     operators = {"operator_1_2_residual", "operator_4_3_pointwise"}
     assert touched == {"stem_2", "stem_3", "transition_2_3", "head_3"} | operators

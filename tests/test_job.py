@@ -177,6 +177,7 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_file(folder, tmp_path
             make_job(folder).train("joint", None, settings, None, stopped, interrupt)
         assert not stopped.exists()
         ledger = make_job(folder).train("joint", None, settings, None, stopped, lambda index, loss: None)
+    assert list(stopped.parent.iterdir()) == [stopped]
     assert checkpoint.fingerprint(stopped) == checkpoint.fingerprint(whole)
     assert ledger.to_dict() == expected.to_dict()
 

@@ -57,11 +57,11 @@ def test_every_narrow_operator_is_a_slice_of_the_widest(operator):
 
 
 @every_operator
-def test_the_inner_width_and_each_parameter_shows_in_the_output(operator):
+def test_the_inner_width_and_each_channel_of_each_parameter_shows_in_the_output(operator):
     block, x = randomise(operator(12, 16), seed=1), image(12)
     assert not torch.allclose(block(x), block(x, 8), atol=1e-3)
     (block(x) * random_images(2, 12, 7, 5, seed=1)).sum().backward()
-    unused = [name for name, parameter in block.named_parameters() if not parameter.grad.any()]
+    unused = [name for name, p in block.named_parameters() if not p.grad.reshape(len(p), -1).any(dim=1).all()]
     assert unused == []
 
 
@@ -69,6 +69,18 @@ def test_the_inner_width_and_each_parameter_shows_in_the_output(operator):
 def test_an_image_is_not_changed_by_its_neighbours_in_the_batch(operator):
     block, x = randomise(operator(12, 16), seed=1), image(12)
     torch.testing.assert_close(block(x)[:1], block(x[:1]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channel", range(8))
+@pytest.mark.parametrize("inner", [8, 16])
+def test_a_channel_of_the_modulation_works_at_the_same_scale_at_every_inner_width(inner, channel):
+    block = randomise(OPERATORS["modulation"](12, 16), seed=1)
+    with torch.no_grad():  # only this channel has something to modulate
+        block.first.weight[torch.arange(16) != channel] = 0
+        block.first.bias.zero_()
+    (block(image(12), inner) * random_images(2, 12, 7, 5, seed=1)).sum().backward()
+    rows = {(k, row) for k in range(4) for row in getattr(block, f"scale{k}").weight.grad.flatten(1).any(1).nonzero()}
+    assert [(k, row.item()) for k, row in rows] == [(channel % 4, channel // 4)]
 
 
 def test_there_is_a_block_of_each_kind_that_the_field_relies_on():

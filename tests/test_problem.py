@@ -83,6 +83,8 @@ def test_a_limit_below_everything_is_refused_with_the_smallest_figure(small, cos
 
 def test_limits_on_what_must_be_measured_wait(small, costs):
     refuse_unreachable(limits({"latency_ms": 1e-9}, {"psnr_y": 99.0}), small, costs)
+    with pytest.raises(InputError, match="no network meets params"):
+        refuse_unreachable(limits({"latency_ms": 1e-9, "params": 1}, {"psnr_y": 99.0}), small, costs)
 
 
 # -- the judge -------------------------------------------------------------------------------------
