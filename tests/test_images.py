@@ -96,6 +96,7 @@ def test_the_orientation_of_a_camera_is_followed(tmp_path, orientation, undo):
     assert np.array_equal(read_rgb(tmp_path / "x.png"), undo(stored))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_kind_of_file_is_read_and_a_broken_one_is_a_value_error_in_one_line(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
