@@ -97,7 +97,7 @@ def fair_gradients(
 
 
 def step_used(optimizer: torch.optim.Optimizer, used: list[nn.Parameter]) -> None:
-    """Step over the parameters that have a gradient, and set it to None.
+    """Step over the parameters that a round used, and set their gradients to None.
 
     Adam's own pass over a thousand unused ones, or `zero_grad`'s walk over all modules, would cost
     a tenth of a small subnet's step.
