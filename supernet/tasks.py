@@ -1,23 +1,42 @@
-"""What a task is: how its generators meet the image, how they learn, and how they are scored."""
+"""What a task is: how its generators meet the image, and how they are scored."""
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.generator import Frame
 from supernet.images import resize_bicubic
-from supernet.metrics import psnr_y, ssim_y
+from supernet.metrics import psnr_rgb, psnr_y, ssim_rgb, ssim_y
 
-Metric = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], Tensor]  # (output, target), each (b, 3, h, w) -> (b,)
+
+
+class Task(Protocol):
+    """`metrics`: one number an image each, without a network; `baseline_name`: what `baseline` gives, in words."""
+
+    name: str
+    frame: Frame
+    metrics: dict[str, Metric]
+    baseline_name: str
+
+    def baseline(self, source: Tensor) -> Tensor: ...
+    def protocol(self) -> str: ...
+
+
+def metrics_with(border: int) -> dict[str, Metric]:
+    """Those of both tasks, with `border` pixels on each side not judged."""
+    known = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ssim_rgb": ssim_rgb}
+    return {name: partial(metric, border=border) for name, metric in known.items()}
 
 
 class SuperResolution:
-    """From a low-resolution photograph to one `scale` times as large, by L1."""
+    """From a low-resolution photograph to one `scale` times as large."""
 
     name = "super-resolution"
+    baseline_name = "bicubic"
 
     def __init__(self, scale: int):
         """scale: 2, 4 or 8."""
@@ -25,19 +44,37 @@ class SuperResolution:
             raise InputError(f"task.scale is {scale}; it must be 2, 4 or 8")
         self.scale = scale
         self.frame = Frame(input_level=scale.bit_length() - 1, residual=True)
-        # Each gives one number an image; the customary border of `scale` pixels is not judged.
-        self.metrics: dict[str, Metric] = {
-            "psnr_y": partial(psnr_y, border=scale),
-            "ssim_y": partial(ssim_y, border=scale),
-        }
+        # The customary border of `scale` pixels is not judged.
+        self.metrics = metrics_with(border=scale)
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        return F.l1_loss(output, target)
-
-    def baseline(self, low: Tensor) -> Tensor:
+    def baseline(self, source: Tensor) -> Tensor:
         """What is had for nothing: the bicubic enlargement."""
-        return resize_bicubic(low, self.scale)
+        return resize_bicubic(source, self.scale)
 
     def protocol(self) -> str:
         """How the metrics are taken, as it enters the hash of a scores' context."""
         return f"{self.name} x{self.scale}, Y of BT.601, 8-bit, border {self.scale}"
+
+
+class Translation:
+    """From one image to its partner of the same size, such as edges to shoes (pix2pix, arXiv 1611.07004)."""
+
+    name = "translation"
+    baseline_name = "the input itself"
+
+    def __init__(self) -> None:
+        self.frame = Frame(input_level=0, residual=False, normalise=True)
+        self.metrics = metrics_with(border=0)
+
+    def baseline(self, source: Tensor) -> Tensor:
+        """What is had for nothing: the input."""
+        return source
+
+    def protocol(self) -> str:
+        """How the metrics are taken, as it enters the hash of a scores' context."""
+        return f"{self.name}, 8-bit"
+
+
+def task_of(scale: int) -> Task:
+    """The task of a network whose output is so many times as large as its input."""
+    return SuperResolution(scale) if scale > 1 else Translation()

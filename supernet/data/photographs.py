@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -163,6 +165,76 @@ def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Te
     """Each photograph as a batch of one, (low, high)."""
     pairs = (low_and_high(p.pixels, scale) for p in photographs)
     return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs]
+
+
+class PhotographSettings(Protocol):
+    """The part of a recipe that says which photographs are used, and how."""
+
+    @property
+    def folder(self) -> str | None: ...
+    @property
+    def benchmarks(self) -> list[str]: ...
+    @property
+    def patch(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def validation_images(self) -> int: ...
+    @property
+    def validation_crops(self) -> int: ...
+    @property
+    def crop(self) -> int: ...
+
+
+@dataclass
+class PhotographData:
+    """A job's photographs, read when first needed."""
+
+    settings: PhotographSettings
+    scale: int
+    seed: int
+    warn: Callable[[str], None]
+
+    @cached_property
+    def images(self) -> tuple[list[Photograph], list[Photograph]]:
+        """(training, validation). InputError if the folder can't serve."""
+        settings = self.settings
+        if settings.folder is None:
+            raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
+        paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
+        found = load(paths, max(self.side, settings.crop), self.warn)
+        for benchmark in settings.benchmarks:
+            refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn))
+        return split(found, settings.validation_images, self.seed)
+
+    @property
+    def side(self) -> int:
+        """Of the targets in training."""
+        return self.settings.patch * self.scale
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of the validation images and of how crops are taken from them."""
+        return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops)
+
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(number, least side) of the images that a search compares on, and of those of its final front."""
+        sides = [min(image.pixels.shape[:2]) for image in self.images[1]]
+        return (self.settings.validation_crops, self.settings.crop), (len(sides), min(sides))
+
+    def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> PatchPairs:
+        """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's."""
+        patch, batch = side or self.settings.patch, batch or self.settings.batch
+        return PatchPairs(self.images[0], self.scale, patch, batch, seed)
+
+    def search(self) -> list[tuple[Tensor, Tensor]]:
+        """What all candidates are compared on: the validation crops."""
+        settings = self.settings
+        return [validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops)]
+
+    def full(self) -> list[tuple[Tensor, Tensor]]:
+        """What a final front is scored on: the whole validation images."""
+        return whole_images(self.images[1], self.scale)
 
 
 def benchmark_highs(folder: Path) -> list[Path]:

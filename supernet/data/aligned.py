@@ -1,0 +1,245 @@
+"""Paired images as pix2pix publishes them: a folder with train/ and val/ or test/, A|B side by side in a file."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from evo_c2f.errors import InputError
+from supernet.data import openmoji
+from supernet.images import SUFFIXES, Pixels, read_rgb, to_tensor
+
+Direction = Literal["AtoB", "BtoA"]
+EVALUATION_BATCH = 64
+CACHE_BYTES = 1 << 30  # decoded images are kept in memory up to this; edges2shoes is larger
+
+
+def split_files(root: Path, split: str) -> list[Path]:
+    """The image files of one split, by name. InputError if it is absent or empty."""
+    folder = root / split
+    if not folder.is_dir():
+        there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+        raise InputError(
+            f"{folder} is absent; an aligned folder holds train/ and val/ or test/"
+            + (f", this one holds {', '.join(there)}" if there else "")
+        )
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    return paths
+
+
+def held_out(root: Path) -> tuple[str, str]:
+    """(split to search on, split to judge on): val/ and test/, or the one that is there for both."""
+    there = [split for split in ("val", "test") if (root / split).is_dir()]
+    if not there:
+        raise InputError(f"{root} has neither val/ nor test/; an aligned folder holds train/ and val/ or test/")
+    return there[0], there[-1]
+
+
+def read_pair(path: Path, direction: Direction) -> tuple[Pixels, Pixels]:
+    """(source, target), the halves of the file exactly as cut. InputError if it can't be halved."""
+    try:
+        pixels = read_rgb(path)
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {error}") from None
+    width = pixels.shape[1]
+    refuse_odd(path, width)
+    a, b = pixels[:, : width // 2], pixels[:, width // 2 :]
+    return (a, b) if direction == "AtoB" else (b, a)
+
+
+def check_sizes(paths: Sequence[Path]) -> tuple[int, int]:
+    """(height, width) of each half, the same in all files, read from the headers alone.
+
+    InputError naming the first file that differs or can't be halved.
+    """
+    expected: tuple[int, int] | None = None
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise InputError(f"{path} can't be read: {error}") from None
+        refuse_odd(path, width)
+        expected = expected or (height, width // 2)
+        if (height, width // 2) != expected:
+            raise InputError(
+                f"{path} holds halves of {width // 2}x{height}, {paths[0].name} of {expected[1]}x{expected[0]}; "
+                "all must have one size"
+            )
+    assert expected is not None
+    return expected
+
+
+def refuse_odd(path: Path, width: int) -> None:
+    if width % 2:
+        raise InputError(f"{path} is {width} pixels wide, which is odd; A and B must stand side by side in it")
+
+
+def resize(pixels: Pixels, side: int | None) -> Pixels:
+    """Bicubic to a square of `side`, as pix2pix loads; None leaves it as it is."""
+    if side is None or pixels.shape[:2] == (side, side):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+
+
+class Pairs:
+    """The pairs of one split, decoded when first asked for and kept while they fit in memory."""
+
+    def __init__(self, paths: Sequence[Path], direction: Direction, load_size: int | None):
+        """load_size: side of the square that images are resized to; None takes them as they are."""
+        self.paths, self.direction, self.load_size = list(paths), direction, load_size
+        self.known: dict[int, tuple[Pixels, Pixels]] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
+        """(source, target)."""
+        if index in self.known:
+            return self.known[index]
+        source, target = (resize(half, self.load_size) for half in read_pair(self.paths[index], self.direction))
+        if self.bytes + source.nbytes + target.nbytes <= CACHE_BYTES:
+            self.known[index] = (source, target)
+            self.bytes += source.nbytes + target.nbytes
+        return source, target
+
+
+class PairBatches:
+    """Training batches. One depends on the seed and its index alone, so training resumes anywhere."""
+
+    def __init__(self, pairs: Pairs, crop: int, flip: bool, batch: int, seed: int | Sequence[int]):
+        """crop: side of the square cut out at random; flip: mirror half of them."""
+        self.pairs, self.crop, self.flip, self.batch = pairs, crop, flip, batch
+        self.seed = [seed] if isinstance(seed, int) else [*seed]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """(source, target), each (b, 3, crop, crop) in 0..1."""
+        rng = np.random.default_rng([*self.seed, index])
+        sources, targets = [], []
+        for number in rng.integers(len(self.pairs), size=self.batch):
+            pair = self.pairs[int(number)]
+            top, left = (int(rng.integers(side - self.crop + 1)) for side in pair[0].shape[:2])
+            mirrored = self.flip and bool(rng.integers(2))
+            for pixels, into in zip(pair, (sources, targets), strict=True):
+                cut = pixels[top : top + self.crop, left : left + self.crop]
+                into.append(cut[:, ::-1] if mirrored else cut)
+        return to_tensor(np.stack(sources)), to_tensor(np.stack(targets))
+
+
+def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:
+    """All pairs in order, n at a time, as (source, target) in 0..1."""
+    groups = [[pairs[i] for i in range(start, min(start + n, len(pairs)))] for start in range(0, len(pairs), n)]
+    return [
+        (to_tensor(np.stack([source for source, _ in group])), to_tensor(np.stack([target for _, target in group])))
+        for group in groups
+    ]
+
+
+class PairSettings(Protocol):
+    """The part of a recipe that says which pairs are used, and how."""
+
+    @property
+    def folder(self) -> str | None: ...
+    @property
+    def direction(self) -> Direction: ...
+    @property
+    def load_size(self) -> int | None: ...
+    @property
+    def crop(self) -> int: ...
+    @property
+    def flip(self) -> bool: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def validation_images(self) -> int: ...
+
+
+@dataclass
+class PairData:
+    """A job's pairs, found when first needed."""
+
+    settings: PairSettings
+    seed: int
+    on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
+
+    @cached_property
+    def splits(self) -> dict[str, list[Path]]:
+        """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
+
+        InputError if the folder can't serve.
+        """
+        settings = self.settings
+        if settings.folder is None:
+            raise InputError("this recipe comes without images; give an aligned folder (train/, val/) with --data DIR")
+        openmoji_size = settings.load_size or settings.crop
+        root = (
+            openmoji.cached(openmoji_size, self.on_render) if settings.folder == "openmoji" else Path(settings.folder)
+        )
+        names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
+        found = {use: split_files(root, split) for use, split in names.items()}
+        everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
+        size = check_sizes(everything)
+        least = settings.load_size or min(size)
+        if least < settings.crop:
+            raise InputError(
+                f"data.crop is {settings.crop}, more than the {least} pixels of the images' sides; set a smaller one"
+            )
+        # By the hash of their names: neighbours in a folder are often alike.
+        order = sorted(found["search"], key=lambda p: hashlib.sha256(f"{self.seed}:{p.name}".encode()).digest())
+        found["search"] = sorted(order[: settings.validation_images])
+        return found
+
+    @property
+    def judged_size(self) -> int | None:
+        """Where training images are resized, to be cut, those to judge on are resized to the cut, as pix2pix does."""
+        return self.settings.crop if self.settings.load_size else None
+
+    def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
+        return in_batches(Pairs(self.splits[use], self.settings.direction, self.judged_size), EVALUATION_BATCH)
+
+    @property
+    def side(self) -> int:
+        """Of the targets in training."""
+        return self.settings.crop
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of the held-out images and of how they are used."""
+        files = self.splits["search"] + self.splits["full"]
+        return fingerprint(files, self.settings.direction, self.judged_size, len(self.splits["search"]))
+
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(number, least side) of the images that a search compares on, and of those of its final front."""
+        side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
+        return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
+
+    def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> PairBatches:
+        """Batches to train on; side and batch: None for the recipe's."""
+        settings = self.settings
+        pairs = Pairs(self.splits["train"], settings.direction, settings.load_size)
+        return PairBatches(pairs, side or settings.crop, settings.flip, batch or settings.batch, seed)
+
+    def search(self) -> list[tuple[Tensor, Tensor]]:
+        """What all candidates are compared on."""
+        return self.judged("search")
+
+    def full(self) -> list[tuple[Tensor, Tensor]]:
+        """What a final front is scored on."""
+        return self.judged("full")
+
+
+def fingerprint(paths: Sequence[Path], *protocol: object) -> str:
+    """A short hash of the files' bytes and of how they are used."""
+    digest = hashlib.sha256(repr(protocol).encode())
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
