@@ -1,23 +1,28 @@
-"""Training the supernet: one loop of fair rounds."""
+"""Training: one loop for the supernet's fair rounds and for a network alone, adversarial or not."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from evo_c2f.space import Architecture
+from evo_c2f.errors import FailedError
 from supernet import checkpoint
-from supernet.data.photographs import PatchPairs
-from supernet.fairness import FairRounds
-from supernet.generator import Supernet, parts
-from supernet.tasks import SuperResolution
+from supernet.criterion import Criterion
+from supernet.optimizer import pack, step_used, unpack
+from supernet.students import Forward, Students
 
 SECONDS_BETWEEN_SAVES = 60.0
 WARM_UP_ROUNDS = 50
+ROUNDS_BETWEEN_SNAPSHOTS = 200
+MOST_SETBACKS = 5
+
+Learned = tuple[float, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
+Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
 
 
 class Settings(Protocol):
@@ -28,105 +33,204 @@ class Settings(Protocol):
     @property
     def learning_rate(self) -> float: ...
     @property
-    def ema(self) -> float: ...
+    def beta1(self) -> float: ...
     @property
-    def divide_gradients(self) -> bool: ...
+    def final_rate(self) -> float: ...
+    @property
+    def ema(self) -> float: ...
+
+
+class Batches(Protocol):
+    """(source, target) by the number of the round, in 0..1."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
+
+
+class Learning:
+    """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
+
+    def __init__(self, students: Students, criterion: Criterion, settings: Settings):
+        self.students, self.criterion = students, criterion
+        self.parameters = list(students.module.parameters())
+        betas = (settings.beta1, 0.99)
+        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=betas, fused=True)
+        self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
+        self.index = self.setbacks = 0
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next round depends on; the batches depend on the index alone."""
+        tensors = {f"weights/{name}": tensor for name, tensor in self.students.module.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        tensors |= pack(self.optimizer, "optimizer/")
+        metadata: dict[str, Any] = {"index": self.index, "setbacks": self.setbacks, "rounds": self.students.state()}
+        if self.criterion.adversary:
+            judged, metadata["adversary"] = self.criterion.adversary.state()
+            tensors |= {f"adversary/{name}": tensor for name, tensor in judged.items()}
+        return tensors, metadata
+
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "adversary": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        self.students.module.load_state_dict(groups["weights"])
+        for name, tensor in groups["average"].items():
+            self.average[name].copy_(tensor)
+        unpack(self.optimizer, groups["optimizer"], "")
+        self.students.restore(metadata["rounds"])
+        if self.criterion.adversary:
+            self.criterion.adversary.restore(groups["adversary"], metadata["adversary"])
+        self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state, copied."""
+        tensors, metadata = self.state()
+        return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
+
+    def go_back(self, good: tuple[dict[str, Tensor], dict[str, Any]], trouble: str) -> None:
+        """Return to a snapshot, and go on from it at half the learning rate. FailedError after too many times."""
+        setbacks = self.setbacks + 1
+        if setbacks > MOST_SETBACKS:
+            raise FailedError(
+                f"training failed {setbacks} times, the last time because {trouble}; "
+                "set a lower training.learning_rate or training.discriminator.learning_rate"
+            )
+        self.restore(*good)
+        self.setbacks = setbacks
 
 
 def train(
-    supernet: Supernet,
-    rounds: FairRounds,
-    batches: PatchPairs,
-    task: SuperResolution,
+    students: Students,
+    batches: Batches,
+    criterion: Criterion,
     settings: Settings,
     state: Path,
     on_round: Callable[[int, float], None],
+    on_setback: Callable[[int, str], None] = lambda index, trouble: None,
 ) -> dict[str, Tensor]:
     """Train in place for settings.rounds rounds; the averaged weights, to be evaluated.
 
-    Each round is m subnets on one batch, their gradients accumulated, one update. on_round(index,
-    mean loss) follows each; a KeyboardInterrupt raised in it stops the training with its state
-    saved. The state is also saved once a minute, and taken up from there if the file exists.
+    Each round is its networks on one batch, their gradients accumulated, one update, and then one
+    update of the discriminator on all their outputs. on_round(index, mean loss) follows each; a
+    KeyboardInterrupt raised in it stops the training with its state saved. The state is also saved
+    once a minute, and taken up from there if the file exists. Where a loss is no longer finite, or
+    the discriminator wins outright, training goes back to its last good state, at most 200 rounds
+    old, and on_setback(index, why) is told.
     """
-    device = next(supernet.parameters()).device
-    supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = {name: parameter.detach().clone() for name, parameter in supernet.named_parameters()}
-    parameters = list(supernet.parameters())
-    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
-    index = restore(state, supernet, average, optimizer, rounds) if state.exists() else 0
-    saved = time.monotonic()
-    while index < settings.rounds:
-        optimizer.param_groups[0]["lr"] = learning_rate(index, settings.rounds, settings.learning_rate)
-        low, high = (t.to(device, memory_format=torch.channels_last) for t in batches[index])
-        architectures = [supernet.space.decode(genome) for genome in rounds.deal()]
-        loss = fair_gradients(supernet, architectures, low, high, task, settings.divide_gradients)
-        step_used(optimizer, supernet.used(architectures))
-        update_average(list(average.values()), parameters, index, settings.ema)
-        index += 1
-        try:
-            on_round(index, loss)
-        except KeyboardInterrupt:
-            save(state, index, supernet, average, optimizer, rounds)
-            raise
-        if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-            save(state, index, supernet, average, optimizer, rounds)
-            saved = time.monotonic()
-    return average
+    device = next(students.module.parameters()).device
+    students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learning = Learning(students, criterion, settings)
+    if state.exists():
+        learning.restore(*checkpoint.load(state))
+    good, saved = learning.snapshot(), time.monotonic()
+    with Crew(device) as side_by_side:
+        while learning.index < settings.rounds:
+            source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])
+            loss, trouble = one_round(learning, source, target, settings, side_by_side)
+            if trouble:
+                on_setback(learning.index, trouble)
+                learning.go_back(good, trouble)
+                continue
+            learning.index += 1
+            if learning.index % ROUNDS_BETWEEN_SNAPSHOTS == 0:
+                good = learning.snapshot()
+            try:
+                on_round(learning.index, loss)
+            except KeyboardInterrupt:
+                checkpoint.save(state, *learning.state())
+                raise
+            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                checkpoint.save(state, *learning.state())
+                saved = time.monotonic()
+    return learning.average
+
+
+class Crew:
+    """A `map` that runs a round's networks side by side where there are several CPU threads.
+
+    One small network can't keep them all busy; each gets its share of them. Use it in a `with`.
+    """
+
+    def __init__(self, device: torch.device):
+        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> "Crew":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.pool:
+            self.pool.shutdown()
+
+    def __call__(self, work: Callable[[Forward], Learned], networks: Sequence[Forward]) -> Iterator[Learned]:
+        workers = min(self.threads, len(networks))
+        if workers == 1:
+            return map(work, networks)
+        if self.pool is None:
+            share = self.threads // workers
+            self.pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,))
+        return self.pool.map(work, networks)
+
+
+def one_round(
+    learning: Learning, source: Tensor, target: Tensor, settings: Settings, side_by_side: Map = map
+) -> tuple[float, str | None]:
+    """One update of everything; (mean loss, what has gone wrong, in words)."""
+    rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
+    learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
+    criterion, students = learning.criterion, learning.students
+    criterion.begin(learning.index, source, target)
+    networks, used = students.deal()
+    loss, outputs = fair_gradients(networks, used, source, criterion, side_by_side)
+    students.settle()
+    if not math.isfinite(loss):
+        for parameter in used:
+            parameter.grad = None
+        return loss, "the loss is not finite"
+    step_used(learning.optimizer, used)
+    update_average(list(learning.average.values()), learning.parameters, learning.index, settings.ema)
+    return loss, criterion.finish(outputs, rate)
 
 
 def fair_gradients(
-    supernet: Supernet,
-    architectures: Sequence[Architecture],
-    low: Tensor,
-    high: Tensor,
-    task: SuperResolution,
-    divide: bool,
-) -> float:
-    """Fill the gradients, all None before, from a round's subnets on one batch; their mean loss.
+    networks: Sequence[Forward],
+    used: Sequence[nn.Parameter],
+    source: Tensor,
+    criterion: Criterion,
+    side_by_side: Map = map,
+) -> tuple[float, list[Tensor]]:
+    """Fill the gradients of the used parameters, all None before, from a round's networks on the criterion's batch.
 
+    Gives their mean loss, and their outputs. Each network's gradients are its own until they are
+    added in the order of the networks: the sum doesn't depend on who was first.
     What the round doesn't use keeps `grad = None`, so that no momentum moves it.
     """
-    total = 0.0
-    for architecture in architectures:
-        loss = task.loss(supernet(low, architecture), high) / len(architectures)
-        loss.backward()
-        total += loss.item()
-    if divide:
-        divide_by_uses(supernet, architectures)
-    return total
+
+    def learn(network: Forward) -> Learned:
+        output = network(source)
+        loss = criterion.loss(output) / len(networks)
+        return loss.item(), output.detach(), torch.autograd.grad(loss, used, allow_unused=True)
+
+    total, outputs = 0.0, []
+    for loss, output, gradients in side_by_side(learn, networks):
+        total += loss
+        outputs.append(output)
+        for parameter, gradient in zip(used, gradients, strict=True):
+            if gradient is None:
+                continue
+            if parameter.grad is None:
+                # The fused step walks the memory: a gradient must lie in it as its parameter does.
+                parameter.grad = torch.empty_like(parameter).copy_(gradient)
+            else:
+                parameter.grad += gradient
+    return total, outputs
 
 
-def step_used(optimizer: torch.optim.Optimizer, used: list[nn.Parameter]) -> None:
-    """Step over the parameters that a round used, and set their gradients to None.
-
-    Adam's own pass over a thousand unused ones, or `zero_grad`'s walk over all modules, would cost
-    a tenth of a small subnet's step.
-    """
-    group = optimizer.param_groups[0]
-    everything, group["params"] = group["params"], used
-    optimizer.step()
-    group["params"] = everything
-    for parameter in used:
-        parameter.grad = None
-
-
-@torch.no_grad()
-def divide_by_uses(supernet: Supernet, architectures: Sequence[Architecture]) -> None:
-    """Divide each weight's gradient by the number of the architectures that used it."""
-    uses: dict[nn.Parameter, Tensor] = {}
-    for architecture in architectures:
-        for part in parts(architecture):
-            for parameter, prefix in supernet.slices(part):
-                uses.setdefault(parameter, torch.zeros_like(parameter))[prefix] += 1
-    for parameter, count in uses.items():
-        assert parameter.grad is not None
-        parameter.grad /= count.clamp(min=1)
-
-
-def learning_rate(index: int, rounds: int, peak: float) -> float:
-    """Linear warm-up, then a cosine to 1 % of the peak."""
+def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:
+    """Linear warm-up, then a cosine to the share `final` of the peak."""
     warm = min(1.0, (index + 1) / min(WARM_UP_ROUNDS, rounds))
-    return peak * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * index / rounds)))
+    return peak * warm * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * index / rounds)))
 
 
 @torch.no_grad()
@@ -134,44 +238,3 @@ def update_average(average: list[Tensor], parameters: list[nn.Parameter], index:
     """Move the average towards the weights; its decay warms up, so that early weights are soon forgotten."""
     weight = 1 - min(decay, (1 + index) / (10 + index))
     torch._foreach_lerp_(average, parameters, weight)
-
-
-def save(
-    path: Path,
-    index: int,
-    supernet: Supernet,
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    rounds: FairRounds,
-) -> None:
-    """Write all that the next round depends on; the batches depend on the index alone."""
-    tensors = {f"weights/{name}": tensor for name, tensor in supernet.state_dict().items()}
-    tensors |= {f"average/{name}": tensor for name, tensor in average.items()}
-    for parameter, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{parameter}/{name}": tensor for name, tensor in moments.items()}
-    checkpoint.save(path, tensors, {"index": index, "rounds": rounds.state()})
-
-
-def restore(
-    path: Path, supernet: Supernet, average: dict[str, Tensor], optimizer: torch.optim.Optimizer, rounds: FairRounds
-) -> int:
-    """Take up the state written by `save`; the number of rounds done."""
-    tensors, metadata = checkpoint.load(path)
-    groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        group, _, rest = name.partition("/")
-        groups[group][rest] = tensor
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in groups["optimizer"].items():
-        parameter, _, moment = name.partition("/")
-        moments.setdefault(int(parameter), {})[moment] = tensor
-    supernet.load_state_dict(groups["weights"])
-    for name, tensor in groups["average"].items():
-        average[name].copy_(tensor)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    for parameter, state in optimizer.state.items():
-        for name in ("exp_avg", "exp_avg_sq"):
-            # The fused step walks the memory: the moments must lie in it as their parameter does.
-            state[name] = torch.empty_like(parameter).copy_(state[name])
-    rounds.restore(metadata["rounds"])
-    return int(metadata["index"])

@@ -1,30 +1,38 @@
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from supernet_fixtures import (
+    TRANSLATION,
     fresh_supernet,
     one_thread,
     patch_pairs,
     random_images,
     random_supernet,
     small_space,
+    train_fairly,
     training_settings,
 )
 from torch import Tensor
 
-from evo_c2f.errors import DamagedFileError
-from evo_c2f.space import Genomes
+from evo_c2f.errors import DamagedFileError, FailedError
+from evo_c2f.space import Architecture, Genomes
 from supernet import training
+from supernet.adversary import Adversary
+from supernet.criterion import Criterion, L1Alone
+from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
-from supernet.tasks import SuperResolution
-from supernet.training import divide_by_uses, fair_gradients, learning_rate, train, update_average
+from supernet.job import OnRound
+from supernet.students import Alone, FairSubnets, divide_by_uses
+from supernet.teacher import ResNetGenerator
+from supernet.training import learning_rate, update_average
 
 SPACE = small_space()
-TASK = SuperResolution(4)
 
 
 def joint_rounds(seed: int = 0) -> FairRounds:
@@ -54,6 +62,17 @@ def pair(seed: int = 0) -> tuple[Tensor, Tensor]:
     return random_images(2, 3, 8, 8, seed=seed), random_images(2, 3, 32, 32, seed=seed + 1)
 
 
+def fair_gradients(supernet: Supernet, dealt: list[Architecture], low: Tensor, high: Tensor, divide: bool) -> float:
+    """By L1."""
+    criterion = Criterion(L1Alone())
+    criterion.begin(0, low, high)
+    networks = [partial(supernet, architecture=a) for a in dealt]
+    loss, _ = training.fair_gradients(networks, supernet.used(dealt), low, criterion)
+    if divide:
+        divide_by_uses(supernet, dealt)
+    return loss
+
+
 def nothing(index: int, loss: float) -> None:
     """No progress to show."""
 
@@ -70,7 +89,7 @@ def test_what_a_round_does_not_use_keeps_no_gradient():
     for seed in range(5):
         genomes = rounds.deal()
         supernet.zero_grad(set_to_none=True)
-        fair_gradients(supernet, [SPACE.decode(g) for g in genomes], *pair(seed), TASK, divide=seed % 2 == 0)
+        fair_gradients(supernet, [SPACE.decode(g) for g in genomes], *pair(seed), divide=seed % 2 == 0)
         used = modules_of(genomes)
         with_gradient = {n.split(".")[1] for n, p in supernet.named_parameters() if p.grad is not None}
         assert with_gradient == used
@@ -91,7 +110,7 @@ def test_the_gradients_of_a_round_are_those_of_its_subnets_one_by_one(divide):
     total, users = ({n: torch.zeros_like(p) for n, p in supernet.named_parameters()} for _ in range(2))
     losses = []
     for architecture in architectures:
-        loss = torch.nn.functional.l1_loss(supernet(low, architecture), high)
+        loss = F.l1_loss(supernet(low, architecture), high)
         losses.append(loss.item())
         for n, gradient in gradients(supernet, loss).items():
             total[n] += gradient / len(architectures)
@@ -100,7 +119,7 @@ def test_the_gradients_of_a_round_are_those_of_its_subnets_one_by_one(divide):
         for n, gradient in gradients(supernet, mixed).items():
             users[n] += gradient != 0
     supernet.zero_grad(set_to_none=True)
-    mean = fair_gradients(supernet, architectures, low, high, TASK, divide)
+    mean = fair_gradients(supernet, architectures, low, high, divide)
     assert mean == pytest.approx(sum(losses) / len(losses), rel=1e-5)
     assert max(count.max().item() for count in users.values()) >= 2
     for n, p in supernet.named_parameters():
@@ -113,7 +132,7 @@ def test_a_weight_that_all_subnets_use_is_divided_by_their_number():
     supernet, (low, high) = random_supernet(SPACE), pair()
     architecture = SPACE.decode(SPACE.reference)
     for _ in range(3):
-        TASK.loss(supernet(low, architecture), high).backward()
+        F.l1_loss(supernet(low, architecture), high).backward()
     before = {n: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
     divide_by_uses(supernet, [architecture] * 3)
     for n, p in supernet.named_parameters():
@@ -170,8 +189,8 @@ def test_the_loss_falls(tmp_path: Path, divide):
     losses: list[float] = []
     supernet, settings = fresh_supernet(SPACE), training_settings(60, divide_gradients=divide)
     state = tmp_path / "state.safetensors"
-    average = train(
-        supernet, joint_rounds(), patch_pairs(tmp_path), TASK, settings, state, lambda index, loss: losses.append(loss)
+    average = train_fairly(
+        supernet, joint_rounds(), patch_pairs(tmp_path), settings, state, lambda index, loss: losses.append(loss)
     )
     assert len(losses) == 60
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
@@ -183,8 +202,8 @@ def test_the_loss_falls(tmp_path: Path, divide):
 def test_each_round_is_told_once_in_order(tmp_path: Path):
     told: list[int] = []
     state = tmp_path / "state.safetensors"
-    train(
-        fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path), TASK, training_settings(4), state,
+    train_fairly(
+        fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path), training_settings(4), state,
         lambda index, loss: told.append(index),
     )  # fmt: skip
     assert told == [1, 2, 3, 4]
@@ -203,12 +222,12 @@ def test_a_stopped_training_ends_with_the_weights_of_one_never_stopped(tmp_path:
 
     with one_thread():
         whole, whole_rounds = fresh_supernet(SPACE), joint_rounds()
-        expected = train(whole, whole_rounds, batches, TASK, settings, tmp_path / "another.safetensors", nothing)
+        expected = train_fairly(whole, whole_rounds, batches, settings, tmp_path / "another.safetensors", nothing)
         with pytest.raises(stop):
-            train(fresh_supernet(SPACE), joint_rounds(), batches, TASK, settings, state, stop_once)
+            train_fairly(fresh_supernet(SPACE), joint_rounds(), batches, settings, state, stop_once)
         told: list[int] = []
         resumed, resumed_rounds = fresh_supernet(SPACE, seed=0 if at <= lost else 5), joint_rounds()
-        found = train(resumed, resumed_rounds, batches, TASK, settings, state, lambda index, loss: told.append(index))
+        found = train_fairly(resumed, resumed_rounds, batches, settings, state, lambda index, loss: told.append(index))
     assert told == list(range(at - lost + 1, 13))
     assert resumed_rounds.ledger.to_dict() == whole_rounds.ledger.to_dict()
     assert [n for n, t in resumed.state_dict().items() if not torch.equal(t, whole.state_dict()[n])] == []
@@ -218,14 +237,14 @@ def test_a_stopped_training_ends_with_the_weights_of_one_never_stopped(tmp_path:
 def test_the_loop_is_adam_on_the_fair_gradients_and_its_average(tmp_path: Path):
     settings, batches = training_settings(8, ema=0.5), patch_pairs(tmp_path)
     trained, ours = random_supernet(SPACE), random_supernet(SPACE)
-    average = train(trained, joint_rounds(), batches, TASK, settings, tmp_path / "state.safetensors", nothing)
+    average = train_fairly(trained, joint_rounds(), batches, settings, tmp_path / "state.safetensors", nothing)
     rounds, adam = joint_rounds(), torch.optim.Adam(ours.parameters(), betas=(0.9, 0.99))
     expected = {n: p.detach().clone() for n, p in ours.named_parameters()}
     for index in range(8):
         adam.param_groups[0]["lr"] = learning_rate(index, 8, 0.002)
         adam.zero_grad(set_to_none=True)
         dealt = [SPACE.decode(genome) for genome in rounds.deal()]
-        fair_gradients(ours, dealt, *batches[index], TASK, divide=False)
+        fair_gradients(ours, dealt, *batches[index], divide=False)
         adam.step()
         kept = min(0.5, (1 + index) / (10 + index))
         expected = {n: kept * expected[n] + (1 - kept) * p.detach() for n, p in ours.named_parameters()}
@@ -249,7 +268,7 @@ def test_a_round_moves_the_modules_it_uses_and_no_other_whatever_their_momentum(
         used = modules_of(joint_rounds_ahead(rounds))
 
     settings = training_settings(12)
-    train(supernet, rounds, patch_pairs(tmp_path), TASK, settings, tmp_path / "state.safetensors", look)
+    train_fairly(supernet, rounds, patch_pairs(tmp_path), settings, tmp_path / "state.safetensors", look)
     assert len(counts) == 12
     assert max(counts) < len(supernet.modules_by_place)
 
@@ -257,8 +276,8 @@ def test_a_round_moves_the_modules_it_uses_and_no_other_whatever_their_momentum(
 def test_another_seed_of_the_batches_gives_other_weights(tmp_path: Path):
     with one_thread():
         first, same, other = (
-            train(
-                fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path, seed), TASK, training_settings(3),
+            train_fairly(
+                fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path, seed), training_settings(3),
                 tmp_path / "state.safetensors", nothing,
             )
             for seed in (0, 0, 1)
@@ -271,4 +290,165 @@ def test_a_damaged_state_is_named_and_not_trained_over(tmp_path: Path):
     state = tmp_path / "state.safetensors"
     state.write_bytes(b"nonsense")
     with pytest.raises(DamagedFileError, match="state.safetensors"):
-        train(fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path), TASK, training_settings(3), state, nothing)
+        train_fairly(fresh_supernet(SPACE), joint_rounds(), patch_pairs(tmp_path), training_settings(3), state, nothing)
+
+
+# -- adversarial training, and what goes wrong in it ----------------------------------------------------
+
+
+class Pairs:
+    """Batches for translation; one of them, if told, holds a NaN."""
+
+    def __init__(self, broken: int | None = None):
+        self.broken, self.asked = broken, list[int]()
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        self.asked.append(index)
+        source, target = (random_images(2, 3, 16, 16, seed=2 * index + s) for s in (0, 1))
+        if index == self.broken:
+            self.broken = None
+            target = target * torch.nan
+        return source, target
+
+
+def adversarial_criterion() -> Criterion:
+    torch.manual_seed(0)
+    weights = L1Alone(l1=1.0, adversarial=0.1, feature_matching=0.5)
+    return Criterion(weights, adversary=Adversary(PatchGan(16, 4, None, 3), "lsgan", 0.001))
+
+
+def adversarially(
+    supernet: Supernet, rounds: FairRounds, batches: Pairs, n: int, state: Path, on_round: OnRound, told: list[str]
+) -> dict[str, Tensor]:
+    return training.train(
+        FairSubnets(supernet, rounds), batches, adversarial_criterion(), training_settings(n), state, on_round,
+        lambda index, trouble: told.append(f"{index}: {trouble}"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("at", [1, 5])
+def test_a_stopped_adversarial_training_ends_with_the_weights_of_one_never_stopped(tmp_path: Path, at):
+    def stop_once(index: int, loss: float) -> None:
+        if index == at:
+            raise KeyboardInterrupt
+
+    found = []
+    with one_thread():
+        for name, stops in (("never", 0), ("stopped", 1)):
+            state = tmp_path / f"{name}.safetensors"
+            if stops:
+                with pytest.raises(KeyboardInterrupt):
+                    adversarially(translator(), joint_rounds(), Pairs(), 8, state, stop_once, [])
+            found.append(adversarially(translator(), joint_rounds(), Pairs(), 8, state, nothing, []))
+    assert [n for n, t in found[0].items() if not torch.equal(t, found[1][n])] == []
+
+
+def translator() -> Supernet:
+    return fresh_supernet(SPACE, TRANSLATION)
+
+
+def test_a_loss_that_is_not_finite_sends_training_back_to_its_last_good_state(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(training, "ROUNDS_BETWEEN_SNAPSHOTS", 4)
+    told: list[str] = []
+    batches, rounds, supernet = Pairs(broken=6), joint_rounds(), translator()
+    weights = adversarially(supernet, rounds, batches, 10, tmp_path / "s", nothing, told)
+    assert told == ["6: the loss is not finite"]
+    assert batches.asked == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 7, 8, 9]
+    assert all(t.isfinite().all() for t in weights.values())
+    assert all(p.isfinite().all() for p in supernet.parameters())
+    assert rounds.ledger.rounds == 10  # what was undone isn't counted
+
+
+def test_after_a_setback_it_goes_on_at_half_the_learning_rate(tmp_path: Path, monkeypatch):
+    rates: list[float] = []
+    step = training.step_used
+    monkeypatch.setattr(
+        training,
+        "step_used",
+        lambda optimizer, used: (rates.append(optimizer.param_groups[0]["lr"]), step(optimizer, used)),
+    )
+    adversarially(translator(), joint_rounds(), Pairs(broken=2), 6, tmp_path / "s", nothing, [])
+    expected = [learning_rate(i, 6, 0.002) for i in range(2)] + [learning_rate(i, 6, 0.001) for i in range(6)]
+    assert rates == pytest.approx(expected)
+
+
+def test_a_discriminator_that_wins_outright_is_named_and_undone(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(Adversary, "collapsed", property(lambda self: self.updates == 5 and not told))
+    told: list[str] = []
+    batches = Pairs()
+    adversarially(translator(), joint_rounds(), batches, 8, tmp_path / "s", nothing, told)
+    assert len(told) == 1 and "4: the discriminator wins outright" in told[0]
+    assert batches.asked == [*range(5), *range(8)]
+
+
+def test_training_that_fails_again_and_again_ends_with_the_way_out(tmp_path: Path):
+    class Broken(Pairs):
+        def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+            source, target = super().__getitem__(index)
+            return source, target * (torch.nan if index == 3 else 1)
+
+    told: list[str] = []
+    with pytest.raises(FailedError, match=r"failed 6 times.*not finite.*lower training\.learning_rate"):
+        adversarially(translator(), joint_rounds(), Broken(), 8, tmp_path / "s", nothing, told)
+    assert len(told) == 6
+
+
+def test_a_network_alone_is_trained_by_the_same_loop(tmp_path: Path):
+    torch.manual_seed(0)
+    teacher, losses = ResNetGenerator(4, 1), list[float]()
+    weights = training.train(
+        Alone(teacher), [Pairs()[0]] * 40, Criterion(L1Alone()), training_settings(40), tmp_path / "s",
+        lambda index, loss: losses.append(loss),
+    )  # fmt: skip
+    assert weights.keys() == dict(teacher.named_parameters()).keys()
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+
+
+def test_what_guides_by_distillation_is_not_moved_by_it(tmp_path: Path):
+    """The teacher gets no gradient; the widest subnet, whose weights are the supernet's, gets none by its guiding."""
+    supernet = random_supernet(SPACE, TRANSLATION)
+    guide = partial(supernet, architecture=SPACE.decode(SPACE.reference))
+    criterion, (source, target) = Criterion(L1Alone(l1=0.0, distillation=1.0), guide=guide), Pairs()[0]
+    criterion.begin(0, source, target)
+    assert not criterion.guided.requires_grad
+    other = SPACE.decode(SPACE.random(1, np.random.default_rng(3))[0])
+    loss = criterion.loss(supernet(source, other))
+    assert loss.item() == pytest.approx(F.l1_loss(supernet(source, other), guide(source)).item())
+    loss.backward()
+    used = {id(p) for p in supernet.used([other])}
+    assert {id(p) for p in supernet.parameters() if p.grad is not None} <= used
+
+
+# -- side by side ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_networks_side_by_side_leave_the_gradients_of_one_after_the_other(threads):
+    before = torch.get_num_threads()
+    supernet, (low, high) = random_supernet(SPACE), pair()
+    architectures = [SPACE.decode(genome) for genome in joint_rounds().deal()]
+    networks, used = [partial(supernet, architecture=a) for a in architectures], supernet.used(architectures)
+    criterion = Criterion(L1Alone())
+    criterion.begin(0, low, high)
+    found = []
+    try:
+        for n in (1, threads):
+            torch.set_num_threads(n)
+            with training.Crew(torch.device("cpu")) as side_by_side:
+                assert next(iter(side_by_side(lambda network: network, networks))) is networks[0]
+                loss, outputs = training.fair_gradients(networks, used, low, criterion, side_by_side)
+            found.append((loss, outputs, [parameter.grad for parameter in used]))
+            for parameter in used:
+                parameter.grad = None
+    finally:
+        torch.set_num_threads(before)
+    assert torch.get_num_threads() == before
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    for alone, beside in zip(found[0][1] + found[0][2], found[1][1] + found[1][2], strict=True):
+        torch.testing.assert_close(alone, beside, atol=1e-6, rtol=1e-5)
+
+
+def test_one_network_alone_gets_all_threads():
+    with training.Crew(torch.device("cpu")) as side_by_side:
+        list(side_by_side(lambda network: None, [None]))
+        assert side_by_side.pool is None

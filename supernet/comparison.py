@@ -1,0 +1,131 @@
+"""A searched generator against a teacher: both trained alone by one loop, on the same images, with the same losses."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from evo_c2f.errors import InputError
+from supernet import checkpoint, models
+from supernet.job import Job, OnRound, OnSetback, TrainingSettings
+from supernet.measure import Score
+from supernet.teacher import ResNetGenerator
+
+CURVE_POINTS = 10
+Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained alone, and what that took. curve: the search's first metric on the way."""
+
+    network: nn.Module
+    learning_rate: float
+    images: int
+    seconds: float
+    curve: list[float]
+
+    def row(self) -> dict[str, Any]:
+        """How it was trained, for a table."""
+        return {
+            "learning_rate": self.learning_rate,
+            "images": self.images,
+            "seconds": round(self.seconds),
+            "curve": self.curve,
+        }
+
+
+@dataclass
+class Comparison:
+    """Trains networks for one comparison; each is kept in `folder` by its name, and taken from there the next time."""
+
+    job: Job
+    settings: TrainingSettings
+    search: Score
+    batch: int
+    folder: Path
+    watching: Watching
+
+    def train(self, name: str, network: nn.Module, images: int, learning_rate: float) -> Trained:
+        """Train the network on so many images; its weights in the end are the averaged ones.
+
+        InputError if a network of that name is there that was trained otherwise.
+        """
+        target = self.folder / f"{name}.safetensors"
+        if not target.is_file():
+            self._train(name, network, target, images, learning_rate)
+        tensors, metadata = checkpoint.load(target)
+        if (metadata.get("images"), metadata.get("learning_rate")) != (images, learning_rate):
+            how = f"on {metadata.get('images')} images at a learning rate of {metadata.get('learning_rate')}"
+            raise InputError(f"{target} was trained {how}; remove it to train on {images} at {learning_rate:g}")
+        network.to(self.job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.load_state_dict(tensors)
+        network.eval()
+        return Trained(network, learning_rate, images, metadata["seconds"], metadata["curve"])
+
+    def _train(self, name: str, network: nn.Module, target: Path, images: int, learning_rate: float) -> None:
+        rounds = max(1, images // self.batch)
+        settings = self.settings.model_copy(update={"rounds": rounds, "learning_rate": learning_rate})
+        metadata: dict[str, Any] = {**models.header(network), "images": images, "learning_rate": learning_rate}
+        metadata |= {"seconds": 0.0, "curve": []}
+        network.to(self.job.device)
+        with self.watching(name, rounds) as (on_round, on_setback):
+            started = time.monotonic()
+
+            def on_round_and_curve(index: int, loss: float) -> None:
+                nonlocal started
+                if index % max(1, rounds // CURVE_POINTS) == 0 or index == rounds:
+                    metadata["seconds"] += time.monotonic() - started  # measuring is no training
+                    metadata["curve"].append(round(next(iter(self.search.of(network).values())), 5))
+                    started = time.monotonic()
+                on_round(index, loss)
+
+            self.job.train_alone(network, settings, target, metadata, on_round_and_curve, on_setback)
+
+    def train_at_best_rate(
+        self,
+        name: str,
+        make: Callable[[], nn.Module],
+        images: int,
+        trial_images: int,
+        rates: Sequence[float],
+        sign: int,
+    ) -> tuple[Trained, list[dict[str, Any]]]:
+        """The network at the best of the rates, and what each of them came to on so few images.
+
+        make: a fresh network each time; sign: 1 where a lower end of the curve is better, -1 where a higher is.
+        """
+        trials = [self.train(f"{name}-trial-{rate:g}", make(), trial_images, rate) for rate in rates]
+        best = min(trials, key=lambda trial: sign * trial.curve[-1])
+        rows = [{"network": name, **trial.row()} for trial in trials]
+        return self.train(name, make(), images, best.learning_rate), rows
+
+
+def new_teacher(width: int, job: Job) -> ResNetGenerator:
+    """Freshly initialised from the job's seed. InputError if the task has no teacher."""
+    if job.task.frame.input_level:
+        raise InputError(f"the teacher gives images of the size of its input; {job.task.name} enlarges them")
+    torch.manual_seed(job.seed)
+    return ResNetGenerator(width)
+
+
+def network_costs(network: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+    """params, and macs for an input of (height, width), as torch's counter counts them."""
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, *size, device=device))
+    return {"params": float(sum(p.numel() for p in network.parameters())), "macs": counter.get_total_flops() / 2}
+
+
+def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:
+    """The network that always answers with the mean of these batches' targets."""
+    total = sum(target.sum(dim=0, keepdim=True) for _, target in batches)
+    assert isinstance(total, Tensor)
+    mean = total / sum(len(target) for _, target in batches)
+    return lambda source: mean.expand_as(source)

@@ -1,0 +1,111 @@
+"""The loss of a generator in training: L1, and what the recipe adds to it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.adversary import Adversary
+from supernet.losses import feature_distance, spectrum_distance
+from supernet.perceptual import VggFeatures
+
+Guide = Callable[[Tensor], Tensor]
+
+
+class Weights(Protocol):
+    """The part of a recipe that weighs the terms."""
+
+    @property
+    def l1(self) -> float: ...
+    @property
+    def l2(self) -> float: ...
+    @property
+    def spectrum(self) -> float: ...
+    @property
+    def perceptual(self) -> float: ...
+    @property
+    def adversarial(self) -> float: ...
+    @property
+    def feature_matching(self) -> float: ...
+    @property
+    def distillation(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class L1Alone:
+    """Weights that leave L1 alone."""
+
+    l1: float = 1.0
+    l2: float = 0.0
+    spectrum: float = 0.0
+    perceptual: float = 0.0
+    adversarial: float = 0.0
+    feature_matching: float = 0.0
+    distillation: float = 0.0
+
+
+class Criterion:
+    """Judges the outputs of one round after another: `begin`, `loss` for each subnet, `finish`."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        features: VggFeatures | None = None,
+        adversary: Adversary | None = None,
+        guide: Guide | None = None,
+        earlier: Sequence[tuple[int, Weights]] = (),
+    ):
+        """features, adversary and guide are needed where their weights are not 0.
+
+        earlier: (until which round, the weights until then), in order; `weights` are those from then on.
+        """
+        self.last, self.earlier = weights, earlier
+        self.features, self.adversary, self.guide = features, adversary, guide
+
+    def begin(self, index: int, source: Tensor, target: Tensor) -> None:
+        """Take the batch of round `index`, and what all its subnets have in common."""
+        self.source, self.target = source, target
+        self.weights = next((weights for until, weights in self.earlier if index < until), self.last)
+        with torch.no_grad():
+            if self.features and self.weights.perceptual:
+                self.wanted = self.features(target)
+            if self.guide and self.weights.distillation:
+                self.guided = self.guide(source)
+        if self.adversary and self.contested:
+            self.adversary.look(source, target)
+
+    @property
+    def contested(self) -> bool:
+        """Whether the discriminator takes part in this round."""
+        return bool(self.weights.adversarial or self.weights.feature_matching)
+
+    def loss(self, output: Tensor) -> Tensor:
+        """Of one subnet's output, weighted and summed."""
+        weights = self.weights
+        loss = weights.l1 * F.l1_loss(output, self.target)
+        if weights.l2:
+            loss = loss + weights.l2 * F.mse_loss(output, self.target)
+        if weights.spectrum:
+            loss = loss + weights.spectrum * spectrum_distance(output, self.target)
+        if self.features and weights.perceptual:
+            loss = loss + weights.perceptual * feature_distance(self.features(output), self.wanted)
+        if self.guide and weights.distillation:
+            loss = loss + weights.distillation * F.l1_loss(output, self.guided)
+        if self.adversary and self.contested:
+            adversarial, matching = self.adversary.judge(self.source, output)
+            loss = loss + weights.adversarial * adversarial + weights.feature_matching * matching
+        return loss
+
+    def finish(self, fakes: Sequence[Tensor], rate: float) -> str | None:
+        """Let the discriminator learn from the round's fakes; what has gone wrong with it, in words."""
+        if self.adversary is None or not self.contested:
+            return None
+        loss = self.adversary.learn(self.source, self.target, fakes, rate)
+        if loss != loss or abs(loss) == float("inf"):
+            return "the discriminator's loss is not finite"
+        if self.adversary.collapsed:
+            return f"the discriminator wins outright (its loss is {self.adversary.loss:.2g}): it teaches nothing more"
+        return None

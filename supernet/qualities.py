@@ -1,0 +1,76 @@
+"""The qualities by name: how a set of outputs is scored against its targets, one batch after another."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from evo_c2f.errors import InputError
+from supernet import frechet, perceptual
+from supernet.frechet import Frechet
+from supernet.perceptual import Lpips
+from supernet.tasks import Metric, Task
+
+
+class Quality(Protocol):
+    """`add` each batch in order, then take the `value`, which begins anew."""
+
+    def add(self, output: Tensor, target: Tensor) -> None: ...
+    def value(self) -> float: ...
+
+
+class MeanOf:
+    """The mean over all images of a metric that gives one number an image."""
+
+    def __init__(self, metric: Metric):
+        self.metric, self.values = metric, list[Tensor]()
+
+    def add(self, output: Tensor, target: Tensor) -> None:
+        self.values.append(self.metric(output, target))
+
+    def value(self) -> float:
+        mean = fmean(torch.cat(self.values).tolist())
+        self.values = []
+        return mean
+
+
+def is_quality(name: str, task: Task) -> bool:
+    """Whether the metric compares images, rather than telling a network's cost."""
+    return name in task.metrics or name == "lpips" or is_frechet(name)
+
+
+def is_frechet(name: str) -> bool:
+    return name.partition("_n")[0] in frechet.PROTOCOLS
+
+
+def for_count(name: str, n_images: int) -> str:
+    """The name of the same quality of so many images: fd_vgg_n191 of 616 images is fd_vgg_n616."""
+    kind, few, _ = name.partition("_n")
+    return f"{kind}_n{n_images}" if few and is_frechet(name) else name
+
+
+def check(name: str, n_images: int, least_side: int) -> None:
+    """InputError if the quality can't be taken of so many images of that size, or lacks its weights."""
+    if name == "lpips":
+        perceptual.backbone_weights("alex")
+        if least_side < perceptual.LEAST_SIDE["alex"]:
+            raise InputError(
+                f"lpips needs images of at least {perceptual.LEAST_SIDE['alex']} pixels, these have {least_side}"
+            )
+    if is_frechet(name):
+        frechet.refuse_few(name, n_images)
+        if name.startswith("fid"):
+            frechet.inception_file()
+        else:
+            perceptual.backbone_weights("vgg")
+
+
+def make(name: str, task: Task, targets: Sequence[Tensor], device: torch.device) -> Quality:
+    """The quality of that name against these targets. InputError if it can't be had."""
+    if name == "lpips":
+        return MeanOf(Lpips("alex").to(device))
+    if is_frechet(name):
+        return Frechet(name, targets, device)
+    return MeanOf(task.metrics[name])

@@ -1,0 +1,43 @@
+"""Sample sheets: the same images by several networks side by side, as one picture."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from supernet.images import to_pixels
+
+INCH_A_CELL = 1.3
+ROWS = 10
+
+
+@torch.inference_mode()
+def sample_columns(
+    batches: Sequence[tuple[Tensor, Tensor]], networks: Mapping[str, nn.Module], device: torch.device
+) -> dict[str, list[Tensor]]:
+    """Title -> images: input, target, and each network's output, of images evenly spread over the batches."""
+    total = sum(len(source) for source, _ in batches)
+    wanted = sorted({round(i * (total - 1) / (ROWS - 1)) for i in range(ROWS)})
+    pairs = [(source[i], target[i]) for source, target in batches for i in range(len(source))]
+    sources, targets = [pairs[i][0] for i in wanted], [pairs[i][1] for i in wanted]
+    columns = {"input": sources, "target": targets}
+    for title, network in networks.items():
+        columns[title] = [network(source[None].to(device))[0].cpu() for source in sources]
+    return columns
+
+
+def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path) -> None:
+    """Write a PNG: one column a title, one row an image (3, h, w) in 0..1; all columns are equally long."""
+    from matplotlib.figure import Figure
+
+    rows = len(next(iter(columns.values())))
+    figure = Figure(figsize=(INCH_A_CELL * len(columns), INCH_A_CELL * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (title, images) in enumerate(columns.items()):
+        axes[0, column].set_title(title, fontsize=7)
+        for row, image in enumerate(images):
+            axes[row, column].imshow(to_pixels(image), interpolation="nearest")
+            axes[row, column].axis("off")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
