@@ -1,0 +1,184 @@
+"""The commands about a model alone: judge it, export it, use it; and those that make data for it."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import track
+
+from evo_c2f.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+console = Console(stderr=True)  # for people; what programs read goes to standard output
+
+PATH = click.Path(path_type=Path)
+MODEL = click.option("--model", type=PATH, required=True, help="A model's folder, or a .safetensors or .onnx file.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+SPLIT = click.option("--split", default="test", show_default=True, help="Of pairs: which folder.")
+DIRECTION = click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True,
+                         help="Of pairs.")  # fmt: skip
+LOAD_SIZE = click.option("--load-size", type=click.IntRange(min=1), help="Of pairs: resize to this side first.")
+TILE = click.option("--tile", type=click.IntRange(min=16), default=256, show_default=True,
+                    help="Side of the tiles in pixels of the input: memory follows from it.")  # fmt: skip
+
+
+def tell(sentence: str) -> None:
+    console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def prepare(device: str, threads: int | None) -> "torch.device":
+    """The device of that name, with so many threads, or one a core."""
+    import torch
+
+    from supernet.job import choose_device
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    return choose_device(device)
+
+
+@click.command("evaluate")
+@MODEL
+@click.option("--data", type=PATH, required=True, help="A benchmark (HR/, LR_bicubic/X4/), or a folder of A|B pairs.")
+@SPLIT
+@DIRECTION
+@LOAD_SIZE
+@click.option("--metric", "metrics", multiple=True, help="[default: PSNR and SSIM on Y and RGB, and LPIPS]  Also fid, "
+              "fd_vgg, or fid_n200 where there are fewer images than dimensions.")  # fmt: skip
+@click.option("--output-size", type=(int, int), metavar="HEIGHT WIDTH", help="Of which MACs and latency are stated.")
+@DEVICE
+@THREADS
+@JSON
+def evaluate_command(
+    model: Path,
+    data: Path,
+    split: str,
+    direction: Any,
+    load_size: int | None,
+    metrics: tuple[str, ...],
+    output_size: tuple[int, int] | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """The qualities of a model on a benchmark, image by image and on average, and its costs."""
+    from supernet.judgement import costs_of, judge, latency, read_judged
+    from supernet.models import read_model
+
+    where, found = prepare(device, threads), read_model(model)
+    images = read_judged(found, data, split, direction, load_size)
+    names = metrics or (*found.task.metrics, "lpips")
+    result = judge(found, images, names, where)
+    size = output_size or tuple(images[0].target.shape[2:])
+    result["costs"] = costs_of(found, size) | latency(found, size, where) | {"output_size": list(size)}
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    for name, row in [*result["images"].items(), ("mean", result["mean"])]:
+        click.echo(f"{name:24} " + "  ".join(f"{metric} {value:.5g}" for metric, value in row.items()))
+    costs = result["costs"]
+    click.echo(
+        f"{costs['params']:.0f} parameters, {costs['size_mb']:.4g} MB; for {size[1]}x{size[0]}: "
+        f"{costs['macs'] / 1e9:.4g} G MACs, {costs['latency_ms']:.1f} ms on {costs['device']}, "
+        f"{costs['threads']} threads"
+    )
+
+
+@click.command("export")
+@MODEL
+@click.argument("out", type=PATH, required=False)
+@click.option("--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True)
+@click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
+@click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
+def export_command(model: Path, out: Path | None, form: Any, half: bool, samples: tuple[Path, ...]) -> None:
+    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model."""
+    from supernet import models
+    from supernet.export import export, metadata_of, sample_images
+
+    file = models.file_of(model)
+    if file.suffix == ".onnx":
+        raise InputError(f"{file} is exported already; name the model that it was made from")
+    found = models.read_model(model)
+    target = out or file.with_suffix(f".{form}")
+    worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
+    tell(f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}")
+
+
+@click.command("apply")
+@MODEL
+@click.argument("source", type=PATH, metavar="IN")
+@click.argument("out", type=PATH)
+@click.option("--overwrite", is_flag=True, help="Write over pictures that are there.")
+@TILE
+@DEVICE
+@THREADS
+def apply_command(
+    model: Path, source: Path, out: Path, overwrite: bool, tile: int, device: str, threads: int | None
+) -> None:
+    """Put the picture IN, or every picture in the folder IN, through a model; the names stay the same in OUT."""
+    from supernet.models import load_network
+    from supernet.pictures import apply, plan
+
+    where, network = prepare(device, threads), load_network(model)
+    pairs = plan(source, out, overwrite)
+    written = apply(network.to(where), pairs, tile, where, lambda sentence: tell(f"[yellow]warning:[/] {sentence}"))  # type: ignore[arg-type]
+    n = sum(1 for _ in track(written, "applying", total=len(pairs), console=console))
+    tell(f"{n} of {len(pairs)} pictures written to {pairs[0][1].parent if len(pairs) > 1 else pairs[0][1]}")
+    if n < len(pairs):
+        raise SystemExit(1)
+
+
+@click.group("data")
+def data_group() -> None:
+    """Make data, and the statistics of real images."""
+
+
+def rendering(done: int, total: int) -> None:
+    if done % 500 == 0 or done == total:
+        tell(f"rendering OpenMoji {done}/{total}")
+
+
+@data_group.command("openmoji")
+@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of each image.")
+@click.argument("out", type=PATH)
+def openmoji_command(size: int, out: Path) -> None:
+    """Write OpenMoji (CC BY-SA 4.0) as an aligned folder OUT: outline|colour in train/, val/ and test/."""
+    from supernet.data import openmoji
+
+    openmoji.write_folder(out, size, rendering)
+    tell(f"{out}: {openmoji.LICENCE.strip()}")
+
+
+@data_group.command("stats")
+@click.argument("data", type=PATH)
+@SPLIT
+@DIRECTION
+@LOAD_SIZE
+@click.option("--metric", default="fid", show_default=True, help="fid, fd_vgg, or fid_n200 for 200 images.")
+@DEVICE
+@THREADS
+def stats_command(
+    data: Path, split: str, direction: Any, load_size: int | None, metric: str, device: str, threads: int | None
+) -> None:
+    """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
+    from supernet import frechet, qualities
+    from supernet.data import aligned
+
+    if not qualities.is_frechet(metric):
+        raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
+    paths = aligned.split_files(data, split)
+    aligned.check_sizes(paths)
+    batches = aligned.in_batches(aligned.Pairs(paths, direction, load_size), aligned.EVALUATION_BATCH)
+    targets: list[Tensor] = [target for _, target in batches]
+    frechet.Frechet(metric, targets, prepare(device, threads))
+    click.echo(frechet.statistics_file(metric, targets))
+
+
+COMMANDS: tuple[click.Command, ...] = (evaluate_command, export_command, apply_command, data_group)

@@ -1,0 +1,106 @@
+"""One subnet as a model of its own: trained alone, judged on held-out images, and kept with what that rests on."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from evo_c2f.errors import DamagedFileError, InputError
+from supernet import checkpoint, models
+from supernet.generator import Supernet
+from supernet.job import Job, LossSettings, OnRound, OnSetback, Plan, TrainingSettings
+
+BEGUN = "finetune.json"  # beside the model: what its training was begun with
+
+
+class PhaseSettings(Protocol):
+    """A part of the training; what is None is as in the rest."""
+
+    @property
+    def until(self) -> float: ...
+    @property
+    def side(self) -> int | None: ...
+    @property
+    def losses(self) -> LossSettings | None: ...
+
+
+class FinetuneSettings(Protocol):
+    """The part of a recipe that says how a subnet is trained alone."""
+
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def batch(self) -> int | None: ...
+    @property
+    def phases(self) -> Sequence[PhaseSettings]: ...
+
+
+def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | None) -> Plan:
+    """The phases in rounds; where one says nothing of its losses, they are `losses`."""
+    ends = [round(phase.until * how.rounds) for phase in how.phases]
+    return Plan(
+        how.batch,
+        [(end, phase.side) for end, phase in zip(ends, how.phases, strict=True)],
+        [(end, phase.losses or losses) for end, phase in zip(ends, how.phases, strict=True)],
+        supernet,
+    )
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """Where a model goes, and what it is trained by."""
+
+    job: Job
+    folder: Path
+    training: TrainingSettings  # with the rounds and rates of the fine-tuning
+    plan: Plan
+    about: dict[str, Any]  # subnet, start, settings: the same for the same model
+
+    def begin(self) -> Path:
+        """The model's file. InputError if the folder holds, or was begun as, another model."""
+        begun = self.folder / BEGUN
+        if begun.is_file():
+            try:
+                before = json.loads(begun.read_text())
+            except ValueError:
+                raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
+            for name, value in self.about.items():
+                if before.get(name) != value:
+                    raise InputError(
+                        f"{self.folder} holds another model ({name} is {before.get(name)} there, {value} here); "
+                        "choose another --name"
+                    )
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = begun.with_name(f"{BEGUN}.partial")
+            partial.write_text(json.dumps(self.about, indent=1) + "\n")
+            partial.replace(begun)
+        return self.folder / models.FILE
+
+    def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:
+        """Train it unless that was done; what its file says: `metrics` on the held-out images, `seconds`, `about`."""
+        target = self.begin()
+        trained = self.folder / "trained.safetensors"  # not yet judged
+        if not target.is_file():
+            if not trained.is_file():
+                metadata: dict[str, Any] = {**models.header(network), "about": self.about, "seconds": 0.0}
+                started = time.monotonic()
+
+                def timed(index: int, loss: float) -> None:
+                    nonlocal started
+                    metadata["seconds"] += time.monotonic() - started
+                    started = time.monotonic()
+                    on_round(index, loss)
+
+                self.job.train_alone(network, self.training, trained, metadata, timed, on_setback, self.plan)
+            tensors, metadata = checkpoint.load(trained)
+            network.load_state_dict(tensors)
+            network.eval().to(self.job.device)
+            metadata["metrics"] = self.job.score(names, full=True).of(network)
+            checkpoint.save(target, tensors, metadata)
+            trained.unlink()
+        return checkpoint.load(target)[1]

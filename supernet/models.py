@@ -1,0 +1,85 @@
+"""A trained network as one file: its weights, and in the header what it is. Or as an ONNX file that was exported."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.space import Architecture
+from supernet import checkpoint
+from supernet.generator import Frame, Subnet
+from supernet.onnx_runtime import OnnxNetwork
+from supernet.plain import PlainUpscaler
+from supernet.tasks import Task, task_of
+from supernet.teacher import ResNetGenerator
+
+FILE = "model.safetensors"  # of a model's folder
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that may be an ONNX file's, its task, and what its file says of it."""
+
+    network: Callable[[Tensor], Tensor]
+    task: Task
+    metadata: dict[str, Any]
+
+    @property
+    def scale(self) -> int:
+        """The output's side over the input's."""
+        return int(2**self.task.frame.input_level)
+
+
+def header(network: nn.Module) -> dict[str, Any]:
+    """What `load_network` needs to build the network again."""
+    if isinstance(network, ResNetGenerator):
+        return {"resnet": network.settings}
+    if isinstance(network, PlainUpscaler):
+        return {"plain": network.settings}
+    assert isinstance(network, Subnet)
+    return {"architecture": network.architecture.to_dict(), "frame": asdict(network.frame)}
+
+
+def build_network(metadata: dict[str, Any]) -> nn.Module:
+    """The network that a header describes, with fresh weights."""
+    if "resnet" in metadata:
+        return ResNetGenerator(**metadata["resnet"])
+    if "plain" in metadata:
+        return PlainUpscaler(**metadata["plain"])
+    return Subnet(Architecture.from_dict(metadata["architecture"]), Frame(**metadata["frame"]))
+
+
+def file_of(path: Path) -> Path:
+    """The file of a model given as a file or as its folder. InputError if it is absent."""
+    file = path / FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"{file} is absent; a model is a folder with {FILE}, such a file, or an .onnx file")
+    return file
+
+
+def load_network(path: Path) -> nn.Module:
+    """The network of a model written here, frozen. InputError if it is absent, DamagedFileError if it holds none."""
+    return _read(file_of(path))[0]
+
+
+def _read(file: Path) -> tuple[nn.Module, dict[str, Any]]:
+    tensors, metadata = checkpoint.load(file)
+    try:
+        network = build_network(metadata)
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise DamagedFileError(f"{file} holds no network; train it again") from None
+    return network.eval().requires_grad_(False), metadata
+
+
+def read_model(path: Path) -> Model:
+    """A model written here, or exported to ONNX. Errors as of `load_network`."""
+    file = file_of(path)
+    if file.suffix == ".onnx":
+        network = OnnxNetwork(file)
+        return Model(network, task_of(network.metadata["scale"]), network.metadata)
+    plain, metadata = _read(file)
+    return Model(plain, task_of(int(plain.scale)), metadata)

@@ -1,0 +1,144 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from supernet_fixtures import TRANSLATION, random_architectures, random_images
+from test_tiling import SUPER_RESOLUTION, lively, space_of
+
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
+from supernet import checkpoint, export
+from supernet.generator import Subnet
+from supernet.models import Model, header, read_model
+from supernet.operators import OPERATORS
+from supernet.tasks import task_of
+
+pytest.importorskip("onnxruntime")
+
+FRAMES = {"x4": (SUPER_RESOLUTION, (1, 2, 3)), "translation": (TRANSLATION, (1, 2, 3))}
+# What an exported file must serve: one that fits all levels, one that fits none, a batch, one smaller than a window.
+SHAPES = [(1, 3, 32, 32), (1, 3, 37, 51), (3, 3, 16, 20), (1, 3, 12, 9)]
+
+
+def network_of(operator: str, task: str) -> Subnet:
+    frame, levels = FRAMES[task]
+    (architecture,) = random_architectures(space_of(operator, levels), 1)
+    return lively(Subnet(architecture, frame))
+
+
+def metadata(network: Subnet) -> dict:
+    return export.metadata_of(Model(network, task_of(network.scale), header(network)))
+
+
+# All operators in both tasks take a minute; each operator once, and those that pool in both.
+CASES = [(operator, "x4") for operator in OPERATORS] + [
+    (operator, "translation") for operator in ("channel_attention", "modulation")
+]
+
+
+@pytest.mark.parametrize(("operator", "task"), CASES)
+def test_onnx_runtime_gives_what_torch_gives_at_any_size(operator: str, task: str, tmp_path: Path):
+    network = network_of(operator, task)
+    with torch.no_grad():
+        scale = max(1.0, float(network(random_images(*SHAPES[0])).abs().max()))
+    for parameter in network.layers[-1].parameters():
+        parameter.data /= scale  # outputs like an image's, as the tolerance is meant
+    worst = export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], half=False)
+    assert worst <= 1e-4
+    model = read_model(tmp_path / "m.onnx")
+    assert model.task.name == task_of(network.scale).name
+    for shape in SHAPES:
+        image = random_images(*shape)
+        with torch.no_grad():
+            torch.testing.assert_close(model.network(image), network(image), atol=1e-4, rtol=0)
+
+
+def test_an_exported_program_is_torch_alone_and_keeps_its_metadata(tmp_path: Path):
+    network = network_of("residual", "translation")
+    export.export(network, tmp_path / "m.pt2", "pt2", metadata(network), [], half=False)
+    extra = {"evo_c2f.json": ""}
+    torch.export.load(tmp_path / "m.pt2", extra_files=extra)
+    assert json.loads(extra["evo_c2f.json"])["task"] == "translation"
+    program = export.load_pt2(tmp_path / "m.pt2")
+    for shape in SHAPES:
+        image = random_images(*shape)
+        with torch.no_grad():
+            torch.testing.assert_close(program(image), network(image), atol=1e-4, rtol=0)
+
+
+def test_half_weights_take_half_the_place(tmp_path: Path):
+    (architecture,) = random_architectures(space_of("residual", (2,)), 1)
+    network = Subnet(architecture, SUPER_RESOLUTION)
+    network.layers.append(torch.nn.Conv2d(64, 64, 3))  # weighty and unused: not part of the graph
+    sizes = {}
+    for half in (False, True):
+        path = tmp_path / f"{half}.onnx"
+        export.export(lively(Subnet(architecture, SUPER_RESOLUTION)), path, "onnx", {"scale": 4}, [], half)
+        sizes[half] = sum(
+            len(tensor.raw_data)
+            for tensor in __import__("onnx").load(path).graph.initializer
+            if tensor.data_type in (1, 10)
+        )
+    assert sizes[True] * 2 == sizes[False]
+    with pytest.raises(InputError, match="leave --half out"):
+        export.export(network, tmp_path / "m.pt2", "pt2", {}, [], half=True)
+
+
+def test_a_file_that_differs_is_refused_and_not_left(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    monkeypatch.setattr(export, "largest_difference", lambda *_: 0.5)
+    with pytest.raises(FailedError, match=r"differs by 0\.5"):
+        export.export(network_of("pointwise", "x4"), tmp_path / "m.onnx", "onnx", {}, [], half=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nan_is_a_difference():
+    assert export.largest_difference(lambda x: x * torch.nan, lambda x: x, [random_images(1, 3, 4, 4)]) == float("inf")
+
+
+def test_an_onnx_file_that_is_not_ours_is_named(tmp_path: Path):
+    import onnx
+
+    (tmp_path / "broken.onnx").write_bytes(b"nonsense")
+    with pytest.raises(DamagedFileError, match=r"broken\.onnx is no ONNX file"):
+        read_model(tmp_path / "broken.onnx")
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in ("a", "b")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["a"], ["b"])], "g", value[:1], value[1:])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10),
+        tmp_path / "other.onnx",
+    )
+    with pytest.raises(InputError, match=r"other\.onnx was not exported by this project"):
+        read_model(tmp_path / "other.onnx")
+
+
+def test_the_file_runs_where_neither_torch_nor_this_project_is_imported(tmp_path: Path):
+    network, image = network_of("separable", "x4"), random_images(1, 3, 21, 30)
+    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], half=False)
+    np.save(tmp_path / "in.npy", image.numpy())
+    program = (
+        "import sys, numpy, onnxruntime\n"
+        "session = onnxruntime.InferenceSession('m.onnx', providers=['CPUExecutionProvider'])\n"
+        "numpy.save('out.npy', session.run(None, {'image': numpy.load('in.npy')})[0])\n"
+        "assert not {'torch', 'supernet', 'evo_c2f'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
+    with torch.no_grad():
+        expected = network(image)
+    found = torch.from_numpy(np.load(tmp_path / "out.npy"))
+    torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
+
+
+def test_a_model_is_read_from_its_folder(tmp_path: Path):
+    from supernet import load_model
+
+    network = network_of("inverted", "x4")
+    checkpoint.save(tmp_path / "model" / "model.safetensors", network.state_dict(), header(network))
+    image = random_images(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(load_model(tmp_path / "model")(image), network(image))
+    with pytest.raises(InputError, match=r"model\.safetensors is absent"):
+        load_model(tmp_path)

@@ -1,0 +1,158 @@
+"""From a front to a model that is used, as a user does it: finetune, evaluate, export, apply."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import EVALUATIONS, command, exit_code, photographs, start, tiny, wait_for  # noqa: F401
+
+from evo_c2f.errors import InputError
+from supernet.images import read_rgb, resize_bicubic, to_pixels, to_tensor
+from supernet.models import read_model
+
+SHORT = ("--set", "finetune.rounds=4", "--threads", 1)
+PHASES = "finetune.phases=[{until: 0.5, side: 8}, {until: 1, side: 12, losses: {l1: 0, l2: 1, spectrum: 0.05}}]"
+
+
+@pytest.fixture(scope="module")
+def searched(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+    """A small search, and a model fine-tuned from it in two phases."""
+    folder = tmp_path_factory.mktemp("runs") / "quick"
+    done = command("search", "--run", folder, "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny())
+    assert done.returncode == 0, done.stderr
+    done = command("finetune", "--run", folder, *SHORT, "--set", PHASES, "--json")
+    assert done.returncode == 0, done.stderr
+    (folder / "finetuned.json").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images in the customary layout."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("benchmark")
+    (folder / "HR").mkdir()
+    (folder / "LR_bicubic" / "X4").mkdir(parents=True)
+    for i in range(2):
+        high = data.astronaut()[100 * i : 100 * i + 96, 100:260]
+        low = to_pixels(resize_bicubic(to_tensor(high)[None], 1 / 4)[0])
+        Image.fromarray(high).save(folder / "HR" / f"{i}.png")
+        Image.fromarray(low).save(folder / "LR_bicubic" / "X4" / f"{i}x4.png")
+    return folder
+
+
+def test_a_fine_tuned_model_says_what_it_is_and_what_it_gives(searched: Path) -> None:
+    said = json.loads((searched / "finetuned.json").read_text())
+    metadata = read_model(searched / "model").metadata
+    assert metadata["about"]["subnet"] == said["subnet"] and metadata["about"]["start"] == "inherited"
+    assert {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips"} == metadata["metrics"].keys()
+    assert metadata["seconds"] > 0 and said["params"] > 0
+    assert sorted(p.name for p in (searched / "model").iterdir()) == ["finetune.json", "model.safetensors"]
+
+
+def test_the_same_fine_tuning_again_trains_nothing_and_another_is_refused(
+    searched: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = searched / "model" / "model.safetensors"
+    before = file.stat().st_mtime_ns
+    assert exit_code("finetune", "--run", searched, *SHORT, "--set", PHASES) == 0
+    assert file.stat().st_mtime_ns == before
+    capsys.readouterr()
+    assert exit_code("finetune", "--run", searched, *SHORT, "--set", PHASES, "--from-scratch") == 2
+    assert "start is inherited there, scratch here" in capsys.readouterr().err
+    assert (
+        exit_code("finetune", "--run", searched, *SHORT, "--from-scratch", "--name", "scratch", "--pick", "best") == 0
+    )
+    assert read_model(searched / "scratch").metadata["about"]["start"] == "scratch"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--pick", "zz"), "begins with 'zz'"),
+        (("--max", "size_mb=0.000001"), "size_mb"),
+        (("--set", "finetune.phases=[{until: 0.5}]"), "the last at 1"),
+        (("--set", "training.rounds=9"), "only search.* and finetune.* can change"),
+    ],
+)
+def test_what_can_not_be_picked_or_trained_is_refused(
+    searched: Path, words: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("finetune", "--run", searched, *SHORT, "--name", "refused", *words) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (searched / "refused").exists()
+
+
+def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) -> None:
+    words = ("finetune", "--run", searched, "--set", "finetune.rounds=300", "--threads", 1, "--pick", "best")
+    process = start(*words, "--name", "stopped")
+    state = searched / "stopped" / "finetune.json"
+    wait_for(lambda: state.exists() and '"stage": "stopped' in (searched / "log.jsonl").read_text(), process)
+    process.send_signal(2)
+    assert process.wait(120) == 130
+    assert not (searched / "stopped" / "model.safetensors").exists()
+    assert command(*words, "--name", "stopped").returncode == 0
+    assert command(*words, "--name", "whole").returncode == 0
+    found = [read_model(searched / name) for name in ("stopped", "whole")]
+    assert found[0].metadata["metrics"] == found[1].metadata["metrics"]
+
+
+def test_a_model_is_judged_image_by_image(searched: Path, benchmark: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("evaluate", "--model", searched / "model", "--data", benchmark, "--threads", 1)
+    assert exit_code(*words, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["images"]) == ["0", "1"]
+    for name in ("psnr_y", "ssim_rgb", "lpips"):
+        assert result["mean"][name] == pytest.approx(np.mean([row[name] for row in result["images"].values()]))
+    assert result["costs"]["size_mb"] == pytest.approx(result["costs"]["params"] * 4e-6)
+    assert result["costs"]["latency_ms"] > 0 and result["costs"]["threads"] == 1
+    assert exit_code(*words, "--metric", "psnr_y") == 0
+    assert "mean" in capsys.readouterr().out
+
+
+def test_an_exported_model_is_judged_the_same(
+    searched: Path, benchmark: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    shutil.copytree(searched / "model", searched / "exported")
+    sample = benchmark / "LR_bicubic" / "X4" / "0x4.png"
+    assert exit_code("export", "--model", searched / "exported", "--sample", sample) == 0
+    file = searched / "exported" / "model.onnx"
+    assert file.is_file() and "MB on disk" in capsys.readouterr().err
+    means = []
+    for model in (searched / "exported", file):
+        words = ("evaluate", "--model", model, "--data", benchmark, "--threads", 1, "--metric", "psnr_y", "--json")
+        assert exit_code(*words) == 0
+        means.append(json.loads(capsys.readouterr().out))
+    assert means[0]["mean"]["psnr_y"] == pytest.approx(means[1]["mean"]["psnr_y"], abs=0.01)
+    assert means[0]["costs"]["macs"] == means[1]["costs"]["macs"]
+
+
+def test_pictures_go_through_a_model_with_their_names(searched: Path, benchmark: Path, tmp_path: Path) -> None:
+    lows = benchmark / "LR_bicubic" / "X4"
+    words = ("apply", "--model", searched / "model", lows, tmp_path / "out", "--threads", 1)
+    assert exit_code(*words) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0x4.png", "1x4.png"]
+    assert read_rgb(tmp_path / "out" / "0x4.png").shape == (96, 160, 3)
+    assert exit_code(*words) == 2
+    assert exit_code(*words, "--overwrite") == 0
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no image")
+    assert exit_code("apply", "--model", searched / "model", tmp_path / "bad", tmp_path / "none") == 1
+
+
+def test_what_does_not_fit_the_model_is_named(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code("evaluate", "--model", searched / "model", "--data", tmp_path) == 2
+    assert "is no x4 benchmark" in capsys.readouterr().err
+    assert exit_code("evaluate", "--model", tmp_path, "--data", benchmark) == 2
+    assert "model.safetensors is absent" in capsys.readouterr().err
+    assert exit_code("evaluate", "--model", searched / "model", "--data", benchmark, "--metric", "beauty") == 2
+    assert "beauty is no quality of super-resolution" in capsys.readouterr().err
+    with pytest.raises(InputError, match="is absent"):
+        read_model(tmp_path / "none.onnx")

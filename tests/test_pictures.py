@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from evo_c2f.errors import InputError
+from supernet.pictures import apply, generate, plan, read_picture, save_picture
+
+CPU = torch.device("cpu")
+
+
+class Doubling(torch.nn.Module):
+    """Each pixel twice along each side: what comes out is known exactly."""
+
+    scale, block, grain, reach = 2, 1, 1, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+
+@pytest.fixture
+def colour() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
+
+
+def doubled(pixels: np.ndarray) -> np.ndarray:
+    return pixels.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def through(path: Path, out: Path, tile: int = 16) -> Image.Image:
+    list(apply(Doubling(), plan(path, out, overwrite=False), tile, CPU, warn=pytest.fail))
+    with Image.open(out / path.name) as image:
+        image.load()
+        return image
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK"])
+def test_a_picture_of_any_mode_goes_through_and_grey_stays_grey(mode: str, colour, tmp_path: Path):
+    image = Image.fromarray(colour).convert(mode)
+    name = "a.tif" if mode == "CMYK" else "a.png"
+    image.save(tmp_path / name)
+    found = through(tmp_path / name, tmp_path / "out")
+    assert found.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
+    expected = doubled(np.asarray(image.convert(found.mode)))
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+def test_alpha_is_enlarged_beside_the_colours(colour, tmp_path: Path):
+    alpha = np.zeros((10, 14), np.uint8)
+    alpha[:, 7:] = 255
+    Image.fromarray(np.dstack([colour, alpha])).save(tmp_path / "a.png")
+    found = np.asarray(through(tmp_path / "a.png", tmp_path / "out"))
+    assert found.shape == (20, 28, 4) and found[:, :10, 3].max() == 0 and found[:, 18:, 3].min() == 255
+    np.testing.assert_array_equal(found[..., :3], doubled(colour))
+
+
+def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path):
+    levels = np.random.default_rng(0).integers(0, 65536, (10, 14), dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    found = np.asarray(through(tmp_path / "a.png", tmp_path / "out"))
+    np.testing.assert_allclose(found.astype(int), doubled(levels).astype(int), atol=1)
+
+
+def test_a_turned_photograph_comes_out_as_it_is_seen(colour, tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a maker"
+    Image.fromarray(colour).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as source:
+        seen = np.asarray(ImageOps.exif_transpose(source))
+    found = through(tmp_path / "a.png", tmp_path / "out")
+    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(found)), doubled(seen))
+    assert found.getexif()[0x010F] == "a maker"
+
+
+def test_a_format_without_alpha_gets_it_on_white(colour, tmp_path: Path):
+    image = Image.fromarray(np.dstack([colour, np.zeros((10, 14), np.uint8)]))
+    save_picture(image, tmp_path / "a.jpg", {})
+    with Image.open(tmp_path / "a.jpg") as found:
+        assert found.mode == "RGB" and np.asarray(found).min() > 250
+
+
+def test_names_stay_and_nothing_is_overwritten_unless_told(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("b.png", "a.JPG", "notes.txt"):
+        if name.endswith("txt"):
+            (tmp_path / "in" / name).write_text("no image")
+        else:
+            Image.fromarray(colour).save(tmp_path / "in" / name)
+    pairs = plan(tmp_path / "in", tmp_path / "out", overwrite=False)
+    assert [target for _, target in pairs] == [tmp_path / "out" / "a.JPG", tmp_path / "out" / "b.png"]
+    assert plan(tmp_path / "in" / "b.png", tmp_path / "x.png", overwrite=False)[0][1] == tmp_path / "x.png"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.png").write_bytes(b"precious")
+    with pytest.raises(InputError, match=r"b\.png is there already"):
+        plan(tmp_path / "in", tmp_path / "out", overwrite=False)
+    assert len(plan(tmp_path / "in", tmp_path / "out", overwrite=True)) == 2
+    with pytest.raises(InputError, match="is absent"):
+        plan(tmp_path / "none", tmp_path / "out", overwrite=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no image"):
+        plan(tmp_path / "empty", tmp_path / "out", overwrite=False)
+
+
+def test_a_broken_picture_is_named_and_the_others_go_through(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(colour).save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "a.png").write_bytes(b"no image")
+    said: list[str] = []
+    written = list(apply(Doubling(), plan(tmp_path / "in", tmp_path / "out", False), 16, CPU, said.append))
+    assert written == [tmp_path / "out" / "b.png"] and len(said) == 1 and "a.png can't be read" in said[0]
+
+
+def test_a_failed_write_leaves_nothing_behind(colour, tmp_path: Path, monkeypatch):
+    def full(self: Image.Image, path: Path, **options: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        save_picture(Image.fromarray(colour), tmp_path / "a.png", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_grey_is_the_mean_of_the_outputs_channels(tmp_path: Path):
+    class Tinted(Doubling):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + torch.tensor([-0.1, 0.0, 0.1])[:, None, None]
+
+    Image.fromarray(np.full((4, 4), 128, np.uint8)).save(tmp_path / "a.png")
+    found = generate(Tinted(), read_picture(tmp_path / "a.png"), 16, CPU)
+    assert found.mode == "L" and set(np.asarray(found).ravel()) == {128}
