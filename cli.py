@@ -3,26 +3,32 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from evo_c2f import __version__, recipe
-from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.progress import reporting
 from evo_c2f.recipe import Recipe
-from evo_c2f.run import Run
-from evo_c2f.space import STAGES, Stage
+from evo_c2f.run import Run, write_text
+from evo_c2f.space import STAGES, Stage, subnet_id
+from evo_c2f.tables import front_table, in_short, markdown
+from supernet import commands
 
 if TYPE_CHECKING:
     from evo_c2f.search import Progress
     from evo_c2f.stage import Instruments, Summary
-    from supernet.job import Job
+    from supernet.comparison import Comparison
+    from supernet.job import Data, Job, OnRound, OnSetback
+    from supernet.tasks import Task
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
@@ -105,7 +111,8 @@ def search_command(as_json: bool, **given: Any) -> None:
         if stage in run.recipe.training.stages:
             train(run, stage, job)
         summaries.append(evolve(run, run.recipe, stage, job, run.recipe.seed))
-    conclude(summaries)
+    conclude(summaries, job.task.baseline_name)
+    draw_samples(run, job)
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 
@@ -135,7 +142,7 @@ def front_command(as_json: bool, stage: str | None, csv: Path | None, parquet: P
     if as_json:
         click.echo(json.dumps(analysis.records(frame)))
     elif not (csv or parquet):
-        show_front(analysis.records(frame), Console())
+        Console().print(front_table(analysis.records(frame)))
 
 
 @cli.command("bench")
@@ -149,11 +156,88 @@ def bench_command(as_json: bool, rows: int, **given: Any) -> None:
     from supernet.bench import bench
 
     settings = load_recipe(given)
-    results = bench(make_job(settings, given), settings.search.output_size, console.print)
+    results = bench(make_job(settings, given), measured(settings), settings.search.output_size, console.print)
     store = bench_store(settings.space, rows, np.random.default_rng(settings.seed))
     console.print("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
     if as_json:
         click.echo(json.dumps(results | store))
+
+
+@cli.command("train-teacher")
+@options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
+@click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="Base channels.")
+@click.option("--images", type=click.IntRange(min=1), required=True, help="Training images seen, with repetition.")
+@click.option("--learning-rate", type=float, default=0.0002, show_default=True)
+def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
+    """Train pix2pix's ResNet of 9 blocks, to compare with and to distil from: models/teacher.safetensors of the run."""
+    from supernet.comparison import new_teacher
+
+    run = begin(given)
+    job = make_job(run.recipe, given)
+    trained = comparison(run, job).train("teacher", new_teacher(width, job), images, learning_rate)
+    if as_json:
+        click.echo(json.dumps({"model": str(run.model("teacher")), "seconds": trained.seconds, "curve": trained.curve}))
+
+
+@cli.command("compare")
+@options("recipe", "run", *RUNNING, "json")
+@click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="The teacher's base channels.")
+@click.option("--images", type=click.IntRange(min=1), default=16000, show_default=True, help="Seen by each network.")
+@click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True, help="To choose the rate.")
+@click.option("--rate", "rates", type=float, multiple=True, default=(0.0002, 0.0005, 0.001), show_default=True,
+              help="A learning rate to try the teacher with; repeat it.")  # fmt: skip
+@click.option("--searched-rate", "searched_rates", type=float, multiple=True, default=(0.001, 0.002, 0.004),
+              show_default=True, help="A learning rate to try the searched generator with; repeat it.")  # fmt: skip
+@click.option("--params-ratio", type=float, default=16.0, show_default=True, help="Of the teacher to the searched one.")
+@click.option("--macs-ratio", type=float, default=12.0, show_default=True, help="Of the teacher to the searched one.")
+def compare_command(as_json: bool, **given: Any) -> None:
+    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images."""
+    run = open_run(given)
+    job = make_job(run.recipe, given)
+    table = compare(run, job, given)
+    write_text(run.folder / "comparison.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / "comparison.md", markdown(table["rows"]))
+    draw_samples(run, job)
+    click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
+
+
+@cli.command("finetune")
+@options("recipe", "run", "set", "max", "min", *RUNNING, "json")
+@click.option("--pick", default="knee", show_default=True, help="knee or best of what was measured, or an id.")
+@click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
+@click.option("--name", default="model", show_default=True, help="The model's folder within the run.")
+def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **given: Any) -> None:
+    """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply."""
+    from evo_c2f import analysis
+    from supernet.finetune import Finetuning, plan_of
+
+    run = open_run(given)
+    settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
+    job, how, search = make_job(settings, given), settings.finetune, settings.search
+    genome = analysis.pick(run.folder, search.metrics(), search.limits(), pick)
+    supernet = job.supernet() if from_scratch else job.trained(run.weights_for("channel"))
+    about = {
+        "recipe": settings.name,
+        "subnet": subnet_id(genome),
+        "start": "scratch" if from_scratch else "inherited",
+        "finetune": how.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
+    }
+    keys = ("rounds", "learning_rate", "final_rate", "ema")
+    training = settings.training.model_copy(update={key: getattr(how, key) for key in keys})
+    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, supernet), about)
+    network = supernet.extract(settings.space.decode(genome))
+    names = list(dict.fromkeys([*job.task.metrics, "lpips", *search.rescore]))
+    with watching(run, f"{name}, {about['subnet']}", how.rounds) as (on_round, on_setback):
+        done = work.run(network, names, on_round, on_setback)
+    costs = job.costs(search.output_size)(settings.space.decode(genome))
+    result = {"model": str(run.folder / name), "subnet": about["subnet"], "seconds": done["seconds"]}
+    result |= costs | done["metrics"]
+    click.echo(json.dumps(result) if as_json else markdown([result]))
+
+
+for model_command in commands.COMMANDS:
+    cli.add_command(model_command)
 
 
 # -- what the commands share --------------------------------------------------------------------
@@ -196,14 +280,93 @@ def make_job(settings: Recipe, given: Given) -> "Job":
 
     from evo_c2f.problem import refuse_unreachable
     from supernet.job import Job, choose_device
-    from supernet.tasks import SuperResolution
 
     torch.set_num_threads(given["threads"] or os.cpu_count() or 1)
-    task = SuperResolution(settings.task.scale)
-    job = Job(settings.space, task, settings.data, settings.seed, choose_device(given["device"]), warn)
+    task, data = task_and_data(settings)
+    job = Job(settings.space, task, data, settings.seed, choose_device(given["device"]))
     # What can't work is refused before hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
     return job
+
+
+def task_and_data(settings: Recipe) -> "tuple[Task, Data]":
+    """What the recipe's `task` and `data` stand for."""
+    from supernet.data.aligned import PairData
+    from supernet.data.photographs import PhotographData
+    from supernet.tasks import SuperResolution, Translation
+
+    if isinstance(settings, recipe.SuperResolutionRecipe):
+        scale = settings.task.scale
+        return SuperResolution(scale), PhotographData(settings.data, scale, settings.seed, warn)
+    assert isinstance(settings, recipe.TranslationRecipe)
+    return Translation(), PairData(settings.data, settings.seed, commands.rendering)
+
+
+def measured(settings: Recipe) -> list[str]:
+    """The metrics that a search takes of every candidate."""
+    from evo_c2f.stage import wanted_metrics
+
+    return wanted_metrics(settings.search.metrics(), settings.search.limits())
+
+
+def comparison(run: Run, job: "Job") -> "Comparison":
+    """Trains networks alone, by the run's recipe, into its models/."""
+    from supernet.comparison import Comparison
+
+    search = run.recipe.search
+    names = [o.name for o in search.metrics() if o.kind == "quality"]
+    settings = run.recipe.training
+    job.check(settings, names, search.rescore)
+    run.keep_recipe()
+    score = job.score(names)
+    return Comparison(job, settings, score, run.recipe.data.batch, run.folder / "models", partial(watching, run))
+
+
+def compare(run: Run, job: "Job", given: Given) -> dict[str, Any]:
+    """Train teacher and searched generator on the same images, and score all on the held-out ones."""
+    from evo_c2f import analysis
+    from evo_c2f.objective import Limit, metric
+    from supernet.comparison import mean_target, network_costs, new_teacher
+
+    trainer, search = comparison(run, job), run.recipe.search
+    first, size = search.metrics()[0], search.output_size
+    make = partial(new_teacher, given["width"], job)
+    teacher_costs = network_costs(make(), size)
+    limits = {name: teacher_costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
+    genome = analysis.pick(run.folder, [first], [Limit(metric(name), "max", value) for name, value in limits.items()])
+    architecture = run.recipe.space.decode(genome)
+
+    contestants: dict[str, tuple[Callable[[], Any], Sequence[float]]] = {
+        "teacher": (make, given["rates"]),
+        "searched, from scratch": (lambda: job.supernet().extract(architecture), given["searched_rates"]),
+        "searched, inherited": (
+            lambda: job.trained(run.weights_for("channel")).extract(architecture),
+            given["searched_rates"],
+        ),
+    }
+    amounts = given["images"], given["trial_images"]
+    done = {
+        name: trainer.train_at_best_rate(name.replace(", ", "-").replace(" ", "-"), fresh, *amounts, rates, first.sign)
+        for name, (fresh, rates) in contestants.items()
+    }
+    score = job.score([*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])], full=True)
+    rows: list[dict[str, Any]] = [
+        {"network": "the input itself"} | score.of(job.task.baseline),
+        {"network": "the mean image"} | score.of(mean_target(job.data.search())),
+    ]
+    for name, (trained, _) in done.items():
+        costs = teacher_costs if name == "teacher" else job.costs(size)(architecture)
+        row = {"network": name, "params": costs["params"], "macs": costs["macs"]}
+        rows.append(row | score.of(trained.network) | trained.row())
+    return {
+        "rows": rows,
+        "test_images": job.data.counts()[1][0],
+        "subnet": subnet_id(genome),
+        "limits": limits,
+        "supernet_seconds": run.seconds_of("trained"),
+        "search_seconds": run.seconds_of("evolved"),
+        "trials": [row for _, trials in done.values() for row in trials],
+    }
 
 
 def warn(sentence: str) -> None:
@@ -221,45 +384,58 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     survivors = None if stage == "joint" else read_survivors(run, stage)
     start = None if stage == "joint" else run.weights_for(STAGES[STAGES.index(stage) - 1])
     rounds = settings.rounds if stage == "joint" else settings.stage_rounds
-    job.check()
+    names = measured(run.recipe)
+    job.check(settings, names, run.recipe.search.rescore)
     run.keep_recipe()
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
-    with reporting(console, f"training {stage}", rounds) as reporter:
-        smooth = 0.0
+    settings = settings.model_copy(update={"rounds": rounds})
+    with watching(run, stage, rounds) as (on_round, on_setback):
+        began = time.monotonic()
+        ledger = job.train(stage, survivors, settings, start, target, on_round, on_setback)
+    run.write_ledger(stage, ledger.to_dict())
+    run.log("trained", stage=stage, rounds=rounds, seconds=round(time.monotonic() - began, 1))
+    return {"checkpoint": str(target), "rounds": rounds}
+
+
+@contextmanager
+def watching(run: Run, title: str, rounds: int) -> "Iterator[tuple[OnRound, OnSetback]]":
+    """(on_round, on_setback) of a training: they show it, and log it in the run."""
+    with reporting(console, f"training {title}", rounds) as reporter:
+        smooth: float | None = None
 
         def on_round(index: int, loss: float) -> None:
             nonlocal smooth
-            smooth = loss if index == 1 else 0.98 * smooth + 0.02 * loss
+            smooth = loss if smooth is None else 0.98 * smooth + 0.02 * loss
             if index % 100 == 0:
-                run.log("round", stage=stage, index=index, loss=round(smooth, 6))
+                run.log("round", stage=title, index=index, loss=round(smooth, 6))
             reporter.update(index, f"loss {smooth:.4f}")
 
-        settings = settings.model_copy(update={"rounds": rounds})
-        ledger = job.train(stage, survivors, settings, start, target, on_round)
-    run.write_ledger(stage, ledger.to_dict())
-    run.log("trained", stage=stage, rounds=rounds)
-    return {"checkpoint": str(target), "rounds": rounds}
+        def on_setback(index: int, trouble: str) -> None:
+            run.log("setback", stage=title, index=index, trouble=trouble)
+            warn(f"round {index}: {trouble}; training goes back to its last good state, at half the learning rate")
+
+        yield on_round, on_setback
 
 
 def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instruments":
     """What the search of a stage measures with: the run's weights on the validation images."""
     import torch
 
-    from evo_c2f.stage import Instruments, wanted_metrics
+    from evo_c2f.stage import Instruments
     from evo_c2f.store import Context
     from supernet import checkpoint
 
     weights = run.weights_for(stage)
     supernet = job.trained(weights)
-    names = wanted_metrics(settings.search.metrics(), settings.search.limits())
-    size = settings.search.output_size
-    search, full = job.measure(supernet, names, size), job.full_measure(supernet, names, size)
+    names, size = measured(settings), settings.search.output_size
+    search = job.measure(supernet, names, size)
+    full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
     device = f"{job.device}, {torch.get_num_threads()} threads, float32"
     context = Context(
         settings.space.to_dict(),
         checkpoint.fingerprint(weights),
-        job.dataset_fingerprint,
+        job.data.fingerprint,
         f"{job.task.protocol()}; costs at {size[0]}x{size[1]}; {device}",
     )
     return Instruments(
@@ -297,41 +473,47 @@ def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int) -> "
     return summary
 
 
-def conclude(summaries: Sequence["Summary"]) -> None:
-    """The final front, and how far it, and the worst path, lie from what is had for nothing."""
+def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
+    """The final front, and how far it, and the worst path, lie from what is had for nothing (named in `baseline`)."""
+    from evo_c2f.objective import metric
+
     first, last = summaries[0], summaries[-1]
     for name, value in first.worst.items():
-        console.print(f"the worst of {first.asked} paths: {name} {value - first.baseline[name]:+.3f} over bicubic")
-    show_front(last.front, console)
+        console.print(f"the worst of {first.asked} paths: {name} {value:.5g}, {baseline} {first.baseline[name]:.5g}")
+    console.print(front_table(last.front))
+
+    def best_of(name: str) -> float:
+        sign = metric(name).sign
+        return sign * float(min(sign * row[name] for row in last.front))
+
     macs = [row["macs"] for row in last.front]
     span = f"{len(macs)} architectures that span {max(macs) / min(macs):.1f}x in MACs"
-    gains = {
-        name: max(row[name] for row in last.front) - value
+    best = [
+        f"best {name.removesuffix('_full')} {best_of(name):.5g}, {baseline} {value:.5g}"
         for name, value in last.baseline.items()
         if name.endswith("_full") and name in last.front[0]
-    }
-    best = "; ".join(f"best {name.removesuffix('_full')} {gain:+.3f} over bicubic" for name, gain in gains.items())
-    console.print(f"{span}; {best}, on whole held-out photographs", highlight=False, soft_wrap=True)
+    ]
+    console.print(f"{span}; {'; '.join(best)}, on held-out images", highlight=False, soft_wrap=True)
 
 
-def show_front(rows: Sequence[dict[str, Any]], where: Console) -> None:
-    """A front as a table: ids, metrics, and the path with one sign a cell (a level, or . for a skip)."""
-    metrics = [name for name, value in rows[0].items() if isinstance(value, float)]
-    table = Table()
-    for name in ("id", *metrics, "path"):
-        table.add_column(name, no_wrap=True, justify="right" if name in metrics else "left")
-    for row in rows:
-        path = "".join(value.replace("skip", ".") for name, value in row.items() if name.startswith("path_"))
-        table.add_row(row["id"], *(in_short(row[name]) for name in metrics), path)
-    where.print(table)
+def draw_samples(run: Run, job: "Job") -> None:
+    """Write samples.png: held-out images by three subnets of the final front, and by the teacher if there is one."""
+    from evo_c2f import analysis
+    from supernet.models import load_network
+    from supernet.sheet import draw_sheet, sample_columns
 
-
-def in_short(value: float) -> str:
-    """Four or five digits, with k, M or G for thousands, millions or milliards."""
-    for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= unit:
-            return f"{value / unit:.4g}{letter}"
-    return f"{value:.5g}"
+    front = analysis.read_front(run.front("channel")).sort_values("macs")
+    chosen = front.iloc[sorted({0, len(front) // 2, len(front) - 1})]
+    supernet = job.trained(run.weights_for("channel"))
+    networks = {}
+    if run.model("teacher").is_file():
+        networks["teacher"] = load_network(run.model("teacher")).to(job.device)
+    for genome, row in zip(analysis.genomes_of(chosen), analysis.records(chosen), strict=True):
+        title = f"{row['id']}\n{in_short(row['params'])} parameters\n{in_short(row['macs'])} MACs"
+        networks[title] = supernet.extract(run.recipe.space.decode(genome))
+    target = run.folder / "samples.png"
+    draw_sheet(sample_columns(job.data.full(), networks, job.device), target)
+    console.print(f"{target}: held-out images, side by side", highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -343,7 +525,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (InputError, DamagedFileError) as error:
+    except (InputError, DamagedFileError, FailedError) as error:
         if debug:
             raise
         click.echo(f"error: {error}", err=True)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objective import FULL, Box, Metric, metric, minimised
+from evo_c2f.objective import FULL, Box, Limit, Metric, metric, minimised
 from evo_c2f.pareto import Values
 from evo_c2f.space import Genomes, SearchSpace, subnet_id
 from evo_c2f.store import Scores, read_scores
@@ -97,6 +97,37 @@ def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame
     """The rows that no other row dominates, cheapest last objective last."""
     kept = frame[pareto.non_dominated(_minimised(frame, objectives))]
     return kept.sort_values(list(objectives)[0], ascending=metric(objectives[0]).better == "lower")
+
+
+def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit], which: str = "best") -> Genomes:
+    """One genome (n_genes,) of all that were measured in the newest context and keep to the limits.
+
+    which: 'best' by the first objective, 'knee' of the front, or the beginning of an id. InputError
+    if no subnet is that.
+    """
+    frame = load_scores(path, objectives=None)
+    frame = frame[frame["context"] == frame["context"].iloc[-1]].dropna(subset=[o.name for o in objectives])
+    if which not in ("best", "knee"):
+        frame = frame[frame["id"].str.startswith(which)]
+        if frame["genome"].nunique() != 1:
+            raise InputError(
+                f"{len(frame)} subnets of {path} have an id that begins with {which!r}; give best, knee or an id"
+            )
+    for limit in limits:
+        if limit.metric.name not in frame:
+            raise InputError(f"{limit.metric.name} was never measured in {path}; limit another metric")
+        frame = frame[limit.violation(frame[limit.metric.name].to_numpy(dtype=float)) <= 0]
+    if frame.empty:
+        words = " and ".join(map(str, limits)) or "finite scores"
+        raise InputError(f"no such subnet that was measured in {path} has {words}; allow more")
+    first = frame[objectives[0].name].to_numpy(dtype=float)
+    row = int(np.argmin(objectives[0].sign * first))
+    if which == "knee":
+        values = minimised(frame[[o.name for o in objectives]].to_numpy(dtype=float), tuple(objectives))
+        kept = np.flatnonzero(pareto.non_dominated(values))
+        row = int(kept[pareto.knee(values[kept])])
+    genome: Genomes = genomes_of(frame.iloc[[row]])[0]
+    return genome
 
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:

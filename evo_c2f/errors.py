@@ -11,3 +11,9 @@ class DamagedFileError(Exception):
     """A file of a run that can't be read. The command line exits with 1."""
 
     exit_code = 1
+
+
+class FailedError(Exception):
+    """Something that was tried again and again failed for good; one sentence with the way out."""
+
+    exit_code = 1

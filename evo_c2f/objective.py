@@ -1,5 +1,6 @@
 """What is wanted: objectives and limits. The only place where signs are flipped."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,6 +31,11 @@ METRICS = {
     for metric in (
         Metric("psnr_y", "higher", "quality", "PSNR on Y (dB)"),
         Metric("ssim_y", "higher", "quality", "SSIM on Y"),
+        Metric("psnr_rgb", "higher", "quality", "PSNR on RGB (dB)"),
+        Metric("ssim_rgb", "higher", "quality", "SSIM on RGB"),
+        Metric("lpips", "lower", "quality", "LPIPS (AlexNet)"),
+        Metric("fid", "lower", "quality", "FID"),
+        Metric("fd_vgg", "lower", "quality", "Frechet distance of VGG16 features"),
         Metric("macs", "lower", "static cost", "MACs"),
         Metric("params", "lower", "static cost", "parameters"),
         Metric("size_mb", "lower", "static cost", "size (MB)"),
@@ -39,11 +45,15 @@ METRICS = {
 
 
 FULL = "_full"  # the suffix of a quality taken on the whole validation images
+# A Frechet distance of fewer images than it has dimensions is named by their number: fid_n200.
+FEW = re.compile(r"(fid|fd_vgg)_n([1-9]\d*)")
 
 
 def metric(name: str) -> Metric:
     """The metric of that name, a quality also with the suffix `_full`. InputError if there is none."""
-    known = METRICS.get(name.removesuffix(FULL))
+    short = name.removesuffix(FULL)
+    few = FEW.fullmatch(short)
+    known = METRICS.get(few[1] if few else short)
     if known is None or (name.endswith(FULL) and known.kind != "quality"):
         raise InputError(f"metric {name!r} is unknown; there are {', '.join(METRICS)}")
     return replace(known, name=name)

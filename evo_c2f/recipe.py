@@ -16,6 +16,7 @@ from evo_c2f.space import SearchSpace, Stage
 
 TRAININGS = ("joint", "operator", "channel")
 Positive = Annotated[int, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -25,6 +26,10 @@ class Section(BaseModel):
 class TaskSection(Section):
     name: Literal["super-resolution"]
     scale: Literal[2, 4, 8] = 4
+
+
+class TranslationSection(Section):
+    name: Literal["translation"]
 
 
 class DataSection(Section):
@@ -37,6 +42,41 @@ class DataSection(Section):
     crop: Positive  # side of a crop in high-resolution pixels
 
 
+class PairsSection(Section):
+    """Aligned pairs, A|B side by side, in train/ and val/ or test/. 'openmoji': rendered at load_size, and cached."""
+
+    folder: str | None = None
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    load_size: Positive | None = None  # side of the square that images are resized to; null takes them as they are
+    crop: Positive  # side of the square cut out of these for training
+    flip: bool = True
+    batch: Positive
+    validation_images: Positive  # all subnets are measured on these; the final front on all that are held out
+
+
+class LossesSection(Section):
+    """The weight of each term; one at 0 is not computed. L1 stands alone in the first `pixel_rounds` rounds."""
+
+    l1: Weight = 1.0
+    l2: Weight = 0.0
+    spectrum: Weight = 0.0  # distance of the Fourier transforms
+    perceptual: Weight = 0.0  # distance of VGG16's features
+    perceptual_layers: list[str] = ["relu1_2", "relu2_2", "relu3_3"]
+    adversarial: Weight = 0.0
+    feature_matching: Weight = 0.0  # distance of the discriminator's features
+    distillation: Weight = 0.0  # L1 to the output of `guide`
+    guide: str = "widest"  # the widest subnet, or the file of a teacher
+    pixel_rounds: Annotated[int, Field(ge=0)] = 0
+
+
+class DiscriminatorSection(Section):
+    loss: Literal["lsgan", "hinge", "relativistic"] = "lsgan"
+    conditioned: bool = True  # it sees the input beside the output
+    width: Positive = 64
+    layers: Positive | None = None  # of stride 2; null: what fits the size, 70x70 patches from 128 on
+    learning_rate: Annotated[float, Field(gt=0)] = 0.0002
+
+
 class TrainingSection(Section):
     """`stages`: which trainings there are; after 'joint', each goes on with the survivors of the stage before."""
 
@@ -45,7 +85,11 @@ class TrainingSection(Section):
     stage_rounds: Positive = 500  # rounds of each training after 'joint'
     learning_rate: Annotated[float, Field(gt=0)]
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Adam's; 0.5 is customary for adversarial training
+    final_rate: Annotated[float, Field(gt=0, le=1)] = 0.01  # where the cosine ends, as a share of the learning rate
     divide_gradients: bool = False  # each weight's gradient by the number of subnets that used it
+    losses: LossesSection = LossesSection()
+    discriminator: DiscriminatorSection = DiscriminatorSection()
 
     @field_validator("stages")
     @classmethod
@@ -53,6 +97,33 @@ class TrainingSection(Section):
         if stages not in ([*order] for order in (TRAININGS[:1], TRAININGS[:2], TRAININGS, ("joint", "channel"))):
             raise ValueError(f"{stages} is no order of trainings; begin with joint, then operator, channel or both")
         return stages
+
+
+class PhaseSection(Section):
+    """A part of the fine-tuning. What is null is as in training."""
+
+    until: Annotated[float, Field(gt=0, le=1)]  # share of the rounds
+    side: Positive | None = None  # of the patches (super-resolution: low-resolution pixels) or crops
+    losses: LossesSection | None = None
+
+
+class FinetuneSection(Section):
+    """How one subnet is trained alone. `phases`: in order, the last until 1; none: all as in training."""
+
+    rounds: Positive = 4000
+    batch: Positive | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    final_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    phases: list[PhaseSection] = []
+
+    @field_validator("phases")
+    @classmethod
+    def _in_order(cls, phases: list[PhaseSection]) -> list[PhaseSection]:
+        ends = [phase.until for phase in phases]
+        if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
+            raise ValueError(f"the phases end at {ends}; each must end after the one before, and the last at 1")
+        return phases
 
 
 class EvaluationsSection(Section):
@@ -66,6 +137,7 @@ class SearchSection(Section):
     objectives: list[str] = ["psnr_y", "macs"]
     max: dict[str, float] = {}
     min: dict[str, float] = {}
+    rescore: list[str] = []  # further qualities of the final front
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
@@ -74,11 +146,14 @@ class SearchSection(Section):
         """InputError if an objective is unknown or there are fewer than two."""
         if len(set(self.objectives)) < max(2, len(self.objectives)):
             raise InputError(f"objectives are {self.objectives}; name at least two, each once")
-        for name in (*self.objectives, *self.max, *self.min):
+        for name in (*self.objectives, *self.max, *self.min, *self.rescore):
             if name.endswith(objective.FULL):
                 raise InputError(
                     f"{name} is taken of final fronts alone; search on {name.removesuffix(objective.FULL)}"
                 )
+        for name in self.rescore:
+            if objective.metric(name).kind != "quality":
+                raise InputError(f"search.rescore names {name}, which is no quality; a front has its costs already")
         return tuple(objective.metric(name) for name in self.objectives)
 
     def limits(self) -> tuple[Limit, ...]:
@@ -87,24 +162,51 @@ class SearchSection(Section):
 
 
 class Recipe(Section):
+    """What a run does. `RECIPES` tells which of its kinds a task takes."""
+
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
-    task: TaskSection
+    task: TaskSection | TranslationSection
     space: SearchSpace
-    data: DataSection
+    data: DataSection | PairsSection
     training: TrainingSection
     search: SearchSection
+    finetune: FinetuneSection = FinetuneSection()
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def first_difference(self, other: "Recipe") -> str | None:
         """The first setting in which the trained supernets of two recipes differ, in words."""
-        mine, theirs = (flat(r.model_dump(mode="json", exclude={"search", "name"})) for r in (self, other))
+        mine, theirs = (flat(r.model_dump(mode="json", exclude={"search", "finetune", "name"})) for r in (self, other))
         for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
                 return f"{key} is {mine.get(key)} there, {theirs.get(key)} here"
         return None
+
+
+class SuperResolutionRecipe(Recipe):
+    task: TaskSection
+    data: DataSection
+
+
+class TranslationRecipe(Recipe):
+    task: TranslationSection
+    data: PairsSection
+
+
+RECIPES: dict[str, type[Recipe]] = {"super-resolution": SuperResolutionRecipe, "translation": TranslationRecipe}
+
+
+def kind_of(data: dict[str, Any], origin: str) -> type[Recipe]:
+    """The kind of recipe that its task takes. InputError if there is no such task."""
+    task = data.get("task")
+    name = task.get("name") if isinstance(task, dict) else None
+    if not isinstance(task, dict) or "name" not in task:
+        return SuperResolutionRecipe  # whose checks then say what is missing
+    if not isinstance(name, str) or name not in RECIPES:
+        raise InputError(f"{origin}: task.name is {reprlib.repr(name)}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -146,11 +248,11 @@ def load_run(path: Path) -> Recipe:
 
 
 def changed(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
-    """The recipe with other search settings. InputError for any other setting: the supernet was trained with it."""
+    """The recipe with other settings of what is to come. InputError for one that the supernet was trained with."""
     for override in overrides:
-        if not override.startswith("search."):
+        if not override.startswith(("search.", "finetune.")):
             key = override.partition("=")[0]
-            raise InputError(f"{key} was fixed when the supernet was trained; only search.* can change now")
+            raise InputError(f"{key} was fixed when the supernet was trained; only search.* and finetune.* can change")
     return checked(recipe.model_dump(mode="json"), overrides, "--set")
 
 
@@ -177,7 +279,7 @@ def checked(data: dict[str, Any], overrides: tuple[str, ...], origin: str) -> Re
                 raise InputError(f"--set {key}: {section} is a value, it holds no settings")
         place[last] = parsed(f"value: {value}", f"--set {key}")["value"]
     try:
-        return Recipe.model_validate(data)
+        return kind_of(data, origin).model_validate(data)
     except ValidationError as error:
         raise InputError(f"{origin}: {first_sentence(error)}") from None
 
@@ -213,8 +315,11 @@ SETTINGS = {
     "": list(Recipe.model_fields),
     "task.": list(TaskSection.model_fields),
     "space.": list(SearchSpace.__dataclass_fields__),
-    "data.": list(DataSection.model_fields),
+    "data.": list(DataSection.model_fields | PairsSection.model_fields),
     "training.": list(TrainingSection.model_fields),
+    "training.losses.": list(LossesSection.model_fields),
+    "training.discriminator.": list(DiscriminatorSection.model_fields),
+    "finetune.": list(FinetuneSection.model_fields),
     "search.": list(SearchSection.model_fields),
     "search.evaluations.": list(EvaluationsSection.model_fields),
 }

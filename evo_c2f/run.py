@@ -65,6 +65,9 @@ class Run:
     def checkpoint(self, training: str) -> Path:
         return self.folder / "supernet" / f"{training}.safetensors"
 
+    def model(self, name: str) -> Path:
+        return self.folder / "models" / f"{name}.safetensors"
+
     def front(self, stage: str, suffix: str = "csv") -> Path:
         return self.folder / "fronts" / f"{stage}.{suffix}"
 
@@ -90,6 +93,12 @@ class Run:
                 f"run '{LEAD} evolve --stage {before} --run {self.folder}' first"
             )
         return path
+
+    def seconds_of(self, event: str) -> float:
+        """What the log gives to an event, over all stages; of a stage that was done again, the last time."""
+        path = self.folder / "log.jsonl"
+        lines = map(json.loads, path.read_text().splitlines()) if path.is_file() else ()
+        return float(sum({line["stage"]: line["seconds"] for line in lines if line["event"] == event}.values()))
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to log.jsonl."""

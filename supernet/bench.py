@@ -7,24 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evo_c2f.space import Architecture
-from supernet.data.photographs import PatchPairs
+from supernet.criterion import Criterion, L1Alone
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import Job
-from supernet.training import fair_gradients, step_used
+from supernet.optimizer import step_used
+from supernet.students import FairSubnets
+from supernet.training import Crew, fair_gradients
 
 RANDOM_SUBNETS = 20
 BLOCKS, STEPS = 5, 8
 REPEATS = 9
 
 
-def bench(job: Job, output_size: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
+def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
     """Step rates inside the supernet against plain modules, and the cost of a round and of an evaluation."""
-    batches = PatchPairs(job.images[0][:4], job.task.scale, job.data.patch, job.data.batch, job.seed)
-    low, high = (t.to(job.device, memory_format=torch.channels_last) for t in batches[0])
+    low, high = (t.to(job.device, memory_format=torch.channels_last) for t in job.data.training((job.seed,))[0])
     supernet = job.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     space = job.space
     results: dict[str, Any] = {"device": str(job.device), "threads": torch.get_num_threads()}
@@ -38,16 +40,19 @@ def bench(job: Job, output_size: tuple[int, int], say: Callable[[str], None]) ->
     say(f"the same of {RANDOM_SUBNETS} random subnets: median {median(ratios):.3f}, lowest {min(ratios):.3f}")
 
     rounds = FairRounds(space, "joint", None, np.random.default_rng(job.seed))
+    students, criterion = FairSubnets(supernet, rounds), Criterion(L1Alone())
     optimizer = torch.optim.Adam(supernet.parameters(), lr=1e-6, fused=True)
 
     def one_round() -> None:
-        architectures = [space.decode(genome) for genome in rounds.deal()]
-        fair_gradients(supernet, architectures, low, high, job.task, False)
-        step_used(optimizer, supernet.used(architectures))
+        criterion.begin(0, low, high)
+        networks, used = students.deal()
+        fair_gradients(networks, used, low, criterion, side_by_side)
+        step_used(optimizer, used)
 
-    results["round_ms"] = timed(one_round, job.device)
+    with Crew(job.device) as side_by_side:
+        results["round_ms"] = timed(one_round, job.device)
     say(f"a round of {space.n_levels + 1} subnets: {results['round_ms']:.1f} ms")
-    measure = job.measure(supernet, ["psnr_y", "macs", "params", "size_mb"], output_size)
+    measure = job.measure(supernet, names, output_size)
     results["evaluation_ms"] = timed(lambda: measure([widest]), job.device)
     say(f"an evaluation of the widest subnet: {results['evaluation_ms']:.1f} ms")
     return results
@@ -63,7 +68,7 @@ def step_ratio(job: Job, supernet: Supernet, architecture: Architecture, low: Te
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
 
         def step() -> float:
-            loss = job.task.loss(forward(), high)
+            loss = F.l1_loss(forward(), high)
             loss.backward()
             step_used(optimizer, used())
             return loss.item()

@@ -5,10 +5,12 @@ level, the transition's output is added to what that level last held, or on a fi
 level's own stem of the input, so that all paths speak one language at each level.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -21,11 +23,13 @@ IMAGE_CHANNELS = 3
 
 @dataclass(frozen=True)
 class Frame:
-    """What a task fixes of its generators: the input's level (x4 super-resolution: 2), and whether
-    the output is a residual on the resized input."""
+    """What a task fixes of its generators: the input's level (x4 super-resolution: 2), whether the
+    output is a residual on the resized input, and whether operators see instance-normalised features
+    (without statistics or parameters of their own, so that any prefix of the channels is normalised alike)."""
 
     input_level: int
     residual: bool
+    normalise: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,38 @@ def run_part(part: Part, module: nn.Module, x: Tensor, frame: Frame) -> Tensor:
         if level > source:
             return module(F.pixel_unshuffle(x, 2), part.width)
         return F.pixel_shuffle(module(x, 4 * part.width), 2)
-    return module(x, part.inner)
+    return module(x, part.inner, frame.normalise)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Continue x at the bottom and on the right, by reflection, until its sides are multiples."""
+    height, width = x.shape[-2:]
+    pad = (-width % multiple, -height % multiple)
+    if multiple == 1:
+        return x
+    if torch.compiler.is_exporting():  # no branch by size: the program must serve them all
+        return F.pad(x, (0, pad[0], 0, pad[1]), mode="reflect")
+    if not any(pad):
+        return x
+    # Reflection needs more pixels than it adds.
+    mode = "reflect" if pad[0] < width and pad[1] < height else "replicate"
+    return F.pad(x, (0, pad[0], 0, pad[1]), mode=mode)
+
+
+def block(route: Iterable[Part], frame: Frame) -> int:
+    """Pixels of the input that one position of the coarsest level visited spans."""
+    return 2 ** max(0, max(part.level for part in route) - frame.input_level)
+
+
+def reach(part: Part, frame: Frame) -> float:
+    """How many pixels of the input away the part looks, at most."""
+    unit = 2.0 ** (part.level - frame.input_level)  # what a position spans
+    convs = convolutions(part, frame).values()
+    parallel = max((conv.reach for conv in convs if conv.shrink > 1), default=0)  # the scales of one operator
+    own = unit * (sum(conv.reach for conv in convs if conv.shrink <= 1) + parallel)
+    # On the way to a position its whole span is seen; a bilinear enlargement looks at the neighbours.
+    arriving = part.kind == "stem" or (part.kind == "transition" and part.level > part.place[0])
+    return own + (max(1.0, unit) if arriving else 0.0)
 
 
 def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
@@ -128,13 +163,7 @@ def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Mod
     """
     height, width = x.shape[-2:]
     resized = F.interpolate(x, scale_factor=2.0**frame.input_level, mode="bilinear") if frame.residual else None
-    multiple = 2 ** max(0, max(part.level for part in route) - frame.input_level)
-    pad = (-width % multiple, -height % multiple)
-    if any(pad):
-        # Reflection needs more pixels than it adds.
-        mode = "reflect" if pad[0] < width and pad[1] < height else "replicate"
-        x = F.pad(x, (0, pad[0], 0, pad[1]), mode=mode)
-    x = x - 0.5  # zero padding then means mid-grey, not black
+    x = pad_to_multiple(x, block(route, frame)) - 0.5  # zero padding then means mid-grey, not black
     held: dict[int, Tensor] = {}
     for index, part in enumerate(route):
         if part.kind == "stem":
@@ -158,6 +187,31 @@ class Subnet(nn.Module):
         self.architecture, self.frame = architecture, frame
         self.route = list(parts(architecture))
         self.layers = nn.ModuleList(build(part, frame) for part in self.route)
+
+    @property
+    def scale(self) -> int:
+        """The output's side over the input's."""
+        return int(2**self.frame.input_level)
+
+    @property
+    def block(self) -> int:
+        """In pixels of the input: what sides are padded to a multiple of."""
+        return block(self.route, self.frame)
+
+    @property
+    def grain(self) -> int:
+        """In pixels of the input: all pooling windows begin at a multiple of it."""
+        windows = [
+            conv.shrink * 2.0 ** (part.level - self.frame.input_level)
+            for part in self.route
+            for conv in convolutions(part, self.frame).values()
+        ]
+        return max(self.block, *map(math.ceil, windows))
+
+    @property
+    def reach(self) -> int:
+        """In pixels of the input: how far an output pixel looks, at most, but for what is pooled over the whole."""
+        return math.ceil(sum(reach(part, self.frame) for part in self.route))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b, 3, h, w) in 0..1 -> (b, 3, h * 2^input_level, w * 2^input_level)."""

@@ -1,44 +1,84 @@
-"""One job: a task, its data, and a supernet to train and to measure."""
+"""One job: a task, its data, and networks to train and to measure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage
-from supernet import checkpoint, training
+from supernet import checkpoint, criterion, qualities, training
+from supernet.adversary import Adversary
 from supernet.cost import costs
-from supernet.data import photographs
-from supernet.data.photographs import Photograph
+from supernet.criterion import Criterion, Guide
+from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds, Ledger
-from supernet.generator import Supernet
-from supernet.measure import Measure
+from supernet.generator import IMAGE_CHANNELS, Supernet
+from supernet.losses import Adversarial
+from supernet.measure import Measure, Score
+from supernet.models import load_network
 from supernet.operators import OPERATORS
-from supernet.tasks import SuperResolution
+from supernet.perceptual import VggFeatures
+from supernet.students import Alone, FairSubnets
+from supernet.tasks import Task
+
+OnRound = Callable[[int, float], None]
+OnSetback = Callable[[int, str], None]
 
 
-class DataSettings(Protocol):
-    """The part of a recipe that says which images are used, and how."""
+class Data(Protocol):
+    """The images of a job."""
 
     @property
-    def folder(self) -> str | None: ...
+    def side(self) -> int: ...
     @property
-    def benchmarks(self) -> list[str]: ...
+    def fingerprint(self) -> str: ...
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
+    def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> training.Batches: ...
+    def search(self) -> list[tuple[Tensor, Tensor]]: ...
+    def full(self) -> list[tuple[Tensor, Tensor]]: ...
+
+
+class LossSettings(criterion.Weights, Protocol):
+    """The weights of the losses, and what their terms are made of."""
+
     @property
-    def patch(self) -> int: ...
+    def perceptual_layers(self) -> list[str]: ...
     @property
-    def batch(self) -> int: ...
+    def guide(self) -> str: ...
     @property
-    def validation_images(self) -> int: ...
+    def pixel_rounds(self) -> int: ...
+
+
+class DiscriminatorSettings(Protocol):
+    """The discriminator and how it learns."""
+
     @property
-    def validation_crops(self) -> int: ...
+    def loss(self) -> Adversarial: ...
     @property
-    def crop(self) -> int: ...
+    def conditioned(self) -> bool: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def layers(self) -> int | None: ...
+    @property
+    def learning_rate(self) -> float: ...
+
+
+class TrainingSettings(training.Settings, Protocol):
+    """The part of a recipe that says how networks are trained."""
+
+    @property
+    def divide_gradients(self) -> bool: ...
+    @property
+    def losses(self) -> LossSettings: ...
+    @property
+    def discriminator(self) -> DiscriminatorSettings: ...
 
 
 def choose_device(name: str) -> torch.device:
@@ -52,41 +92,61 @@ def choose_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is not there; use --device cpu") from None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How the training of one network changes on the way.
+
+    sides: (until which round, side of the patches); losses: (until which round, the losses until
+    then), the settings' own follow. supernet: whose widest subnet may guide.
+    """
+
+    batch: int | None = None
+    sides: Sequence[tuple[int, int | None]] = ()
+    losses: Sequence[tuple[int, LossSettings]] = ()
+    supernet: Supernet | None = None
+
+    def batches(self, job: "Job") -> training.Batches:
+        """Those of each round."""
+        seed = (job.seed, 0, 3)
+        kinds = {side: job.data.training(seed, side, self.batch) for side in {None, *(side for _, side in self.sides)}}
+        return Scheduled([(until, kinds[side]) for until, side in self.sides], kinds[None])
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """Batches that change at certain rounds."""
+
+    earlier: Sequence[tuple[int, training.Batches]]
+    last: training.Batches
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return next((batches for until, batches in self.earlier if index < until), self.last)[index]
+
+
 @dataclass
 class Job:
-    """Everything torch-side that the commands share; images are read when first needed."""
+    """Everything torch-side that the commands share."""
 
     space: SearchSpace
-    task: SuperResolution
-    data: DataSettings
+    task: Task
+    data: Data
     seed: int
     device: torch.device
-    warn: Callable[[str], None]
 
-    @cached_property
-    def images(self) -> tuple[list[Photograph], list[Photograph]]:
-        """(training, validation). InputError if the folder can't serve."""
-        if self.data.folder is None:
-            raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
-        paths = photographs.embedded() if self.data.folder == "embedded" else photographs.listed(Path(self.data.folder))
-        side = max(self.data.patch * self.task.scale, self.data.crop)
-        found = photographs.load(paths, side, self.warn)
-        for benchmark in self.data.benchmarks:
-            judged = photographs.load(photographs.benchmark_highs(Path(benchmark)), 1, self.warn)
-            photographs.refuse_benchmark_images(found, judged)
-        return photographs.split(found, self.data.validation_images, self.seed)
+    def check(self, settings: TrainingSettings, names: Sequence[str], rescored: Sequence[str]) -> None:
+        """InputError, before anything is trained, if the images, the space, the losses or the metrics can't serve.
 
-    @cached_property
-    def dataset_fingerprint(self) -> str:
-        """A short hash of the validation images and of how crops are taken from them."""
-        return photographs.fingerprint(self.images[1], self.data.crop, self.data.validation_crops)
-
-    def check(self) -> None:
-        """InputError if the images or the space can't serve."""
-        assert self.images
+        names: the metrics of the search, which its final front is scored on too; rescored: further ones of that.
+        """
+        search, full = self.data.counts()
         unknown = [name for name in self.space.operators if name not in OPERATORS]
         if unknown:
             raise InputError(f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}")
+        for name in names:
+            qualities.check(name, *search)
+        for name in [*(qualities.for_count(name, full[0]) for name in names), *rescored]:
+            qualities.check(name, *full)
+        self.criterion(settings, self.supernet())
 
     def costs(self, output_size: tuple[int, int]) -> Callable[[Architecture], dict[str, float]]:
         """Architecture -> params, macs, size_mb for an output of (height, width)."""
@@ -107,37 +167,95 @@ class Job:
             raise DamagedFileError(f"{path} holds the weights of another space; remove it and train again") from None
         return supernet
 
+    def criterion(
+        self, settings: TrainingSettings, supernet: Supernet | None, earlier: Sequence[tuple[int, LossSettings]] = ()
+    ) -> Criterion:
+        """The recipe's losses, and those until certain rounds. InputError if one of them can't be had.
+
+        supernet: whose widest subnet may guide. In the first `pixel_rounds` rounds L1 stands alone:
+        perceptual and adversarial terms on a generator that makes no image yet only disturb it
+        (SRGAN, arXiv 1609.04802, sec. 3.2).
+        """
+        losses, judge = settings.losses, settings.discriminator
+        every = [losses, *(phase for _, phase in earlier)]
+        adversary = guide = features = None
+        if any(phase.perceptual for phase in every):
+            features = VggFeatures(losses.perceptual_layers).to(self.device)
+        if any(phase.adversarial or phase.feature_matching for phase in every):
+            torch.manual_seed(self.seed)
+            channels = IMAGE_CHANNELS if judge.conditioned and self.task.frame.input_level == 0 else 0
+            discriminator = PatchGan(self.data.side, judge.width, judge.layers, channels).to(self.device)
+            adversary = Adversary(discriminator, judge.loss, judge.learning_rate)
+        if any(phase.distillation for phase in every):
+            guide = self._guide(losses.guide, supernet)
+        pixels: list[tuple[int, criterion.Weights]] = [(losses.pixel_rounds, criterion.L1Alone(losses.l1))]
+        return Criterion(losses, features, adversary, guide, [*pixels, *earlier])
+
+    def _guide(self, name: str, supernet: Supernet | None) -> Guide:
+        if name != "widest":
+            return load_network(Path(name)).to(self.device)
+        if supernet is None:
+            raise InputError("training.losses.guide is 'widest', which only a supernet has; name the file of a teacher")
+        return partial(supernet, architecture=self.space.decode(self.space.reference))
+
     def train(
         self,
         stage: Stage,
         survivors: Genomes | None,
-        settings: training.Settings,
+        settings: TrainingSettings,
         start: Path | None,
         target: Path,
-        on_round: Callable[[int, float], None],
+        on_round: OnRound,
+        on_setback: OnSetback = lambda index, trouble: None,
     ) -> Ledger:
-        """Train, from the weights at `start` if given, and write the averaged weights to `target`."""
+        """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`."""
         supernet = self.trained(start) if start else self.supernet()
         # Each training draws its own batches and its own decks.
         number = ("joint", "operator", "channel").index(stage)
-        rng = np.random.default_rng([self.seed, 1, number])
-        rounds = FairRounds(self.space, stage, survivors, rng)
-        data, seed = self.data, (self.seed, 0, number)
-        batches = photographs.PatchPairs(self.images[0], self.task.scale, data.patch, data.batch, seed)
+        rounds = FairRounds(self.space, stage, survivors, np.random.default_rng([self.seed, 1, number]))
         state = target.with_suffix(".state.safetensors")
-        weights = training.train(supernet, rounds, batches, self.task, settings, state, on_round)
+        weights = training.train(
+            FairSubnets(supernet, rounds, settings.divide_gradients),
+            self.data.training((self.seed, 0, number)),
+            self.criterion(settings, supernet),
+            settings,
+            state,
+            on_round,
+            on_setback,
+        )
         checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict()})
         state.unlink(missing_ok=True)
         return rounds.ledger
 
+    def train_alone(
+        self,
+        network: nn.Module,
+        settings: TrainingSettings,
+        target: Path,
+        metadata: dict[str, object],
+        on_round: OnRound,
+        on_setback: OnSetback = lambda index, trouble: None,
+        plan: "Plan | None" = None,
+    ) -> None:
+        """Train one network by the same loop and losses, and write its averaged weights to `target`.
+
+        plan: what changes on the way; None for the recipe's batches and losses throughout.
+        """
+        state, plan = target.with_suffix(".state.safetensors"), plan or Plan()
+        batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
+        weights = training.train(Alone(network), batches, criterion, settings, state, on_round, on_setback)
+        checkpoint.save(target, weights, metadata)
+        state.unlink(missing_ok=True)
+
     def measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
-        """The cheap measure of the search, on the validation crops."""
-        data = self.data
-        crops = photographs.validation_crops(self.images[1], self.task.scale, data.crop, data.validation_crops)
-        return Measure(supernet, self.task, [crops], names, output_size)
+        """The cheap measure of the search, on the images that all candidates are compared on."""
+        return Measure(supernet, self.task, self.data.search(), names, output_size)
 
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
-        """On the whole validation images; qualities are named `*_full`."""
-        whole = photographs.whole_images(self.images[1], self.task.scale)
-        qualities = [name for name in names if name in self.task.metrics]
-        return Measure(supernet, self.task, whole, qualities, output_size, suffix="_full")
+        """That of a final front; qualities are named `*_full`."""
+        wanted = [name for name in names if qualities.is_quality(name, self.task)]
+        return Measure(supernet, self.task, self.data.full(), wanted, output_size, suffix="_full")
+
+    def score(self, names: Sequence[str], full: bool = False) -> Score:
+        """The qualities of any network on the search's images, or on those of the final front."""
+        return Score(self.task, self.data.full() if full else self.data.search(), names, self.device)

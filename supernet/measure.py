@@ -1,16 +1,18 @@
 """One subnet to its raw metrics: the callable that the search engine is given."""
 
 import time
-from collections.abc import Sequence
-from statistics import fmean, median
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
 
 import torch
 from torch import Tensor
 
 from evo_c2f.space import Architecture
+from supernet import qualities
 from supernet.cost import costs
 from supernet.generator import Supernet
-from supernet.tasks import SuperResolution
+from supernet.tasks import Task
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 
@@ -18,59 +20,72 @@ LATENCY_REPEATS = 7
 LATENCY_WARM_UPS = 2
 
 
-class Measure:
+class Score:
+    """The qualities of any network on fixed images."""
+
+    def __init__(self, task: Task, batches: Pairs, names: Sequence[str], device: torch.device, suffix: str = ""):
+        """names: of qualities. InputError if one can't be taken of these batches.
+
+        With a suffix, which the names get, they are of other images than they tell.
+        """
+        # Kept on the device and in the layout that the convolutions want.
+        self.batches = [
+            (source.to(device, memory_format=torch.channels_last), target.to(device)) for source, target in batches
+        ]
+        targets = [target for _, target in self.batches]
+        n_images = sum(map(len, targets))
+        made = {name: qualities.for_count(name, n_images) if suffix else name for name in names}
+        self.qualities = {name + suffix: qualities.make(made[name], task, targets, device) for name in names}
+        self.task = task
+
+    @torch.inference_mode()
+    def of(self, network: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Each quality of the network's outputs; NaN where they were not finite."""
+        for source, target in self.batches:
+            output = network(source)
+            for quality in self.qualities.values():
+                quality.add(output, target)
+        return {name: quality.value() for name, quality in self.qualities.items()}
+
+    def baseline(self) -> dict[str, float]:
+        """The qualities had for nothing."""
+        return self.of(self.task.baseline)
+
+
+class Measure(Score):
     """Scores architectures with the supernet's weights, always on the same validation batches."""
 
     def __init__(
         self,
         supernet: Supernet,
-        task: SuperResolution,
+        task: Task,
         batches: Pairs,
         names: Sequence[str],
         output_size: tuple[int, int],
         suffix: str = "",
     ):
         """names: the metrics to give; qualities get the suffix. output_size: (height, width) for the costs."""
-        self.device = next(supernet.parameters()).device
-        self.supernet, self.task, self.output_size, self.suffix = supernet.eval(), task, output_size, suffix
-        # Kept on the device and in the layout that the convolutions want.
-        self.batches = [(self._placed(low), high.to(self.device)) for low, high in batches]
-        self.qualities = [name for name in names if name in task.metrics]
-        self.others = [name for name in names if name not in task.metrics]
-
-    def _placed(self, images: Tensor) -> Tensor:
-        return images.to(self.device, memory_format=torch.channels_last)
+        wanted = [name for name in names if qualities.is_quality(name, task)]
+        super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)
+        self.supernet, self.output_size = supernet.eval(), output_size
+        self.others = [name for name in names if name not in wanted]
 
     @property
     def names(self) -> list[str]:
         """The metrics of each row."""
-        return [name + self.suffix for name in self.qualities] + self.others
+        return [*self.qualities, *self.others]
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[dict[str, float]]:
-        """One row of metrics for each architecture; NaN where the output was not finite."""
+        """One row of metrics for each architecture."""
         return [self._one(architecture) for architecture in architectures]
 
-    @torch.inference_mode()
     def _one(self, architecture: Architecture) -> dict[str, float]:
-        row = self._qualities([self.supernet(low, architecture) for low, _ in self.batches])
+        row = self.of(partial(self.supernet, architecture=architecture))
         if self.others:
             known = costs(architecture, self.supernet.frame, self.output_size)
             if "latency_ms" in self.others:
                 known["latency_ms"] = latency_ms(self.supernet, architecture, self.output_size)
             row |= {name: known[name] for name in self.others}
-        return row
-
-    @torch.inference_mode()
-    def baseline(self) -> dict[str, float]:
-        """The qualities had for nothing, by the same protocol."""
-        return self._qualities([self.task.baseline(low) for low, _ in self.batches])
-
-    def _qualities(self, outputs: Sequence[Tensor]) -> dict[str, float]:
-        row = {}
-        for name in self.qualities:
-            metric = self.task.metrics[name]
-            values = [metric(output, high) for output, (_, high) in zip(outputs, self.batches, strict=True)]
-            row[name + self.suffix] = fmean(torch.cat(values).tolist())
         return row
 
 

@@ -23,22 +23,47 @@ def y_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]
     return luma(round_to_8_bits(output))[inside], luma(target)[inside]
 
 
+def rgb_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]:
+    """As `y_pair`, on the three colours, in 0..255."""
+    output = torch.where(output.isfinite(), output, torch.nan)
+    inside = (..., slice(border, target.shape[-2] - border), slice(border, target.shape[-1] - border))
+    return 255 * round_to_8_bits(output)[inside], 255 * target[inside]
+
+
 def psnr_y(output: Tensor, target: Tensor, border: int) -> Tensor:
     """Peak signal-to-noise ratio in dB of each image, higher is better; (b, 3, h, w) -> (b,)."""
-    a, b = y_pair(output, target, border)
-    error = (a.double() - b.double()).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(255**2 / error)
+    return psnr(*y_pair(output, target, border))
+
+
+def psnr_rgb(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """As `psnr_y`, over all three colours at once."""
+    return psnr(*rgb_pair(output, target, border))
 
 
 def ssim_y(output: Tensor, target: Tensor, border: int) -> Tensor:
     """Structural similarity of each image, higher is better: 11x11 Gaussian of 1.5, valid region; -> (b,)."""
+    return ssim(*y_pair(output, target, border)).to(output.dtype)
+
+
+def ssim_rgb(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """As `ssim_y`, the mean over the three colours."""
+    return ssim(*rgb_pair(output, target, border)).to(output.dtype)
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Of values in 0..255; (b, c, h, w) -> (b,)."""
+    error = (a.double() - b.double()).square().mean(dim=(1, 2, 3))
+    return 10 * torch.log10(255**2 / error)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Of values in 0..255; (b, c, h, w) -> (b,)."""
     make_torchvision_importable()
     # Imported here: torchmetrics takes seconds to load, and a search on PSNR alone never needs it.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    a, b = y_pair(output, target, border)
     # In doubles: a variance is the small difference of two large squares.
     _, each = structural_similarity_index_measure(
         a.double(), b.double(), sigma=1.5, kernel_size=11, data_range=255.0, reduction="none", return_full_image=True
     )
-    return each[..., 5:-5, 5:-5].mean(dim=(1, 2, 3)).to(output.dtype)
+    return each[..., 5:-5, 5:-5].mean(dim=(1, 2, 3))

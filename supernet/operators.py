@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.pooling import InstanceNorm, Mean
 from supernet.slicing import Conv, SlicedConv2d
 
 
 class Operator(nn.Module):
-    """x + body(x), with `inner` channels inside."""
+    """x + body(x), or x + body(norm(x)), with `inner` channels inside."""
 
     expansion = 1  # the inner width is the gene's inner width times this
 
@@ -26,6 +27,7 @@ class Operator(nn.Module):
             self.add_module(name, SlicedConv2d(spec))
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+        self.norm, self.mean = InstanceNorm(), Mean()
 
     @staticmethod
     def convolutions(width: int, inner: int) -> dict[str, Conv]:
@@ -35,9 +37,11 @@ class Operator(nn.Module):
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
         raise TypeError("an operator says what it computes")
 
-    def forward(self, x: Tensor, inner: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, inner: int | None = None, normalise: bool = False) -> Tensor:
         """x (b, width, h, w) -> the same shape; the width may be any prefix of the built one."""
-        return x + self.body(x, x.shape[1], (inner or self.inner) * self.expansion)
+        # A single position has no deviation: it is left as it is.
+        y = self.norm(x) if normalise and x.shape[2] * x.shape[3] > 1 else x
+        return x + self.body(y, x.shape[1], (inner or self.inner) * self.expansion)
 
 
 class Pointwise(Operator):
@@ -135,7 +139,7 @@ class ChannelAttention(Operator):
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
         y = self.last(F.gelu(self.first(x, inner)), width)
-        attention = self.squeeze(y.mean((2, 3), keepdim=True), squeezed(width))
+        attention = self.squeeze(self.mean(y), squeezed(width))
         return y * torch.sigmoid(self.excite(F.gelu(attention), width))
 
 
@@ -184,7 +188,9 @@ class Modulation(Operator):
             if k:
                 part = F.max_pool2d(part, 2**k, ceil_mode=True)
             part = conv(part, inner // 4)
-            features.append(F.interpolate(part, size=y.shape[-2:], mode="nearest") if k else part)
+            if k:  # each position back over the very window that it was pooled from
+                part = F.interpolate(part, scale_factor=2.0**k, mode="nearest")[..., : y.shape[2], : y.shape[3]]
+            features.append(part)
         mixed = self.mix(torch.stack(features, dim=2).flatten(1, 2), inner)
         return self.last(F.gelu(mixed) * y, width)
 

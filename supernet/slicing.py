@@ -34,6 +34,11 @@ class Conv:
     def params(self) -> int:
         return self.weights + self.outputs
 
+    @property
+    def reach(self) -> int:
+        """How many positions away it looks; what is pooled over the whole map is not counted."""
+        return self.kernel // 2 * self.dilation * self.shrink + max(0, self.shrink - 1)
+
     def macs(self, height: int, width: int) -> int:
         """Multiply-adds on a map of height x width; the bias is not counted."""
         if self.shrink == 0:

@@ -11,13 +11,18 @@ from torch import Tensor, nn
 
 from evo_c2f.recipe import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
+from supernet.criterion import Criterion, L1Alone
 from supernet.data.photographs import PatchPairs, Photograph, listed, load
+from supernet.fairness import FairRounds
 from supernet.generator import Frame, Supernet
 from supernet.images import Pixels
+from supernet.job import OnRound
 from supernet.operators import OPERATORS
+from supernet.students import FairSubnets
+from supernet.training import Batches, train
 
 SUPER_RESOLUTION = Frame(input_level=2, residual=True)
-TRANSLATION = Frame(input_level=0, residual=False)
+TRANSLATION = Frame(input_level=0, residual=False, normalise=True)
 
 
 def wide_space(first_level: int = 1, operators: tuple[str, ...] = tuple(OPERATORS)) -> SearchSpace:
@@ -98,6 +103,20 @@ def patch_pairs(folder: Path, seed: int = 0) -> PatchPairs:
 
 def training_settings(rounds: int, **others: float | bool) -> TrainingSection:
     return TrainingSection.model_validate({"rounds": rounds, "learning_rate": 0.002, **others})
+
+
+def train_fairly(
+    supernet: Supernet,
+    rounds: FairRounds,
+    batches: Batches,
+    settings: TrainingSection,
+    state: Path,
+    on_round: OnRound = lambda index, loss: None,
+    criterion: Criterion | None = None,
+) -> dict[str, Tensor]:
+    """Train a supernet by L1, or by the criterion."""
+    students = FairSubnets(supernet, rounds, settings.divide_gradients)
+    return train(students, batches, criterion or Criterion(L1Alone()), settings, state, on_round)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 import evo_c2f
 from evo_c2f import analysis, pareto
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objective import Box, metric
+from evo_c2f.objective import Box, Limit, metric
 from evo_c2f.space import subnet_id
 from evo_c2f.store import ScoreStore
 
@@ -241,3 +241,26 @@ def test_a_damaged_front_is_named(written, damage):
     path.write_bytes(damage(path.read_text()).encode(errors="surrogateescape"))
     with pytest.raises(DamagedFileError, match=r"path\.csv is damaged .*; evolve that stage again"):
         analysis.read_front(path)
+
+
+def test_the_best_within_limits_is_of_the_newest_context_and_measured(tmp_path, tiny, genomes, context_of):
+    with ScoreStore(tmp_path / "scores.h5", context_of(tiny), {"baseline": {"psnr_y": 26.0}}) as store:
+        rows = [{"psnr_y": psnr, "macs": macs} for psnr, macs, _ in ROWS]
+        store.append(genomes, rows, "path", 1, [0.5] * len(rows))
+    best = {most: analysis.pick(tmp_path, BOTH, [Limit(BOTH[1], "max", most)]) for most in (100, 60, 50)}
+    assert {limit: subnet_id(genome) for limit, genome in best.items()} == {
+        100: subnet_id(genomes[0]),
+        60: subnet_id(genomes[1]),
+        50: subnet_id(genomes[1]),
+    }
+    cheapest = analysis.pick(tmp_path, BOTH[::-1], [])
+    assert subnet_id(cheapest) == subnet_id(genomes[1])  # the one of 1 MAC failed
+    knee = analysis.pick(tmp_path, BOTH, [Limit(BOTH[1], "max", 60)], "knee")
+    assert subnet_id(knee) == subnet_id(genomes[1])
+    assert subnet_id(analysis.pick(tmp_path, BOTH, [], subnet_id(genomes[5])[:8])) == subnet_id(genomes[5])
+    with pytest.raises(InputError, match="has macs <= 0.5; allow more"):
+        analysis.pick(tmp_path, BOTH, [Limit(BOTH[1], "max", 0.5)])
+    with pytest.raises(InputError, match="begins with 'zz'; give best, knee or an id"):
+        analysis.pick(tmp_path, BOTH, [], "zz")
+    with pytest.raises(InputError, match="latency_ms was never measured"):
+        analysis.pick(tmp_path, BOTH, [Limit(metric("latency_ms"), "max", 1.0)])

@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from supernet_fixtures import SUPER_RESOLUTION, patch_pairs, small_space, training_settings, wide_space
+from supernet_fixtures import SUPER_RESOLUTION, patch_pairs, small_space, train_fairly, training_settings, wide_space
 from torch import Tensor
 
 from evo_c2f import trellis
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, inner_width
 from supernet.fairness import Deck, FairRounds, Ledger, fair_paths
 from supernet.generator import Supernet
-from supernet.tasks import SuperResolution
-from supernet.training import train
 
 N_ROUNDS = 60
 
@@ -214,7 +212,7 @@ def test_the_ledger_counts_what_training_really_ran(stage: Stage, n: int, tmp_pa
     supernet, rounds = Witness(space), fair_rounds(space, stage)
     state = tmp_path / "state.safetensors"
     batches = patch_pairs(tmp_path)
-    train(supernet, rounds, batches, SuperResolution(4), training_settings(n), state, lambda index, loss: None)
+    train_fairly(supernet, rounds, batches, training_settings(n), state, lambda index, loss: None)
     assert as_counter(rounds.ledger) == recount(space, supernet.seen)
     assert rounds.ledger.rounds == n
     assert len(supernet.seen) == n * len(fair_rounds(space, stage).deal())

@@ -19,6 +19,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.recipe import DataSection
 from evo_c2f.space import SearchSpace
 from supernet import checkpoint
+from supernet.data.photographs import PhotographData
 from supernet.job import Job, choose_device
 from supernet.tasks import SuperResolution
 
@@ -28,7 +29,13 @@ SIZE = (64, 64)
 def make_job(folder: Path | str | None, seed: int = 0, space: SearchSpace | None = None, **changes: object) -> Job:
     data = {"patch": 8, "batch": 2, "validation_images": 2, "validation_crops": 3, "crop": 32, **changes}
     section = DataSection.model_validate({"folder": None if folder is None else str(folder), **data})
-    return Job(space or small_space(), SuperResolution(4), section, seed, torch.device("cpu"), unexpected)
+    photographs = PhotographData(section, 4, seed, unexpected)
+    return Job(space or small_space(), SuperResolution(4), photographs, seed, torch.device("cpu"))
+
+
+def check(job: Job, **losses: object) -> None:
+    """With the recipe's usual metrics."""
+    job.check(training_settings(3, losses=losses), ["psnr_y", "macs"], ["psnr_y"])
 
 
 @pytest.fixture
@@ -54,18 +61,18 @@ def test_a_device_that_is_not_there_is_named(name):
 
 
 def test_the_images_are_split_by_the_seed(folder):
-    training, validation = make_job(folder).images
+    training, validation = make_job(folder).data.images
     assert (len(training), len(validation)) == (3, 2)
-    assert len({frozenset(p.digest for p in make_job(folder, seed).images[1]) for seed in range(8)}) > 1
+    assert len({frozenset(p.digest for p in make_job(folder, seed).data.images[1]) for seed in range(8)}) > 1
 
 
 def test_without_a_folder_the_way_out_is_named():
     with pytest.raises(InputError, match="--data"):
-        make_job(None).check()
+        check(make_job(None))
 
 
 def test_the_embedded_photographs_are_a_folder_by_name():
-    training, validation = make_job("embedded").images
+    training, validation = make_job("embedded").data.images
     assert (len(training), len(validation)) == (12, 2)
 
 
@@ -80,34 +87,34 @@ def test_the_embedded_photographs_are_a_folder_by_name():
 )
 def test_images_that_cannot_serve_are_refused(folder, changes, refused):
     if refused is None:
-        make_job(folder, **changes).check()
+        check(make_job(folder, **changes))
     else:
         with pytest.raises(InputError, match=refused):
-            make_job(folder, **changes).check()
+            check(make_job(folder, **changes))
 
 
 @pytest.mark.parametrize("name", ["HR/img_001.png", "img_001_SRF_4_HR.png"])
 def test_an_image_that_stands_in_a_benchmark_of_either_layout_is_refused(folder, tmp_path, name):
     other = write_images(tmp_path / "other", {name: random_pixels(48, 60, 9)})
-    make_job(folder, benchmarks=[str(other)]).check()
+    check(make_job(folder, benchmarks=[str(other)]))
     same = write_images(tmp_path / "same", {name: random_pixels(48, 60, 3)})
     with pytest.raises(InputError, match=f"3.png is the benchmark image {Path(name).name}"):
-        make_job(folder, benchmarks=[str(other), str(same)]).check()
+        check(make_job(folder, benchmarks=[str(other), str(same)]))
 
 
 def test_a_benchmark_in_neither_layout_is_named(folder, tmp_path):
     other = write_images(tmp_path / "other", {"a.png": random_pixels(48, 60, 9)})
     with pytest.raises(InputError, match=str(other)):
-        make_job(folder, benchmarks=[str(other)]).check()
+        check(make_job(folder, benchmarks=[str(other)]))
 
 
 def test_a_benchmark_that_is_not_there_is_named(folder, tmp_path):
     with pytest.raises(InputError, match=str(tmp_path / "none")):
-        make_job(folder, benchmarks=[str(tmp_path / "none")]).check()
+        check(make_job(folder, benchmarks=[str(tmp_path / "none")]))
 
 
 def darken_a_validation_image(folder: Path, job: Job) -> None:
-    path = folder / job.images[1][0].name
+    path = folder / job.data.images[1][0].name
     Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
 
 
@@ -121,14 +128,14 @@ def test_the_datasets_fingerprint_changes_with_the_images_and_not_with_their_nam
     folder, act: Callable[[Path, Job], None], changes
 ):
     job = make_job(folder)
-    before = job.dataset_fingerprint
+    before = job.data.fingerprint
     act(folder, job)
-    assert (make_job(folder).dataset_fingerprint != before) is changes
+    assert (make_job(folder).data.fingerprint != before) is changes
 
 
 def test_the_datasets_fingerprint_changes_with_how_the_images_are_used(folder):
     jobs = [make_job(folder), make_job(folder, crop=16), make_job(folder, validation_crops=2)]
-    assert len({job.dataset_fingerprint for job in jobs}) == 3
+    assert len({job.data.fingerprint for job in jobs}) == 3
 
 
 # -- the supernet ---------------------------------------------------------------------------------------
@@ -137,7 +144,7 @@ def test_the_datasets_fingerprint_changes_with_how_the_images_are_used(folder):
 def test_an_unknown_operator_is_named_with_the_known_ones(folder):
     space = SearchSpace(2, {2: (8,)}, ("residual", "nonsense"), (1.0,), (2, 2), "residual")
     with pytest.raises(InputError, match="'nonsense'.*pointwise"):
-        make_job(folder, space=space).check()
+        check(make_job(folder, space=space))
 
 
 def test_a_fresh_supernet_depends_on_the_seed_alone(folder):

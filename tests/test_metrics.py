@@ -9,7 +9,7 @@ from supernet_fixtures import random_images, random_pixels
 
 from supernet.data.photographs import read_benchmark
 from supernet.images import resize_bicubic, round_to_8_bits, to_tensor
-from supernet.metrics import luma, psnr_y, ssim_y
+from supernet.metrics import luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 
 BENCHMARKS = Path(__file__).parents[2] / "shared/data/sr/benchmark"
 
@@ -68,7 +68,7 @@ def test_equal_images_have_infinite_psnr():
     assert psnr_y(grey(100), grey(100), 0).tolist() == [math.inf]
 
 
-@pytest.mark.parametrize("metric", [psnr_y, ssim_y])
+@pytest.mark.parametrize("metric", [psnr_y, ssim_y, psnr_rgb, ssim_rgb])
 def test_each_image_of_a_batch_is_judged_alone(metric):
     pairs = [noisy_pair(seed, noise) for seed, noise in ((0, 5), (1, 20), (2, 60))]
     together = metric(*(torch.cat(side) for side in zip(*pairs, strict=True)), 2)
@@ -77,7 +77,7 @@ def test_each_image_of_a_batch_is_judged_alone(metric):
     assert together[0] > together[1] > together[2]
 
 
-@pytest.mark.parametrize("metric", [psnr_y, ssim_y])
+@pytest.mark.parametrize("metric", [psnr_y, ssim_y, psnr_rgb, ssim_rgb])
 @pytest.mark.parametrize("border", [1, 4])
 def test_the_border_is_not_judged_and_the_next_pixel_is(metric, border):
     output, target = noisy_pair()
@@ -88,7 +88,7 @@ def test_the_border_is_not_judged_and_the_next_pixel_is(metric, border):
     assert metric(spoilt, target, border) != metric(spoilt, target, border - 1)
 
 
-@pytest.mark.parametrize("metric", [psnr_y, ssim_y])
+@pytest.mark.parametrize("metric", [psnr_y, ssim_y, psnr_rgb, ssim_rgb])
 def test_the_output_is_judged_as_the_8_bit_file_it_would_be(metric):
     output, target = noisy_pair()
     wild = output * 1.5 - 0.25 + 0.3 / 255 * random_images(*output.shape)  # beyond 0..1 and between the levels
@@ -98,7 +98,7 @@ def test_the_output_is_judged_as_the_8_bit_file_it_would_be(metric):
     assert torch.equal(metric(within, target, 4), metric(output, target, 4))
 
 
-@pytest.mark.parametrize("metric", [psnr_y, ssim_y])
+@pytest.mark.parametrize("metric", [psnr_y, ssim_y, psnr_rgb, ssim_rgb])
 @pytest.mark.parametrize("n", [1, 100])
 def test_nan_in_the_output_is_nan_in_the_metric(metric, n):
     output, target = noisy_pair()
@@ -149,3 +149,12 @@ def test_bicubic_has_the_figures_of_the_literature(name, n, psnr, ssim):
     for metric, (lowest, highest) in ((psnr_y, psnr), (ssim_y, ssim)):
         mean = sum(metric(output, high, 4).item() for output, high in pairs) / n
         assert lowest <= mean <= highest
+
+
+def test_the_metrics_on_rgb_are_those_of_skimage_on_the_colours():
+    output, target = noisy_pair(3)
+    a, b = ((255 * t[0]).round().byte().movedim(0, -1).numpy() for t in (output, target))
+    assert psnr_rgb(output, target, 0).item() == pytest.approx(peak_signal_noise_ratio(b, a), abs=1e-6)
+    _, each = structural_similarity(b, a, gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+                                    data_range=255, full=True, channel_axis=2)  # fmt: skip
+    assert ssim_rgb(output, target, 0).item() == pytest.approx(each[5:-5, 5:-5].mean(), abs=1e-6)

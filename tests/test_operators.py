@@ -71,6 +71,26 @@ def test_an_image_is_not_changed_by_its_neighbours_in_the_batch(operator):
     torch.testing.assert_close(block(x)[:1], block(x[:1]), atol=1e-5, rtol=0)
 
 
+@every_operator
+def test_normalised_an_operator_adds_the_same_whatever_the_contrast_and_brightness(operator):
+    """Each channel of each image by itself: a narrow slice sees what the wide one sees."""
+    block, x = randomise(operator(12, 16), seed=1), image(12)
+    scale, shift = torch.rand(2, 12, 1, 1) + 0.5, torch.rand(2, 12, 1, 1)
+    added = block(x, normalise=True) - x
+    other = scale * x + shift
+    torch.testing.assert_close(block(other, normalise=True) - other, added, atol=1e-3, rtol=0)
+    assert not torch.allclose(block(x) - x, added, atol=1e-2)
+    narrow = operator(8, 8)
+    copy_prefix(block, narrow)
+    torch.testing.assert_close(block(x[:, :8], 8, normalise=True), narrow(x[:, :8], normalise=True), atol=1e-5, rtol=0)
+
+
+@every_operator
+def test_a_single_position_is_left_as_it_is(operator):
+    block, x = randomise(operator(12, 16), seed=1), image(12, (1, 1))
+    assert torch.equal(block(x, normalise=True), block(x))
+
+
 @pytest.mark.parametrize("channel", range(8))
 @pytest.mark.parametrize("inner", [8, 16])
 def test_a_channel_of_the_modulation_works_at_the_same_scale_at_every_inner_width(inner, channel):

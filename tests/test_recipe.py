@@ -34,7 +34,9 @@ def test_the_full_space_holds_more_than_a_million_million_architectures():
 
 @pytest.mark.parametrize("name", recipe.names())
 def test_a_recipe_survives_its_yaml(name, tmp_path):
-    original = recipe.load(name, ("search.max.size_mb=1.49", "data.folder=photographs"))
+    original = recipe.load(
+        name, ("search.max.size_mb=1.49", "data.folder=photographs", "training.losses.distillation=0.5")
+    )
     path = tmp_path / "again.yaml"
     path.write_text(original.to_yaml())
     for again in (recipe.load(str(path)), recipe.load_run(path)):
@@ -101,7 +103,19 @@ def test_the_last_of_two_changes_counts():
         ("training.stages=[path]", "training.stages.0 is 'path'"),
         ("seed=-1", "seed is -1"),
         ("task.scale=3", "task.scale is 3; input should be 2, 4 or 8"),
-        ("task.name=colouring", "task.name is 'colouring'"),
+        ("task.name=colouring", "task.name is 'colouring'; there are super-resolution, translation"),
+        ("task.name=[translation]", "task.name is ['translation']"),
+        ("task=5", "task is 5"),
+        ("task={scale: 4}", "setting 'task.name' is missing"),
+        ("task={name: translation}", "setting 'data.patch' is unknown"),
+        ("training.losses.l3=1", "setting 'training.losses.l3' is unknown"),
+        ("finetune.phases=[{until: 0.5}]", "the phases end at [0.5]"),
+        ("finetune.phases=[{until: 0.5}, {until: 0.4}, {until: 1}]", "the phases end at [0.5, 0.4, 1.0]"),
+        ("training.losses.l1=-1", "training.losses.l1 is -1"),
+        ("training.discriminator.loss=wgan", "training.discriminator.loss is 'wgan'"),
+        ("search.rescore=[macs]", "search.rescore names macs, which is no quality"),
+        ("search.rescore=[fid_n0]", "metric 'fid_n0' is unknown"),
+        ("search.rescore=[lpips_full]", "lpips_full is taken of final fronts alone"),
         ("space=5", "space is 5"),
         ("space.widths=[8]", "space.widths is [8]"),
         ("space.widths.x=[8]", "space.widths.x"),
@@ -146,7 +160,9 @@ def test_trainings_without_the_joint_one_are_refused_or_ask_for_it(stages, tmp_p
 
 @pytest.mark.parametrize("name", ["quik", "", "quick.yml.txt", "../quick"])
 def test_an_unknown_recipe_is_named_with_the_known_ones(name):
-    with pytest.raises(InputError, match=f"recipe '{name}' is unknown; there are quick, .*or give a .yaml file"):
+    with pytest.raises(
+        InputError, match=f"recipe '{name}' is unknown; there are edges2shoes, .*, quick, .*or give a .yaml file"
+    ):
         recipe.load(name)
 
 

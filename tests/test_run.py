@@ -175,3 +175,12 @@ def test_the_ledgers_of_all_trainings_are_kept_side_by_side(run):
     run.write_ledger("operator", {"operator": [1]})
     run.write_ledger("joint", {"path": [4, 4]})
     assert json.loads(run.ledger.read_text()) == {"joint": {"path": [4, 4]}, "operator": {"operator": [1]}}
+
+
+def test_the_seconds_of_an_event_are_those_of_each_stage_s_last_time(tmp_path, quick):
+    run = Run(tmp_path, quick)
+    assert run.seconds_of("trained") == 0
+    for stage, seconds in (("joint", 5.0), ("operator", 2.0), ("joint", 3.0)):
+        run.log("trained", stage=stage, seconds=seconds)
+    run.log("evolved", stage="path", seconds=100.0)
+    assert run.seconds_of("trained") == 5.0
