@@ -185,6 +185,7 @@ PAIRS = (
     "data.batch=2",
     "data.validation_images=4",
     "training.rounds=6",
+    "training.stage_rounds=2",
     "training.discriminator.width=4",
     "search.population=6",
     "search.rescore=[fd_vgg_n6, psnr_y]",
@@ -514,7 +515,7 @@ BAD_ON_A_RUN = [
     (["evolve", "--stage", "path", "--max", "macs=10"], 2, "the smallest has macs"),
     (["evolve", "--stage", "path", "--max", "macs"], 2, "write --set key=value"),
     (["evolve", "--stage", "channel", "--max", "psnr_y=1", *EVALUATIONS], 2, "loosen one"),
-    (["evolve", "--stage", "path", "--set", "training.rounds=3"], 2, "only search.* can change"),
+    (["evolve", "--stage", "path", "--set", "training.rounds=3"], 2, "only search.* and finetune.* can change"),
     (["train-supernet", "--set", "data.batch=3"], 2, "holds another run"),
 ]
 
