@@ -72,9 +72,8 @@ class Variation:
     def first_population(self, n: int, seeds: Genomes, rng: np.random.Generator) -> Genomes:
         """Up to n different genomes, (n, n_genes): the seeds first, then random ones.
 
-        A later stage draws from each of its seeds in turn, beginning with the first choice of every free gene:
-        among widths the narrowest, so that what a limit on costs let through is there from the start.
-        'path' and 'joint' draw paths of all lengths.
+        A later stage draws from each of its seeds in turn. Where widths alone are free, the narrowest come first:
+        what a limit on costs let through is then there from the start. 'path' and 'joint' draw paths of all lengths.
         """
         space = self.space
         if self.free[space.paths].any():
@@ -83,7 +82,8 @@ class Variation:
         else:
             parents = seeds[np.arange(4 * n) % len(seeds)]
             random = rng.integers(0, space.n_choices, size=parents.shape, dtype=np.uint8)
-            random[: len(seeds)] = 0
+            if not self.free[space.blocks].any():
+                random[: len(seeds)] = 0
             drawn = space.canonical(np.where(self.free, random, parents).astype(np.uint8))
         return different(np.concatenate([seeds, drawn]))[: max(n, len(seeds))]
 

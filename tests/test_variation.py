@@ -220,6 +220,13 @@ def test_a_later_stage_begins_with_offspring_of_each_seed(large):
     assert family.any(axis=1).all() and (family.sum(axis=0) > 1).all()
 
 
+def test_the_channel_stage_begins_with_the_narrowest_of_each_seed(large):
+    survivors = np.unique(large.random(5, np.random.default_rng(0)), axis=0)
+    population = Variation(large, "channel").first_population(30, survivors, np.random.default_rng(1))
+    narrowest = large.canonical(np.where(large.free("channel"), 0, survivors).astype(np.uint8))
+    assert {genome.tobytes() for genome in narrowest} <= {genome.tobytes() for genome in population}
+
+
 def test_the_path_stage_begins_with_paths_of_all_lengths_at_the_reference(large):
     population = Variation(large, "path").first_population(40, large.reference[None], np.random.default_rng(0))
     assert (population == large.complete(population, ~large.free("path"))).all()
