@@ -24,9 +24,13 @@ from evo_c2f.tables import front_table, in_short, markdown
 from supernet import commands
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from evo_c2f.search import Progress
+    from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
     from supernet.comparison import Comparison
+    from supernet.finetune import Finetuning
     from supernet.job import Data, Job, OnRound, OnSetback
     from supernet.tasks import Task
 
@@ -209,31 +213,40 @@ def compare_command(as_json: bool, **given: Any) -> None:
 def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **given: Any) -> None:
     """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply."""
     from evo_c2f import analysis
-    from supernet.finetune import Finetuning, plan_of
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
-    job, how, search = make_job(settings, given), settings.finetune, settings.search
+    job, search = make_job(settings, given), settings.search
     genome = analysis.pick(run.folder, search.metrics(), search.limits(), pick)
-    supernet = job.supernet() if from_scratch else job.trained(run.weights_for("channel"))
-    about = {
-        "recipe": settings.name,
-        "subnet": subnet_id(genome),
-        "start": "scratch" if from_scratch else "inherited",
-        "finetune": how.model_dump(mode="json"),
-        "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
-    }
-    keys = ("rounds", "learning_rate", "final_rate", "ema")
-    training = settings.training.model_copy(update={key: getattr(how, key) for key in keys})
-    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, supernet), about)
-    network = supernet.extract(settings.space.decode(genome))
-    names = list(dict.fromkeys([*job.task.metrics, "lpips", *search.rescore]))
-    with watching(run, f"{name}, {about['subnet']}", how.rounds) as (on_round, on_setback):
-        done = work.run(network, names, on_round, on_setback)
-    costs = job.costs(search.output_size)(settings.space.decode(genome))
-    result = {"model": str(run.folder / name), "subnet": about["subnet"], "seconds": done["seconds"]}
-    result |= costs | done["metrics"]
+    result = finetune(run, settings, job, name, genome, from_scratch)
     click.echo(json.dumps(result) if as_json else markdown([result]))
+
+
+@cli.command("benchmark")
+@options("recipe", "run", "set", *RUNNING, "json")
+@click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
+@click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
+              help="The largest model in MB; repeat it.")  # fmt: skip
+def benchmark_command(folders: tuple[Path, ...], sizes: tuple[float, ...], as_json: bool, **given: Any) -> None:
+    """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
+
+    Each is trained in <run>/models/, from scratch and from the supernet's weights; what is there is not trained
+    again. The table, of all models there, goes to <run>/benchmark.md and .json.
+    """
+    from supernet.benchmark import side_by_side
+
+    run = open_run(given)
+    settings = recipe.changed(run.recipe, tuple(given["set"]))
+    if not isinstance(settings, recipe.SuperResolutionRecipe):
+        raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
+    job = make_job(settings, given)
+    train_contestants(run, settings, job, sizes)
+    models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
+    rows = side_by_side(models, folders, settings.search.output_size, job.device)
+    table = {"rows": rows, "supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
+    write_text(run.folder / "benchmark.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / "benchmark.md", markdown(rows))
+    click.echo(json.dumps(table) if as_json else markdown(rows))
 
 
 for model_command in commands.COMMANDS:
@@ -367,6 +380,71 @@ def compare(run: Run, job: "Job", given: Given) -> dict[str, Any]:
         "search_seconds": run.seconds_of("evolved"),
         "trials": [row for _, trials in done.values() for row in trials],
     }
+
+
+def finetune(
+    run: Run, settings: Recipe, job: "Job", name: str, genome: "Genomes", from_scratch: bool
+) -> dict[str, Any]:
+    """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics."""
+    from supernet.finetune import Finetuning, plan_of
+
+    how, architecture = settings.finetune, settings.space.decode(genome)
+    supernet = job.supernet() if from_scratch else job.trained(run.weights_for("channel"))
+    about = {
+        "recipe": settings.name,
+        "subnet": subnet_id(genome),
+        "start": "scratch" if from_scratch else "inherited",
+        "losses": settings.finetune.losses_in_words(settings.training.losses),
+        "images": how.rounds * (how.batch or settings.data.batch),
+        "finetune": how.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
+    }
+    keys = ("rounds", "learning_rate", "final_rate", "ema")
+    training = settings.training.model_copy(update={key: getattr(how, key) for key in keys})
+    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, supernet), about)
+    done = finetuned(run, settings, work, supernet.extract(architecture))
+    return {
+        "model": str(work.folder),
+        "subnet": about["subnet"],
+        "seconds": done["seconds"],
+        **job.costs(settings.search.output_size)(architecture),
+        **done["metrics"],
+    }
+
+
+def finetuned(run: Run, settings: Recipe, work: "Finetuning", network: "nn.Module") -> dict[str, Any]:
+    """Let it run, shown and logged; what the model's file says."""
+    names = list(dict.fromkeys([*work.job.task.metrics, "lpips", *settings.search.rescore]))
+    with watching(run, str(work.folder.relative_to(run.folder)), work.training.rounds) as (on_round, on_setback):
+        return work.run(network, names, on_round, on_setback)
+
+
+def train_contestants(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", sizes: Sequence[float]) -> None:
+    """The plain network, and for each size the best subnet that was measured, from scratch and inherited."""
+    import torch
+
+    from evo_c2f import analysis
+    from evo_c2f.objective import Limit, metric
+    from supernet.finetune import Finetuning
+    from supernet.job import Plan
+    from supernet.plain import PATCH, RATES, PlainUpscaler
+
+    how, search = settings.finetune, settings.search
+    limits = {size: (*search.limits(), Limit(metric("size_mb"), "max", size)) for size in sizes}
+    genomes = {size: analysis.pick(run.folder, search.metrics(), limit) for size, limit in limits.items()}
+    batch = how.batch or settings.data.batch
+    about = {"network": "plain", "start": "scratch", "losses": "l1", "images": how.rounds * batch, "rounds": how.rounds}
+    training = settings.training.model_copy(
+        update={"rounds": how.rounds, "ema": how.ema, "losses": recipe.LossesSection(), **RATES}
+    )
+    folder = f"models/plain-{how.rounds}"
+    work = Finetuning(job, run.folder / folder, training, Plan(batch, [(how.rounds, PATCH)]), about)
+    torch.manual_seed(job.seed)
+    finetuned(run, settings, work, PlainUpscaler(scale=settings.task.scale))
+    for size, genome in genomes.items():
+        for start in ("scratch", "inherited"):
+            name = f"models/{size:g}MB-{start}-{how.rounds}"
+            finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
 
 
 def warn(sentence: str) -> None:

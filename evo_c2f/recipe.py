@@ -68,6 +68,11 @@ class LossesSection(Section):
     guide: str = "widest"  # the widest subnet, or the file of a teacher
     pixel_rounds: Annotated[int, Field(ge=0)] = 0
 
+    def in_words(self) -> str:
+        """The terms that count, with their weights."""
+        terms = {name: value for name, value in self if isinstance(value, float) and value}
+        return " + ".join(f"{value:g} {name}" for name, value in terms.items())
+
 
 class DiscriminatorSection(Section):
     loss: Literal["lsgan", "hinge", "relativistic"] = "lsgan"
@@ -124,6 +129,11 @@ class FinetuneSection(Section):
         if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
             raise ValueError(f"the phases end at {ends}; each must end after the one before, and the last at 1")
         return phases
+
+    def losses_in_words(self, usual: LossesSection) -> str:
+        """What it trains on, phase by phase."""
+        phases = [(phase.losses or usual).in_words() for phase in self.phases] or [usual.in_words()]
+        return ", then ".join(dict.fromkeys(phases))
 
 
 class EvaluationsSection(Section):

@@ -156,6 +156,19 @@ def openmoji_command(size: int, out: Path) -> None:
     tell(f"{out}: {openmoji.LICENCE.strip()}")
 
 
+@data_group.command("split")
+@click.argument("data", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--test", "n_test", type=click.IntRange(min=1), default=2048, show_default=True, help="Images in test/.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones.")
+def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
+    """Write the aligned folder DATA to OUT with a test/ taken from its train/: FID wants 2,048 images."""
+    from supernet.data import aligned
+
+    sizes = aligned.split_off(data, out, n_test, seed)
+    click.echo(f"{out}: " + ", ".join(f"{n} images in {name}/" for name, n in sizes.items()))
+
+
 @data_group.command("stats")
 @click.argument("data", type=PATH)
 @SPLIT

@@ -83,6 +83,7 @@ class Finetuning:
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:
         """Train it unless that was done; what its file says: `metrics` on the held-out images, `seconds`, `about`."""
+        self.plan.check(self.job.data)
         target = self.begin()
         trained = self.folder / "trained.safetensors"  # not yet judged
         if not target.is_file():

@@ -37,6 +37,8 @@ class Data(Protocol):
     @property
     def side(self) -> int: ...
     @property
+    def largest_side(self) -> int: ...
+    @property
     def fingerprint(self) -> str: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
     def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> training.Batches: ...
@@ -104,6 +106,12 @@ class Plan:
     sides: Sequence[tuple[int, int | None]] = ()
     losses: Sequence[tuple[int, LossSettings]] = ()
     supernet: Supernet | None = None
+
+    def check(self, data: Data) -> None:
+        """InputError if a patch is larger than the images."""
+        for _, side in self.sides:
+            if side and side > data.largest_side:
+                raise InputError(f"patches of side {side} don't fit images of side {data.largest_side}")
 
     def batches(self, job: "Job") -> training.Batches:
         """Those of each round."""

@@ -17,6 +17,7 @@ from supernet.data.aligned import (
     in_batches,
     read_pair,
     split_files,
+    split_off,
 )
 from supernet.images import to_tensor
 
@@ -41,6 +42,23 @@ def test_the_halves_are_given_exactly_as_cut(tmp_path: Path, direction, source, 
     halves = pixels[:, :7], pixels[:, 7:]
     found = read_pair(tmp_path / "x.png", direction)
     assert np.array_equal(found[0], halves[source]) and np.array_equal(found[1], halves[target])
+
+
+def test_a_split_takes_the_same_test_images_each_time_and_none_is_trained_on(tmp_path: Path):
+    root = write_pairs(tmp_path / "pairs", {"train": 9, "val": 2})
+    assert split_off(root, tmp_path / "a", 4, seed=1) == {"train": 5, "test": 4, "val": 2}
+    split_off(root, tmp_path / "b", 4, seed=1)
+    split_off(root, tmp_path / "c", 4, seed=2)
+    names = {out: {s: {p.name for p in split_files(tmp_path / out, s)} for s in ("train", "test")} for out in "abc"}
+    assert names["a"] == names["b"] != names["c"]
+    assert not names["a"]["train"] & names["a"]["test"] and len(names["a"]["train"] | names["a"]["test"]) == 9
+    for path in split_files(tmp_path / "a", "test"):
+        assert path.read_bytes() == (root / "train" / path.name).read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        split_off(root, tmp_path / "a", 4, seed=1)
+    with pytest.raises(InputError, match="holds 9 images; that leaves none"):
+        split_off(root, tmp_path / "d", 9, seed=1)
+    assert not (tmp_path / "d").exists()
 
 
 def test_an_odd_width_is_refused_by_name(tmp_path: Path):

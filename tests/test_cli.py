@@ -59,7 +59,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("photographs")
     for i in range(6):
-        Image.fromarray(data.astronaut()[i * 70 : i * 70 + 100, 100:260]).save(folder / f"{i}.png")
+        Image.fromarray(data.astronaut()[i * 70 : i * 70 + 130, 100:260]).save(folder / f"{i}.png")
     return folder
 
 

@@ -76,6 +76,7 @@ def test_the_same_fine_tuning_again_trains_nothing_and_another_is_refused(
         (("--pick", "zz"), "begins with 'zz'"),
         (("--max", "size_mb=0.000001"), "size_mb"),
         (("--set", "finetune.phases=[{until: 0.5}]"), "the last at 1"),
+        (("--set", "finetune.phases=[{until: 1, side: 40}]"), "side 40 don't fit images of side 32"),
         (("--set", "training.rounds=9"), "only search.* and finetune.* can change"),
     ],
 )
@@ -99,6 +100,32 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) ->
     assert command(*words, "--name", "whole").returncode == 0
     found = [read_model(searched / name) for name in ("stopped", "whole")]
     assert found[0].metadata["metrics"] == found[1].metadata["metrics"]
+
+
+def test_upscalers_of_several_sizes_stand_beside_a_plain_network(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(searched, tmp_path / "run")
+    sizes = ("--size", "0.1", "--size", "2")
+    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, benchmark, "--json")
+    assert exit_code(*words) == 0
+    table = json.loads(capsys.readouterr().out)
+    rows = {row["model"]: row for row in table["rows"]}
+    assert list(rows) == sorted(
+        ["plain-4", *(f"{size}MB-{start}-4" for size in ("0.1", "2") for start in ("scratch", "inherited"))]
+    )
+    assert rows["plain-4"]["size_mb"] == pytest.approx(1.501824) and rows["0.1MB-scratch-4"]["size_mb"] <= 0.1
+    for row in rows.values():
+        assert {f"{benchmark.name} psnr_y", f"{benchmark.name} lpips", "losses", "start", "seconds"} <= row.keys()
+        assert row["images"] == rows["plain-4"]["images"]
+    assert rows["2MB-scratch-4"][f"{benchmark.name} psnr_y"] != rows["2MB-inherited-4"][f"{benchmark.name} psnr_y"]
+    assert table["supernet_seconds"] > 0
+
+    kept = (tmp_path / "run" / "models" / "plain-4" / "model.safetensors").stat().st_mtime_ns
+    assert exit_code(*words) == 0
+    assert json.loads(capsys.readouterr().out) == table
+    assert (tmp_path / "run" / "models" / "plain-4" / "model.safetensors").stat().st_mtime_ns == kept
+    assert "plain-4" in (tmp_path / "run" / "benchmark.md").read_text()
 
 
 def test_a_model_is_judged_image_by_image(searched: Path, benchmark: Path, capsys: pytest.CaptureFixture[str]) -> None:

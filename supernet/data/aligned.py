@@ -1,6 +1,8 @@
 """Paired images as pix2pix publishes them: a folder with train/ and val/ or test/, A|B side by side in a file."""
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,6 +43,39 @@ def held_out(root: Path) -> tuple[str, str]:
     if not there:
         raise InputError(f"{root} has neither val/ nor test/; an aligned folder holds train/ and val/ or test/")
     return there[0], there[-1]
+
+
+def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
+    """Write an aligned folder `out` of root's files whose test/ is n_test of those in train/; the files of each split.
+
+    Chosen by the hash of the seed and their names, so that everyone who has the images gets the same test/. val/
+    stays. The files are hard links where the disk allows, else copies. InputError if too few would be left to train on.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already; name a new folder")
+    files = split_files(root, "train")
+    if len(files) <= n_test:
+        raise InputError(f"{root / 'train'} holds {len(files)} images; that leaves none to train on beside {n_test}")
+    order = by_hash(files, seed)
+    splits = {"train": order[n_test:], "test": order[:n_test]}
+    if (root / "val").is_dir():
+        splits["val"] = split_files(root, "val")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, members in splits.items():
+        (partial / name).mkdir(parents=True)
+        for path in members:
+            try:
+                (partial / name / path.name).hardlink_to(path.resolve())
+            except OSError:
+                shutil.copy2(path, partial / name / path.name)
+    os.replace(partial, out)
+    return {name: len(members) for name, members in splits.items()}
+
+
+def by_hash(paths: Sequence[Path], seed: int) -> list[Path]:
+    """In an order that the seed and the files' names decide: neighbours in a folder are often alike."""
+    return sorted(paths, key=lambda path: hashlib.sha256(f"{seed}:{path.name}".encode()).digest())
 
 
 def read_pair(path: Path, direction: Direction) -> tuple[Pixels, Pixels]:
@@ -193,9 +228,7 @@ class PairData:
             raise InputError(
                 f"data.crop is {settings.crop}, more than the {least} pixels of the images' sides; set a smaller one"
             )
-        # By the hash of their names: neighbours in a folder are often alike.
-        order = sorted(found["search"], key=lambda p: hashlib.sha256(f"{self.seed}:{p.name}".encode()).digest())
-        found["search"] = sorted(order[: settings.validation_images])
+        found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
         return found
 
     @property
@@ -210,6 +243,11 @@ class PairData:
     def side(self) -> int:
         """Of the targets in training."""
         return self.settings.crop
+
+    @property
+    def largest_side(self) -> int:
+        """Of a crop: what the images have."""
+        return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
 
     @cached_property
     def fingerprint(self) -> str:

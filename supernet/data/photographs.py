@@ -212,6 +212,11 @@ class PhotographData:
         """Of the targets in training."""
         return self.settings.patch * self.scale
 
+    @property
+    def largest_side(self) -> int:
+        """Of a patch, in low-resolution pixels: what the smallest training image has."""
+        return min(min(image.pixels.shape[:2]) for image in self.images[0]) // self.scale
+
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of the validation images and of how crops are taken from them."""

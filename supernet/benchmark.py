@@ -1,0 +1,37 @@
+"""Models side by side: one row each, with its qualities on benchmarks, its costs, and how it was trained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from supernet.judgement import costs_of, judge, read_judged
+from supernet.models import Model, read_model
+
+NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
+
+
+def side_by_side(
+    models: Mapping[str, Path], benchmarks: Sequence[Path], output_size: tuple[int, int], device: torch.device
+) -> list[dict[str, Any]]:
+    """One row a model: costs for an output of (height, width), training, `<benchmark> <metric>` of each benchmark.
+
+    InputError if a model or a benchmark is absent, or of another task.
+    """
+    rows = []
+    for name, path in models.items():
+        model = read_model(path)
+        row: dict[str, Any] = {"model": name} | costs_of(model, output_size) | training_of(model)
+        for folder in benchmarks:
+            mean = judge(model, read_judged(model, folder, "test", "AtoB", None), NAMES, device)["mean"]
+            row |= {f"{folder.name} {metric}": value for metric, value in mean.items()}
+        rows.append(row)
+    return rows
+
+
+def training_of(model: Model) -> dict[str, Any]:
+    """What the file of a fine-tuned model says: where it started, its losses, images and seconds."""
+    about, metadata = model.metadata.get("about", {}), model.metadata
+    known = {name: about[name] for name in ("subnet", "start", "losses", "images") if name in about}
+    return known | {"seconds": round(metadata["seconds"])} if "seconds" in metadata else known
