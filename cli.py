@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -469,10 +468,9 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
     settings = settings.model_copy(update={"rounds": rounds})
     with watching(run, stage, rounds) as (on_round, on_setback):
-        began = time.monotonic()
-        ledger = job.train(stage, survivors, settings, start, target, on_round, on_setback)
+        ledger, seconds = job.train(stage, survivors, settings, start, target, on_round, on_setback)
     run.write_ledger(stage, ledger.to_dict())
-    run.log("trained", stage=stage, rounds=rounds, seconds=round(time.monotonic() - began, 1))
+    run.log("trained", stage=stage, rounds=rounds, seconds=round(seconds, 1))
     return {"checkpoint": str(target), "rounds": rounds}
 
 
@@ -536,7 +534,8 @@ def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int) -> "
 
         def on_progress(progress: "Progress") -> None:
             best = ", ".join(f"{name} {value:.5g}" for name, value in progress.best.items())
-            note = f"generation {progress.generation}, best {best}, hypervolume {progress.hypervolume:.4f}"
+            known = f", best {best}" if best else ""
+            note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
         summary = run_stage(run, settings, stage, tools, seed, on_progress)

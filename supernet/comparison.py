@@ -1,6 +1,5 @@
 """A searched generator against a teacher: both trained alone by one loop, on the same images, with the same losses."""
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -73,17 +72,13 @@ class Comparison:
         rounds = max(1, images // self.batch)
         settings = self.settings.model_copy(update={"rounds": rounds, "learning_rate": learning_rate})
         metadata: dict[str, Any] = {**models.header(network), "images": images, "learning_rate": learning_rate}
-        metadata |= {"seconds": 0.0, "curve": []}
+        metadata["curve"] = []
         network.to(self.job.device)
         with self.watching(name, rounds) as (on_round, on_setback):
-            started = time.monotonic()
 
             def on_round_and_curve(index: int, loss: float) -> None:
-                nonlocal started
                 if index % max(1, rounds // CURVE_POINTS) == 0 or index == rounds:
-                    metadata["seconds"] += time.monotonic() - started  # measuring is no training
                     metadata["curve"].append(round(next(iter(self.search.of(network).values())), 5))
-                    started = time.monotonic()
                 on_round(index, loss)
 
             self.job.train_alone(network, settings, target, metadata, on_round_and_curve, on_setback)

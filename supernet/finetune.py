@@ -1,7 +1,6 @@
 """One subnet as a model of its own: trained alone, judged on held-out images, and kept with what that rests on."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,16 +87,8 @@ class Finetuning:
         trained = self.folder / "trained.safetensors"  # not yet judged
         if not target.is_file():
             if not trained.is_file():
-                metadata: dict[str, Any] = {**models.header(network), "about": self.about, "seconds": 0.0}
-                started = time.monotonic()
-
-                def timed(index: int, loss: float) -> None:
-                    nonlocal started
-                    metadata["seconds"] += time.monotonic() - started
-                    started = time.monotonic()
-                    on_round(index, loss)
-
-                self.job.train_alone(network, self.training, trained, metadata, timed, on_setback, self.plan)
+                metadata = {**models.header(network), "about": self.about}
+                self.job.train_alone(network, self.training, trained, metadata, on_round, on_setback, self.plan)
             tensors, metadata = checkpoint.load(trained)
             network.load_state_dict(tensors)
             network.eval().to(self.job.device)

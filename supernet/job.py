@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -215,13 +215,16 @@ class Job:
         target: Path,
         on_round: OnRound,
         on_setback: OnSetback = lambda index, trouble: None,
-    ) -> Ledger:
-        """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`."""
+    ) -> tuple[Ledger, float]:
+        """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`.
+
+        The updates of every choice, and the seconds that it took, in all sittings.
+        """
         supernet = self.trained(start) if start else self.supernet()
         # Each training draws its own batches and its own decks.
         number = ("joint", "operator", "channel").index(stage)
         rounds = FairRounds(self.space, stage, survivors, np.random.default_rng([self.seed, 1, number]))
-        state = target.with_suffix(".state.safetensors")
+        state, notes = target.with_suffix(".state.safetensors"), dict[str, float]()
         weights = training.train(
             FairSubnets(supernet, rounds, settings.divide_gradients),
             self.data.training((self.seed, 0, number)),
@@ -230,28 +233,30 @@ class Job:
             state,
             on_round,
             on_setback,
+            notes,
         )
         checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict()})
         state.unlink(missing_ok=True)
-        return rounds.ledger
+        return rounds.ledger, notes["seconds"]
 
     def train_alone(
         self,
         network: nn.Module,
         settings: TrainingSettings,
         target: Path,
-        metadata: dict[str, object],
+        metadata: dict[str, Any],
         on_round: OnRound,
         on_setback: OnSetback = lambda index, trouble: None,
         plan: "Plan | None" = None,
     ) -> None:
         """Train one network by the same loop and losses, and write its averaged weights to `target`.
 
+        metadata: goes into the file, with the `seconds` that it took, in all sittings; it is kept with the state.
         plan: what changes on the way; None for the recipe's batches and losses throughout.
         """
         state, plan = target.with_suffix(".state.safetensors"), plan or Plan()
         batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
-        weights = training.train(Alone(network), batches, criterion, settings, state, on_round, on_setback)
+        weights = training.train(Alone(network), batches, criterion, settings, state, on_round, on_setback, metadata)
         checkpoint.save(target, weights, metadata)
         state.unlink(missing_ok=True)
 

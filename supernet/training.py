@@ -108,6 +108,7 @@ def train(
     state: Path,
     on_round: Callable[[int, float], None],
     on_setback: Callable[[int, str], None] = lambda index, trouble: None,
+    notes: dict[str, Any] | None = None,
 ) -> dict[str, Tensor]:
     """Train in place for settings.rounds rounds; the averaged weights, to be evaluated.
 
@@ -117,17 +118,28 @@ def train(
     once a minute, and taken up from there if the file exists. Where a loss is no longer finite, or
     the discriminator wins outright, training goes back to its last good state, at most 200 rounds
     old, and on_setback(index, why) is told.
+    notes: what the caller keeps beside the state, as JSON; `seconds` of training are counted in it, without on_round.
     """
     device = next(students.module.parameters()).device
     students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learning = Learning(students, criterion, settings)
+    learning, notes = Learning(students, criterion, settings), {} if notes is None else notes
+    notes.setdefault("seconds", 0.0)
     if state.exists():
-        learning.restore(*checkpoint.load(state))
+        tensors, metadata = checkpoint.load(state)
+        learning.restore(tensors, metadata)
+        notes.update(metadata["notes"])
+
+    def save() -> None:
+        tensors, metadata = learning.state()
+        checkpoint.save(state, tensors, {**metadata, "notes": notes})
+
     good, saved = learning.snapshot(), time.monotonic()
     with Crew(device) as side_by_side:
         while learning.index < settings.rounds:
+            started = time.monotonic()
             source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])
             loss, trouble = one_round(learning, source, target, settings, side_by_side)
+            notes["seconds"] += time.monotonic() - started
             if trouble:
                 on_setback(learning.index, trouble)
                 learning.go_back(good, trouble)
@@ -138,10 +150,10 @@ def train(
             try:
                 on_round(learning.index, loss)
             except KeyboardInterrupt:
-                checkpoint.save(state, *learning.state())
+                save()
                 raise
             if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-                checkpoint.save(state, *learning.state())
+                save()
                 saved = time.monotonic()
     return learning.average
 

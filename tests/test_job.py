@@ -159,7 +159,7 @@ def test_a_fresh_supernet_depends_on_the_seed_alone(folder):
 
 def test_training_writes_the_averaged_weights_and_leaves_no_state(folder, tmp_path):
     job, target = make_job(folder), tmp_path / "run" / "joint.safetensors"
-    ledger = job.train("joint", None, training_settings(3), None, target, lambda index, loss: None)
+    ledger, _ = job.train("joint", None, training_settings(3), None, target, lambda index, loss: None)
     assert ledger.rounds == 3
     assert list(target.parent.iterdir()) == [target]
     tensors, metadata = checkpoint.load(target)
@@ -179,11 +179,11 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_file(folder, tmp_path
 
     with one_thread():
         whole, stopped = tmp_path / "whole" / "joint.safetensors", tmp_path / "stopped" / "joint.safetensors"
-        expected = make_job(folder).train("joint", None, settings, None, whole, lambda index, loss: None)
+        expected, _ = make_job(folder).train("joint", None, settings, None, whole, lambda index, loss: None)
         with pytest.raises(KeyboardInterrupt):
             make_job(folder).train("joint", None, settings, None, stopped, interrupt)
         assert not stopped.exists()
-        ledger = make_job(folder).train("joint", None, settings, None, stopped, lambda index, loss: None)
+        ledger, _ = make_job(folder).train("joint", None, settings, None, stopped, lambda index, loss: None)
     assert list(stopped.parent.iterdir()) == [stopped]
     assert checkpoint.fingerprint(stopped) == checkpoint.fingerprint(whole)
     assert ledger.to_dict() == expected.to_dict()
@@ -195,7 +195,7 @@ def test_a_later_stage_starts_from_the_weights_it_is_given(folder, tmp_path):
     joint, operator = tmp_path / "joint.safetensors", tmp_path / "operator.safetensors"
     job.train("joint", None, training_settings(3), None, joint, lambda index, loss: None)
     survivors = job.space.reference[None]  # on level 2 alone
-    ledger = job.train("operator", survivors, training_settings(2), joint, operator, lambda index, loss: None)
+    ledger, _ = job.train("operator", survivors, training_settings(2), joint, operator, lambda index, loss: None)
     assert ledger.rounds == 2
     before, after = checkpoint.load(joint)[0], checkpoint.load(operator)[0]
     moved = {name for name in before if not torch.equal(before[name], after[name])}

@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,16 @@ def test_it_agrees_with_the_package_called_directly(backbone):
         direct = lpips.model(output, target, normalize=True).flatten()
     torch.testing.assert_close(lpips(output, target), direct, atol=1e-6, rtol=0)
     assert lpips(output, target).std() > 1e-3
+
+
+def test_remembered_targets_change_no_distance(monkeypatch):
+    lpips = Lpips("alex")
+    outputs, targets = ([random_images(2, 3, 40, 48, seed=s) for s in seeds] for seeds in ((1, 2), (3, 4)))
+    first = [lpips(o, t) for o in outputs for t in targets]
+    assert len(lpips.known) == 2
+    assert all(torch.equal(a, lpips(o, t)) for a, (o, t) in zip(first, product(outputs, targets), strict=True))
+    monkeypatch.setattr(perceptual, "KNOWN_BYTES", 0)
+    assert torch.equal(Lpips("alex")(outputs[0], targets[1]), first[1])
 
 
 def test_equal_images_have_no_distance_and_an_infinite_one_has_nan():

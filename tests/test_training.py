@@ -404,6 +404,31 @@ def test_a_network_alone_is_trained_by_the_same_loop(tmp_path: Path):
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
+def test_the_notes_of_a_stopped_training_are_those_of_all_its_sittings(tmp_path: Path):
+    seen: list[float] = []
+
+    def train(stop: bool) -> dict:
+        notes: dict = {"curve": []}
+
+        def on_round(index: int, loss: float) -> None:
+            notes["curve"].append(index)
+            seen.append(notes["seconds"])
+            if stop and index == 3:
+                raise KeyboardInterrupt
+
+        teacher, batches = ResNetGenerator(4, 1), [Pairs()[0]] * 6
+        training.train(
+            Alone(teacher), batches, Criterion(L1Alone()), training_settings(6), tmp_path / "s", on_round, notes=notes
+        )
+        return notes
+
+    with pytest.raises(KeyboardInterrupt):
+        train(stop=True)
+    notes = train(stop=False)
+    assert notes["curve"] == [1, 2, 3, 4, 5, 6]
+    assert 0 < seen[0] < seen[2] < seen[3] < notes["seconds"] + 1e-9
+
+
 def test_what_guides_by_distillation_is_not_moved_by_it(tmp_path: Path):
     """The teacher gets no gradient; the widest subnet, whose weights are the supernet's, gets none by its guiding."""
     supernet = random_supernet(SPACE, TRANSLATION)
