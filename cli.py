@@ -195,9 +195,26 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 @click.option("--macs-ratio", type=float, default=12.0, show_default=True, help="Of the teacher to the searched one.")
 def compare_command(as_json: bool, **given: Any) -> None:
     """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images."""
+    from evo_c2f import analysis
+    from evo_c2f.objective import Limit, metric
+    from supernet.comparison import Trials, network_costs, new_teacher
+
     run = open_run(given)
-    job = make_job(run.recipe, given)
-    table = compare(run, job, given)
+    job, search = make_job(run.recipe, given), run.recipe.search
+    trainer, first = comparison(run, job), run.recipe.search.metrics()[0]
+    costs = network_costs(new_teacher(given["width"], job), search.output_size)
+    limits = {name: costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
+    genome = analysis.pick(run.folder, [first], [Limit(metric(name), "max", value) for name, value in limits.items()])
+    table = trainer.against_teacher(
+        given["width"],
+        run.recipe.space.decode(genome),
+        run.weights_for("channel"),
+        search.output_size,
+        Trials(given["images"], given["trial_images"], first.sign, given["rates"], given["searched_rates"]),
+        [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])],
+    )
+    table |= {"subnet": subnet_id(genome), "limits": limits}
+    table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
     write_text(run.folder / "comparison.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / "comparison.md", markdown(table["rows"]))
     draw_samples(run, job)
@@ -332,53 +349,6 @@ def comparison(run: Run, job: "Job") -> "Comparison":
     run.keep_recipe()
     score = job.score(names)
     return Comparison(job, settings, score, run.recipe.data.batch, run.folder / "models", partial(watching, run))
-
-
-def compare(run: Run, job: "Job", given: Given) -> dict[str, Any]:
-    """Train teacher and searched generator on the same images, and score all on the held-out ones."""
-    from evo_c2f import analysis
-    from evo_c2f.objective import Limit, metric
-    from supernet.comparison import mean_target, network_costs, new_teacher
-
-    trainer, search = comparison(run, job), run.recipe.search
-    first, size = search.metrics()[0], search.output_size
-    make = partial(new_teacher, given["width"], job)
-    teacher_costs = network_costs(make(), size)
-    limits = {name: teacher_costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
-    genome = analysis.pick(run.folder, [first], [Limit(metric(name), "max", value) for name, value in limits.items()])
-    architecture = run.recipe.space.decode(genome)
-
-    contestants: dict[str, tuple[Callable[[], Any], Sequence[float]]] = {
-        "teacher": (make, given["rates"]),
-        "searched, from scratch": (lambda: job.supernet().extract(architecture), given["searched_rates"]),
-        "searched, inherited": (
-            lambda: job.trained(run.weights_for("channel")).extract(architecture),
-            given["searched_rates"],
-        ),
-    }
-    amounts = given["images"], given["trial_images"]
-    done = {
-        name: trainer.train_at_best_rate(name.replace(", ", "-").replace(" ", "-"), fresh, *amounts, rates, first.sign)
-        for name, (fresh, rates) in contestants.items()
-    }
-    score = job.score([*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])], full=True)
-    rows: list[dict[str, Any]] = [
-        {"network": "the input itself"} | score.of(job.task.baseline),
-        {"network": "the mean image"} | score.of(mean_target(job.data.search())),
-    ]
-    for name, (trained, _) in done.items():
-        costs = teacher_costs if name == "teacher" else job.costs(size)(architecture)
-        row = {"network": name, "params": costs["params"], "macs": costs["macs"]}
-        rows.append(row | score.of(trained.network) | trained.row())
-    return {
-        "rows": rows,
-        "test_images": job.data.counts()[1][0],
-        "subnet": subnet_id(genome),
-        "limits": limits,
-        "supernet_seconds": run.seconds_of("trained"),
-        "search_seconds": run.seconds_of("evolved"),
-        "trials": [row for _, trials in done.values() for row in trials],
-    }
 
 
 def finetune(

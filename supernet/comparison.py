@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evo_c2f.errors import InputError
+from evo_c2f.space import Architecture
 from supernet import checkpoint, models
 from supernet.job import Job, OnRound, OnSetback, TrainingSettings
 from supernet.measure import Score
@@ -38,6 +40,21 @@ class Trained:
             "seconds": round(self.seconds),
             "curve": self.curve,
         }
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How networks are compared: each is tried with some learning rates, and trained with the best of them.
+
+    images: seen by each network; trial_images: to choose the rate by the first metric of the search, which is
+    better where sign * it is lower.
+    """
+
+    images: int
+    trial_images: int
+    sign: int
+    rates: Sequence[float]  # of the teacher
+    searched_rates: Sequence[float]
 
 
 @dataclass
@@ -84,22 +101,47 @@ class Comparison:
             self.job.train_alone(network, settings, target, metadata, on_round_and_curve, on_setback)
 
     def train_at_best_rate(
-        self,
-        name: str,
-        make: Callable[[], nn.Module],
-        images: int,
-        trial_images: int,
-        rates: Sequence[float],
-        sign: int,
+        self, name: str, make: Callable[[], nn.Module], trials: Trials, rates: Sequence[float]
     ) -> tuple[Trained, list[dict[str, Any]]]:
-        """The network at the best of the rates, and what each of them came to on so few images.
+        """The network (`make` gives a fresh one) at the best of the rates, and what each of them came to."""
+        tried = [self.train(f"{name}-trial-{rate:g}", make(), trials.trial_images, rate) for rate in rates]
+        best = min(tried, key=lambda trial: trials.sign * trial.curve[-1])
+        rows = [{"network": name, **trial.row()} for trial in tried]
+        return self.train(name, make(), trials.images, best.learning_rate), rows
 
-        make: a fresh network each time; sign: 1 where a lower end of the curve is better, -1 where a higher is.
+    def against_teacher(
+        self,
+        width: int,
+        architecture: Architecture,
+        weights: Path,
+        size: tuple[int, int],
+        trials: Trials,
+        names: Sequence[str],
+    ) -> dict[str, Any]:
+        """`rows`: the teacher of that width and the subnet, from scratch and inherited, on the images of final fronts.
+
+        weights: the supernet's, to inherit; size: (height, width) for the costs; names: the qualities. The rows
+        begin with what is had for nothing. `trials`: how the learning rates were chosen.
         """
-        trials = [self.train(f"{name}-trial-{rate:g}", make(), trial_images, rate) for rate in rates]
-        best = min(trials, key=lambda trial: sign * trial.curve[-1])
-        rows = [{"network": name, **trial.row()} for trial in trials]
-        return self.train(name, make(), images, best.learning_rate), rows
+        job = self.job
+        searched: dict[str, Callable[[], nn.Module]] = {
+            "searched-from-scratch": lambda: job.supernet().extract(architecture),
+            "searched-inherited": lambda: job.trained(weights).extract(architecture),
+        }
+        score = job.score(names, full=True)
+        rows: list[dict[str, Any]] = [
+            {"network": "the input itself"} | score.of(job.task.baseline),
+            {"network": "the mean image"} | score.of(mean_target(job.data.search())),
+        ]
+        make = partial(new_teacher, width, job)
+        trained, tried = self.train_at_best_rate("teacher", make, trials, trials.rates)
+        rows.append({"network": "teacher"} | network_costs(make(), size) | score.of(trained.network) | trained.row())
+        for name, fresh in searched.items():
+            trained, more = self.train_at_best_rate(name, fresh, trials, trials.searched_rates)
+            costs = network_costs(trained.network, size)
+            rows.append({"network": name} | costs | score.of(trained.network) | trained.row())
+            tried += more
+        return {"rows": rows, "test_images": job.data.counts()[1][0], "trials": tried}
 
 
 def new_teacher(width: int, job: Job) -> ResNetGenerator:

@@ -266,14 +266,14 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
         "the input itself",
         "the mean image",
         "teacher",
-        "searched, from scratch",
-        "searched, inherited",
+        "searched-from-scratch",
+        "searched-inherited",
     ]
     for row in rows.values():
         assert {"lpips", "fd_vgg_n6", "psnr_y"} <= row.keys()
     trained = [rows[name] for name in list(rows)[2:]]
     assert {row["images"] for row in trained} == {8} and all(row["seconds"] >= 0 and row["curve"] for row in trained)
-    assert rows["searched, inherited"]["params"] <= table["limits"]["params"]
+    assert rows["searched-inherited"]["params"] <= table["limits"]["params"]
     trials = [trial for trial in table["trials"] if trial["network"] == "teacher"]
     best = min(trials, key=lambda trial: trial["curve"][-1])
     assert [trial["learning_rate"] for trial in trials] == [0.001, 0.0001]
