@@ -10,7 +10,7 @@ from supernet_fixtures import TRANSLATION, random_architectures, random_images
 from test_tiling import SUPER_RESOLUTION, lively, space_of
 
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
-from supernet import checkpoint, export
+from supernet import checkpoint, export, judgement
 from supernet.generator import Subnet
 from supernet.models import Model, header, read_model
 from supernet.operators import OPERATORS
@@ -130,6 +130,43 @@ def test_the_file_runs_where_neither_torch_nor_this_project_is_imported(tmp_path
         expected = network(image)
     found = torch.from_numpy(np.load(tmp_path / "out.npy"))
     torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
+
+
+# Y-PSNR as its protocol says, written anew: Y of BT.601, 8-bit output, 4 pixels cut on each side.
+JUDGE = """
+import sys, json, numpy, onnxruntime
+from PIL import Image
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+def read(path):
+    return numpy.asarray(Image.open(path).convert("RGB"), dtype=numpy.float32) / 255
+def luma(image):
+    return 16 + image.astype(float) @ [65.481, 128.553, 24.966]
+values = []
+for name in sys.argv[3:]:
+    low, high = read(f"{sys.argv[2]}/LR_bicubic/X4/{name}x4.png"), read(f"{sys.argv[2]}/HR/{name}.png")
+    (output,) = session.run(None, {"image": numpy.moveaxis(low, -1, 0)[None]})
+    output = numpy.round(numpy.moveaxis(output[0], 0, -1).clip(0, 1) * 255) / 255
+    high = high[: output.shape[0], : output.shape[1]]
+    error = (luma(output) - luma(high))[4:-4, 4:-4]
+    values.append(10 * numpy.log10(255**2 / (error**2).mean()))
+assert not {"torch", "supernet", "evo_c2f"} & set(sys.modules)
+print(json.dumps(values))
+"""
+SET14 = Path(__file__).parents[2] / "shared" / "data" / "sr" / "benchmark" / "Set14"
+
+
+@pytest.mark.skipif(not SET14.is_dir(), reason="the benchmark images are absent")
+def test_onnx_runtime_alone_gives_the_psnr_that_torch_gives_on_set14(tmp_path: Path):
+    network = network_of("separable", "x4")
+    model = Model(network, task_of(4), header(network))
+    export.export(network, tmp_path / "m.onnx", "onnx", export.metadata_of(model), [], half=False)
+    images = judgement.read_judged(model, SET14, "test", "AtoB", None)
+    expected = judgement.judge(model, images, ["psnr_y"], torch.device("cpu"))["images"]
+    program = [sys.executable, "-c", JUDGE, tmp_path / "m.onnx", SET14, *expected]
+    said = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    found = dict(zip(expected, json.loads(said), strict=True))
+    assert len(found) == 14
+    assert found == {name: pytest.approx(row["psnr_y"], abs=0.01) for name, row in expected.items()}
 
 
 def test_a_model_is_read_from_its_folder(tmp_path: Path):
