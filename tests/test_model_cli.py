@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import EVALUATIONS, command, exit_code, photographs, start, tiny, wait_for  # noqa: F401
+from test_cli import EVALUATIONS, ROOT, command, exit_code, photographs, start, tiny, wait_for  # noqa: F401
 
 from evo_c2f.errors import InputError
 from supernet.images import read_rgb, resize_bicubic, to_pixels, to_tensor
@@ -170,6 +172,26 @@ def test_pictures_go_through_a_model_with_their_names(searched: Path, benchmark:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_bytes(b"no image")
     assert exit_code("apply", "--model", searched / "model", tmp_path / "bad", tmp_path / "none") == 1
+
+
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.run([sys.executable, *sys.argv[1:]]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_a_photograph_of_3_megapixels_takes_less_than_2_gb(searched: Path, tmp_path: Path) -> None:
+    from skimage import data
+
+    Image.fromarray(data.astronaut()).resize((2000, 1500)).save(tmp_path / "in.png")
+    words = (ROOT / "cli.py", "apply", "--model", searched / "model", tmp_path / "in.png", tmp_path / "out.png")
+    done = subprocess.run([sys.executable, "-c", MEASURED, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Image.open(tmp_path / "out.png").size == (8000, 6000)
+    assert int(done.stdout.split()[-1]) < 2e9
 
 
 def test_what_does_not_fit_the_model_is_named(
