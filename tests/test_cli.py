@@ -179,6 +179,10 @@ def test_the_worked_example_of_the_results_page_runs(
 
 # -- translation: the same commands on pairs --------------------------------------------------------
 
+COMPARED = (
+    *("--threads", 1, "--width", 4, "--images", 8, "--trial-images", 4, "--rate", 0.001, "--rate", 0.0001),
+    *("--searched-rate", 0.002, "--params-ratio", 0.05, "--macs-ratio", 0.05),
+)
 PAIRS = (
     "data.crop=32",
     "data.load_size=32",
@@ -222,22 +226,7 @@ def translated(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = command("search", *words, "--json")
         assert done.returncode == 0, done.stderr
         (folder / "result.json").write_text(done.stdout)
-        ratios = ("--params-ratio", 0.05, "--macs-ratio", 0.05)
-        short = (
-            "--width",
-            4,
-            "--images",
-            8,
-            "--trial-images",
-            4,
-            "--rate",
-            0.001,
-            "--rate",
-            0.0001,
-            "--searched-rate",
-            0.002,
-        )
-        done = command("compare", "--run", folder, "--threads", 1, *short, *ratios, "--json")
+        done = command("compare", "--run", folder, *COMPARED, "--json")
         assert done.returncode == 0, done.stderr
         (folder / "compared.json").write_text(done.stdout)
     return folder
@@ -286,22 +275,7 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
 def test_the_same_comparison_again_trains_nothing(translated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(translated.parent / "cache"))
     before = {p: p.stat().st_mtime_ns for p in (translated / "models").iterdir()}
-    short = (
-        "--width",
-        4,
-        "--images",
-        8,
-        "--trial-images",
-        4,
-        "--rate",
-        0.001,
-        "--rate",
-        0.0001,
-        "--searched-rate",
-        0.002,
-    )
-    ratios = ("--params-ratio", 0.05, "--macs-ratio", 0.05)
-    assert exit_code("compare", "--run", translated, "--threads", 1, *short, *ratios) == 0
+    assert exit_code("compare", "--run", translated, *COMPARED) == 0
     assert {p: p.stat().st_mtime_ns for p in (translated / "models").iterdir()} == before
     assert (
         json.loads((translated / "comparison.json").read_text())["rows"]
@@ -312,25 +286,8 @@ def test_the_same_comparison_again_trains_nothing(translated: Path, monkeypatch:
 def test_a_network_that_was_trained_otherwise_is_not_trained_over(
     translated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = (
-        "--width",
-        4,
-        "--images",
-        10,
-        "--trial-images",
-        4,
-        "--rate",
-        0.001,
-        "--rate",
-        0.0001,
-        "--searched-rate",
-        0.002,
-    )
     before = (translated / "models" / "teacher.safetensors").read_bytes()
-    assert (
-        exit_code("compare", "--run", translated, "--threads", 1, *short, "--params-ratio", 0.05, "--macs-ratio", 0.05)
-        == 2
-    )
+    assert exit_code("compare", "--run", translated, *COMPARED, "--images", 10) == 2
     assert "teacher.safetensors was trained on 8 images" in capsys.readouterr().err
     assert (translated / "models" / "teacher.safetensors").read_bytes() == before
 
