@@ -194,26 +194,29 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 @click.option("--params-ratio", type=float, default=16.0, show_default=True, help="Of the teacher to the searched one.")
 @click.option("--macs-ratio", type=float, default=12.0, show_default=True, help="Of the teacher to the searched one.")
 def compare_command(as_json: bool, **given: Any) -> None:
-    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images."""
+    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images.
+
+    The best of each stage is trained alone for --trial-images; the best of these then goes on.
+    """
     from evo_c2f import analysis
     from evo_c2f.objective import Limit, metric
-    from supernet.comparison import Trials, network_costs, new_teacher
+    from supernet.comparison import Finalist, Trials, network_costs, new_teacher
 
     run = open_run(given)
     job, search = make_job(run.recipe, given), run.recipe.search
     trainer, first = comparison(run, job), run.recipe.search.metrics()[0]
     costs = network_costs(new_teacher(given["width"], job), search.output_size)
     limits = {name: costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
-    genome = analysis.pick(run.folder, [first], [Limit(metric(name), "max", value) for name, value in limits.items()])
+    within = [Limit(metric(name), "max", value) for name, value in limits.items()]
+    space, found = run.recipe.space, analysis.finalists(run.folder, first, within)
     table = trainer.against_teacher(
         given["width"],
-        run.recipe.space.decode(genome),
-        run.weights_for("channel"),
+        [Finalist(subnet_id(g), space.decode(g), run.weights_for(stage)) for stage, g in found.items()],
         search.output_size,
         Trials(given["images"], given["trial_images"], first.sign, given["rates"], given["searched_rates"]),
         [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])],
     )
-    table |= {"subnet": subnet_id(genome), "limits": limits}
+    table["limits"] = limits
     table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
     write_text(run.folder / "comparison.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / "comparison.md", markdown(table["rows"]))

@@ -13,7 +13,7 @@ from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.objective import FULL, Box, Limit, Metric, metric, minimised
 from evo_c2f.pareto import Values
-from evo_c2f.space import Genomes, SearchSpace, subnet_id
+from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, subnet_id
 from evo_c2f.store import Scores, read_scores
 
 Frame = pd.DataFrame
@@ -113,13 +113,7 @@ def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit]
             raise InputError(
                 f"{len(frame)} subnets of {path} have an id that begins with {which!r}; give best, knee or an id"
             )
-    for limit in limits:
-        if limit.metric.name not in frame:
-            raise InputError(f"{limit.metric.name} was never measured in {path}; limit another metric")
-        frame = frame[limit.violation(frame[limit.metric.name].to_numpy(dtype=float)) <= 0]
-    if frame.empty:
-        words = " and ".join(map(str, limits)) or "finite scores"
-        raise InputError(f"no such subnet that was measured in {path} has {words}; allow more")
+    frame = _within(frame, limits, path)
     first = frame[objectives[0].name].to_numpy(dtype=float)
     row = int(np.argmin(objectives[0].sign * first))
     if which == "knee":
@@ -128,6 +122,35 @@ def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit]
         row = int(kept[pareto.knee(values[kept])])
     genome: Genomes = genomes_of(frame.iloc[[row]])[0]
     return genome
+
+
+def finalists(path: str | Path, objective: Metric, limits: Sequence[Limit]) -> dict[Stage, Genomes]:
+    """Stage -> the best genome (n_genes,) that it measured within the limits, with the weights it was last searched on.
+
+    Scores of different weights can't be compared, and shared weights rank deep networks below shallow ones; so
+    none of these is known to be the best before each was trained alone. InputError if no subnet keeps to the limits.
+    """
+    frame = _within(load_scores(path, objectives=None).dropna(subset=[objective.name]), limits, path)
+    best: dict[Stage, Genomes] = {}
+    for stage in STAGES:
+        rows = frame[frame["stage"] == stage]
+        if not rows.empty:
+            rows = rows[rows["context"] == rows["context"].iloc[-1]]
+            first = int(np.argmin(objective.sign * rows[objective.name].to_numpy(dtype=float)))
+            best[stage] = genomes_of(rows.iloc[[first]])[0]
+    return best
+
+
+def _within(frame: Frame, limits: Sequence[Limit], path: str | Path) -> Frame:
+    """The rows that keep to the limits. InputError if there is none."""
+    for limit in limits:
+        if limit.metric.name not in frame:
+            raise InputError(f"{limit.metric.name} was never measured in {path}; limit another metric")
+        frame = frame[limit.violation(frame[limit.metric.name].to_numpy(dtype=float)) <= 0]
+    if frame.empty:
+        words = " and ".join(map(str, limits)) or "finite scores"
+        raise InputError(f"no such subnet that was measured in {path} has {words}; allow more")
+    return frame
 
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:

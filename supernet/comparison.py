@@ -1,5 +1,6 @@
 """A searched generator against a teacher: both trained alone by one loop, on the same images, with the same losses."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -57,6 +58,15 @@ class Trials:
     searched_rates: Sequence[float]
 
 
+@dataclass(frozen=True)
+class Finalist:
+    """A subnet that may be the best, and the supernet's weights that it was found with."""
+
+    id: str
+    architecture: Architecture
+    weights: Path
+
+
 @dataclass
 class Comparison:
     """Trains networks for one comparison; each is kept in `folder` by its name, and taken from there the next time."""
@@ -77,6 +87,9 @@ class Comparison:
         if not target.is_file():
             self._train(name, network, target, images, learning_rate)
         tensors, metadata = checkpoint.load(target)
+        header = json.loads(json.dumps(models.header(network)))
+        if any(metadata.get(key) != value for key, value in header.items()):
+            raise InputError(f"{target} holds another network; remove it to train this one")
         if (metadata.get("images"), metadata.get("learning_rate")) != (images, learning_rate):
             how = f"on {metadata.get('images')} images at a learning rate of {metadata.get('learning_rate')}"
             raise InputError(f"{target} was trained {how}; remove it to train on {images} at {learning_rate:g}")
@@ -112,21 +125,30 @@ class Comparison:
     def against_teacher(
         self,
         width: int,
-        architecture: Architecture,
-        weights: Path,
+        finalists: Sequence[Finalist],
         size: tuple[int, int],
         trials: Trials,
         names: Sequence[str],
     ) -> dict[str, Any]:
-        """`rows`: the teacher of that width and the subnet, from scratch and inherited, on the images of final fronts.
+        """`rows`: the teacher of that width and the best finalist, from scratch and inherited, on the final images.
 
-        weights: the supernet's, to inherit; size: (height, width) for the costs; names: the qualities. The rows
-        begin with what is had for nothing. `trials`: how the learning rates were chosen.
+        size: (height, width) for the costs; names: the qualities. The rows begin with what is had for nothing.
+        `trials`: how the finalist and the learning rates were chosen.
         """
-        job = self.job
+        job, middle = self.job, trials.searched_rates[len(trials.searched_rates) // 2]
+
+        def from_scratch(finalist: Finalist) -> nn.Module:
+            return job.supernet().extract(finalist.architecture)
+
+        tried = []
+        for finalist in finalists:
+            name = f"finalist-{finalist.id}"
+            alone = self.train(name, from_scratch(finalist), trials.trial_images, middle)
+            tried.append({"network": name} | network_costs(alone.network, size) | alone.row())
+        chosen = finalists[min(range(len(tried)), key=lambda i: trials.sign * tried[i]["curve"][-1])]
         searched: dict[str, Callable[[], nn.Module]] = {
-            "searched-from-scratch": lambda: job.supernet().extract(architecture),
-            "searched-inherited": lambda: job.trained(weights).extract(architecture),
+            "searched-from-scratch": lambda: from_scratch(chosen),
+            "searched-inherited": lambda: job.trained(chosen.weights).extract(chosen.architecture),
         }
         score = job.score(names, full=True)
         rows: list[dict[str, Any]] = [
@@ -134,14 +156,15 @@ class Comparison:
             {"network": "the mean image"} | score.of(mean_target(job.data.search())),
         ]
         make = partial(new_teacher, width, job)
-        trained, tried = self.train_at_best_rate("teacher", make, trials, trials.rates)
+        trained, more = self.train_at_best_rate("teacher", make, trials, trials.rates)
+        tried += more
         rows.append({"network": "teacher"} | network_costs(make(), size) | score.of(trained.network) | trained.row())
         for name, fresh in searched.items():
             trained, more = self.train_at_best_rate(name, fresh, trials, trials.searched_rates)
             costs = network_costs(trained.network, size)
             rows.append({"network": name} | costs | score.of(trained.network) | trained.row())
             tried += more
-        return {"rows": rows, "test_images": job.data.counts()[1][0], "trials": tried}
+        return {"rows": rows, "subnet": chosen.id, "test_images": job.data.counts()[1][0], "trials": tried}
 
 
 def new_teacher(width: int, job: Job) -> ResNetGenerator:

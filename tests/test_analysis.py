@@ -264,3 +264,24 @@ def test_the_best_within_limits_is_of_the_newest_context_and_measured(tmp_path, 
         analysis.pick(tmp_path, BOTH, [], "zz")
     with pytest.raises(InputError, match="latency_ms was never measured"):
         analysis.pick(tmp_path, BOTH, [Limit(metric("latency_ms"), "max", 1.0)])
+
+
+def test_the_finalists_are_the_best_of_each_stage_by_the_weights_it_was_last_searched_on(
+    tmp_path, tiny, genomes, context_of
+):
+    rows = [{"psnr_y": psnr, "macs": macs} for psnr, macs, _ in ROWS]
+    with ScoreStore(tmp_path / "scores.h5", context_of(tiny), {"baseline": {"psnr_y": 26.0}}) as store:
+        store.append(genomes[:1], rows[:1], "reference", 0, [0.5])
+        store.append(genomes[1:3], rows[1:3], "path", 1, [0.5] * 2)
+        store.append(genomes[4:], rows[4:], "operator", 2, [0.25] * 2)
+    with ScoreStore(tmp_path / "scores.h5", context_of(tiny, "further"), {"baseline": {"psnr_y": 26.5}}) as store:
+        store.append(genomes[5:], [{"psnr_y": 20.0, "macs": 10.0}], "operator", 1, [0.5])
+
+    def ids(most: float) -> dict[str, str]:
+        within = [Limit(BOTH[1], "max", most)]
+        return {s: subnet_id(g) for s, g in analysis.finalists(tmp_path, BOTH[0], within).items()}
+
+    assert ids(100) == {"path": subnet_id(genomes[1]), "operator": subnet_id(genomes[5])}
+    assert ids(40) == {"operator": subnet_id(genomes[5])}
+    with pytest.raises(InputError, match="macs <= 5"):
+        ids(5)

@@ -263,10 +263,15 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
     trained = [rows[name] for name in list(rows)[2:]]
     assert {row["images"] for row in trained} == {8} and all(row["seconds"] >= 0 and row["curve"] for row in trained)
     assert rows["searched-inherited"]["params"] <= table["limits"]["params"]
+    assert rows["searched-inherited"]["macs"] <= table["limits"]["macs"]
     trials = [trial for trial in table["trials"] if trial["network"] == "teacher"]
     best = min(trials, key=lambda trial: trial["curve"][-1])
     assert [trial["learning_rate"] for trial in trials] == [0.001, 0.0001]
-    assert [trial["learning_rate"] for trial in table["trials"][2:]] == [0.002, 0.002]
+    finalists = [trial for trial in table["trials"] if trial["network"].startswith("finalist-")]
+    first = min(finalists, key=lambda trial: trial["curve"][-1])
+    assert len(finalists) == 3 and first["network"] == f"finalist-{table['subnet']}" and first["images"] == 4
+    assert first["params"] == rows["searched-inherited"]["params"]
+    assert [trial["learning_rate"] for trial in table["trials"][-2:]] == [0.002, 0.002]
     assert rows["teacher"]["learning_rate"] == best["learning_rate"] and best["images"] == 4
     assert table["supernet_seconds"] > 0 and table["search_seconds"] > 0 and table["test_images"] == 6
     assert (translated / "comparison.md").read_text().count("\n") == 7
