@@ -547,7 +547,7 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
 
 
 def draw_samples(run: Run, job: "Job") -> None:
-    """Write samples.png: held-out images by three subnets of the final front, and by the teacher if there is one."""
+    """Write samples.png: held-out images by three subnets of the final front, and by what `compare` trained."""
     from evo_c2f import analysis
     from supernet.models import load_network
     from supernet.sheet import draw_sheet, sample_columns
@@ -555,9 +555,8 @@ def draw_samples(run: Run, job: "Job") -> None:
     front = analysis.read_front(run.front("channel")).sort_values("macs")
     chosen = front.iloc[sorted({0, len(front) // 2, len(front) - 1})]
     supernet = job.trained(run.weights_for("channel"))
-    networks = {}
-    if run.model("teacher").is_file():
-        networks["teacher"] = load_network(run.model("teacher")).to(job.device)
+    trained = ("teacher", "searched-from-scratch", "searched-inherited")
+    networks = {name: load_network(run.model(name)).to(job.device) for name in trained if run.model(name).is_file()}
     for genome, row in zip(analysis.genomes_of(chosen), analysis.records(chosen), strict=True):
         title = f"{row['id']}\n{in_short(row['params'])} parameters\n{in_short(row['macs'])} MACs"
         networks[title] = supernet.extract(run.recipe.space.decode(genome))
