@@ -110,11 +110,20 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half
     )
     assert program is not None
     model = program.model_proto
+    forget_sources(model)
     if half:
         store_in_half(model)
     onnx.helper.set_model_props(model, {"evo_c2f": json.dumps(metadata)})
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def forget_sources(model: Any) -> None:
+    """Drop the stack traces that torch writes to each node: paths of this machine, and a third of the file."""
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def store_in_half(model: Any) -> None:

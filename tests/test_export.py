@@ -69,6 +69,13 @@ def test_an_exported_program_is_torch_alone_and_keeps_its_metadata(tmp_path: Pat
             torch.testing.assert_close(program(image), network(image), atol=1e-4, rtol=0)
 
 
+def test_a_file_does_not_tell_where_it_was_made(tmp_path: Path):
+    network = network_of("pointwise", "x4")
+    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], half=False)
+    assert str(Path(torch.__file__).parent).encode() not in (tmp_path / "m.onnx").read_bytes()
+    assert b"generator.py" not in (tmp_path / "m.onnx").read_bytes()
+
+
 def test_half_weights_take_half_the_place(tmp_path: Path):
     (architecture,) = random_architectures(space_of("residual", (2,)), 1)
     network = Subnet(architecture, SUPER_RESOLUTION)
