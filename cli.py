@@ -25,6 +25,7 @@ from supernet import commands
 if TYPE_CHECKING:
     from torch import nn
 
+    from evo_c2f.objective import Limit
     from evo_c2f.search import Progress
     from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
@@ -246,11 +247,16 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
 @click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
 @click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
               help="The largest model in MB; repeat it.")  # fmt: skip
-def benchmark_command(folders: tuple[Path, ...], sizes: tuple[float, ...], as_json: bool, **given: Any) -> None:
+@click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True,
+              help="Seen by each of the finalists of a size, of which the best goes on.")  # fmt: skip
+def benchmark_command(
+    folders: tuple[Path, ...], sizes: tuple[float, ...], trial_images: int, as_json: bool, **given: Any
+) -> None:
     """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
 
-    Each is trained in <run>/models/, from scratch and from the supernet's weights; what is there is not trained
-    again. The table, of all models there, goes to <run>/benchmark.md and .json.
+    For each size the best subnet of each stage is trained alone, in <run>/trials/; the one that is then best on the
+    run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's weights. What is
+    there is not trained again. The table, of all models there, goes to <run>/benchmark.md and .json.
     """
     from supernet.benchmark import side_by_side
 
@@ -259,7 +265,7 @@ def benchmark_command(folders: tuple[Path, ...], sizes: tuple[float, ...], as_js
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
     job = make_job(settings, given)
-    train_contestants(run, settings, job, sizes)
+    train_contestants(run, settings, job, sizes, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
     rows = side_by_side(models, folders, settings.search.output_size, job.device)
     table = {"rows": rows, "supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
@@ -361,7 +367,7 @@ def finetune(
     from supernet.finetune import Finetuning, plan_of
 
     how, architecture = settings.finetune, settings.space.decode(genome)
-    supernet = job.supernet() if from_scratch else job.trained(run.weights_for("channel"))
+    supernet = job.trained(run.weights_for("channel"))
     about = {
         "recipe": settings.name,
         "subnet": subnet_id(genome),
@@ -374,7 +380,7 @@ def finetune(
     keys = ("rounds", "learning_rate", "final_rate", "ema")
     training = settings.training.model_copy(update={key: getattr(how, key) for key in keys})
     work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, supernet), about)
-    done = finetuned(run, settings, work, supernet.extract(architecture))
+    done = finetuned(run, settings, work, job.fresh(architecture) if from_scratch else supernet.extract(architecture))
     return {
         "model": str(work.folder),
         "subnet": about["subnet"],
@@ -391,32 +397,53 @@ def finetuned(run: Run, settings: Recipe, work: "Finetuning", network: "nn.Modul
         return work.run(network, names, on_round, on_setback)
 
 
-def train_contestants(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", sizes: Sequence[float]) -> None:
-    """The plain network, and for each size the best subnet that was measured, from scratch and inherited."""
+def train_contestants(
+    run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", sizes: Sequence[float], trial_images: int
+) -> None:
+    """The plain network, and for each size the best subnet, from scratch and inherited."""
+    from evo_c2f.objective import Limit, metric
+
+    how, limits = settings.finetune, settings.search.limits()
+    images = how.rounds * (how.batch or settings.data.batch)
+    finals = {
+        size: final(run, settings, job, [*limits, Limit(metric("size_mb"), "max", size)], trial_images)
+        for size in sizes
+    }
+    train_plain(run, settings, job, images)
+    for size, genome in finals.items():
+        for start in ("scratch", "inherited"):
+            finetune(run, settings, job, f"models/{size:g}MB-{start}-{images}", genome, from_scratch=start == "scratch")
+
+
+def final(run: Run, settings: Recipe, job: "Job", limits: "Sequence[Limit]", images: int) -> "Genomes":
+    """The best of the stages' best within the limits, each trained alone on so many images."""
+    from evo_c2f import analysis
+
+    first, how = settings.search.metrics()[0], settings.finetune
+    rounds = -(-images // (how.batch or settings.data.batch))
+    trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
+    genomes = {subnet_id(g): g for g in analysis.finalists(run.folder, first, limits).values()}
+    if len(genomes) > 1:
+        results = [finetune(run, trial, job, f"trials/{k}-{images}", g, True) for k, g in genomes.items()]
+        best = min(results, key=lambda result: first.sign * float(result[first.name]))
+        return genomes[best["subnet"]]
+    return next(iter(genomes.values()))
+
+
+def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", images: int) -> None:
+    """The network to compare with, on as many images, unless that was done."""
     import torch
 
-    from evo_c2f import analysis
-    from evo_c2f.objective import Limit, metric
     from supernet.finetune import Finetuning
     from supernet.job import Plan
-    from supernet.plain import PATCH, RATES, PlainUpscaler
+    from supernet.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
-    how, search = settings.finetune, settings.search
-    limits = {size: (*search.limits(), Limit(metric("size_mb"), "max", size)) for size in sizes}
-    genomes = {size: analysis.pick(run.folder, search.metrics(), limit) for size, limit in limits.items()}
-    batch = how.batch or settings.data.batch
-    about = {"network": "plain", "start": "scratch", "losses": "l1", "images": how.rounds * batch, "rounds": how.rounds}
-    training = settings.training.model_copy(
-        update={"rounds": how.rounds, "ema": how.ema, "losses": recipe.LossesSection(), **RATES}
-    )
-    folder = f"models/plain-{how.rounds}"
-    work = Finetuning(job, run.folder / folder, training, Plan(batch, [(how.rounds, PATCH)]), about)
+    rounds = -(-images // BATCH)
+    training = settings.training.model_copy(update={"rounds": rounds, "losses": recipe.LossesSection(), **SETTINGS})
+    about = {"network": "plain", "start": "scratch", "losses": "l1", "images": images}
+    work = Finetuning(job, run.folder / f"models/plain-{images}", training, Plan(BATCH, [(rounds, PATCH)]), about)
     torch.manual_seed(job.seed)
     finetuned(run, settings, work, PlainUpscaler(scale=settings.task.scale))
-    for size, genome in genomes.items():
-        for start in ("scratch", "inherited"):
-            name = f"models/{size:g}MB-{start}-{how.rounds}"
-            finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
 
 
 def warn(sentence: str) -> None:

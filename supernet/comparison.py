@@ -136,18 +136,14 @@ class Comparison:
         `trials`: how the finalist and the learning rates were chosen.
         """
         job, middle = self.job, trials.searched_rates[len(trials.searched_rates) // 2]
-
-        def from_scratch(finalist: Finalist) -> nn.Module:
-            return job.supernet().extract(finalist.architecture)
-
         tried = []
         for finalist in finalists:
             name = f"finalist-{finalist.id}"
-            alone = self.train(name, from_scratch(finalist), trials.trial_images, middle)
+            alone = self.train(name, job.fresh(finalist.architecture), trials.trial_images, middle)
             tried.append({"network": name} | network_costs(alone.network, size) | alone.row())
         chosen = finalists[min(range(len(tried)), key=lambda i: trials.sign * tried[i]["curve"][-1])]
         searched: dict[str, Callable[[], nn.Module]] = {
-            "searched-from-scratch": lambda: from_scratch(chosen),
+            "searched-from-scratch": lambda: job.fresh(chosen.architecture),
             "searched-inherited": lambda: job.trained(chosen.weights).extract(chosen.architecture),
         }
         score = job.score(names, full=True)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evo_c2f.space import Architecture, SearchSpace, inner_width
-from supernet.operators import OPERATORS
+from supernet.operators import OPERATORS, Activation
 from supernet.slicing import Conv, SlicedConv2d, copy_prefix
 
 IMAGE_CHANNELS = 3
@@ -24,12 +24,14 @@ IMAGE_CHANNELS = 3
 @dataclass(frozen=True)
 class Frame:
     """What a task fixes of its generators: the input's level (x4 super-resolution: 2), whether the
-    output is a residual on the resized input, and whether operators see instance-normalised features
-    (without statistics or parameters of their own, so that any prefix of the channels is normalised alike)."""
+    output is a residual on the resized input, whether operators see instance-normalised features
+    (without statistics or parameters of their own, so that any prefix of the channels is normalised alike),
+    and the operators' activation."""
 
     input_level: int
     residual: bool
     normalise: bool = False
+    activation: Activation = "gelu"
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def zero(conv: SlicedConv2d) -> SlicedConv2d:
 def build(part: Part, frame: Frame) -> nn.Module:
     """A fresh module for the part; transitions start at zero, as do operators."""
     if part.kind == "operator":
-        return OPERATORS[part.place[2]](part.width, part.inner)
+        return OPERATORS[part.place[2]](part.width, part.inner, frame.activation)
     conv = SlicedConv2d(convolutions(part, frame)[""])
     return zero(conv) if part.kind == "transition" else conv
 

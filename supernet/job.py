@@ -1,7 +1,7 @@
 """One job: a task, its data, and networks to train and to measure."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ from supernet.cost import costs
 from supernet.criterion import Criterion, Guide
 from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds, Ledger
-from supernet.generator import IMAGE_CHANNELS, Supernet
+from supernet.generator import IMAGE_CHANNELS, Subnet, Supernet
 from supernet.losses import Adversarial
 from supernet.measure import Measure, Score
 from supernet.models import load_network
@@ -165,10 +165,18 @@ class Job:
         torch.manual_seed(self.seed)
         return Supernet(self.space, self.task.frame).to(self.device)
 
+    def fresh(self, architecture: Architecture) -> Subnet:
+        """One subnet by itself, initialised from the seed for its own widths, on the job's device."""
+        torch.manual_seed(self.seed)
+        return Subnet(architecture, self.task.frame).to(self.device)
+
     def trained(self, path: Path) -> Supernet:
-        """With the weights of a checkpoint. DamagedFileError if it can't be read."""
+        """With the weights of a checkpoint. DamagedFileError if it can't be read, InputError if older than its task."""
         supernet = self.supernet()
-        tensors, _ = checkpoint.load(path)
+        tensors, metadata = checkpoint.load(path)
+        frame = asdict(self.task.frame)
+        if metadata.get("frame", {**frame, "activation": "gelu"}) != frame:
+            raise InputError(f"{path} was trained for networks of an older version; remove it and train again")
         try:
             supernet.load_state_dict(tensors)
         except RuntimeError:
@@ -235,7 +243,8 @@ class Job:
             on_setback,
             notes,
         )
-        checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict()})
+        frame = asdict(self.task.frame)
+        checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict(), "frame": frame})
         state.unlink(missing_ok=True)
         return rounds.ledger, notes["seconds"]
 

@@ -6,6 +6,8 @@ extraction and costs follow. The convolution called 'last' starts at zero, so th
 is the identity. Each tensor must be sliceable by prefixes: add branches, don't concatenate them.
 """
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,16 +15,19 @@ from torch import Tensor, nn
 from supernet.pooling import InstanceNorm, Mean
 from supernet.slicing import Conv, SlicedConv2d
 
+Activation = Literal["gelu", "relu"]
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+
 
 class Operator(nn.Module):
     """x + body(x), or x + body(norm(x)), with `inner` channels inside."""
 
     expansion = 1  # the inner width is the gene's inner width times this
 
-    def __init__(self, width: int, inner: int):
+    def __init__(self, width: int, inner: int, activation: Activation = "gelu"):
         """width: trunk channels; inner: the gene's inner width."""
         super().__init__()
-        self.inner = inner
+        self.inner, self.activation = inner, ACTIVATIONS[activation]
         for name, spec in self.convolutions(width, inner * self.expansion).items():
             self.add_module(name, SlicedConv2d(spec))
         nn.init.zeros_(self.last.weight)
@@ -52,7 +57,7 @@ class Pointwise(Operator):
         return {"first": Conv(width, inner), "last": Conv(inner, width)}
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        return self.last(F.gelu(self.first(x, inner)), width)
+        return self.last(self.activation(self.first(x, inner)), width)
 
 
 class Residual(Operator):
@@ -63,7 +68,7 @@ class Residual(Operator):
         return {"first": Conv(width, inner, 3), "last": Conv(inner, width, 3)}
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        return self.last(F.gelu(self.first(x, inner)), width)
+        return self.last(self.activation(self.first(x, inner)), width)
 
 
 class Separable(Operator):
@@ -79,7 +84,7 @@ class Separable(Operator):
         }
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        y = F.gelu(self.first(self.near(x, width), inner))
+        y = self.activation(self.first(self.near(x, width), inner))
         return self.last(self.far(y, inner), width)
 
 
@@ -97,8 +102,8 @@ class Inverted(Operator):
         }
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        y = F.gelu(self.first(x, inner))
-        return self.last(F.gelu(self.spatial(y, inner)), width)
+        y = self.activation(self.first(x, inner))
+        return self.last(self.activation(self.spatial(y, inner)), width)
 
 
 class LargeKernel(Operator):
@@ -115,7 +120,7 @@ class LargeKernel(Operator):
         }
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        y = F.gelu(self.first(x, inner))
+        y = self.activation(self.first(x, inner))
         attention = self.far(self.near(self.mix(y, inner), inner), inner)
         return self.last(y * attention, width)
 
@@ -138,9 +143,9 @@ class ChannelAttention(Operator):
         }
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        y = self.last(F.gelu(self.first(x, inner)), width)
+        y = self.last(self.activation(self.first(x, inner)), width)
         attention = self.squeeze(self.mean(y), squeezed(width))
-        return y * torch.sigmoid(self.excite(F.gelu(attention), width))
+        return y * torch.sigmoid(self.excite(self.activation(attention), width))
 
 
 class Distillation(Operator):
@@ -163,10 +168,10 @@ class Distillation(Operator):
         }
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        y = F.gelu(self.depth1(self.point1(x, width), width) + x)
-        z = F.gelu(self.depth2(self.point2(y, width), width) + y)
+        y = self.activation(self.depth1(self.point1(x, width), width) + x)
+        z = self.activation(self.depth2(self.point2(y, width), width) + y)
         distilled = self.distil0(x, inner) + self.distil1(y, inner) + self.distil2(z, inner)
-        return self.last(F.gelu(distilled), width)
+        return self.last(self.activation(distilled), width)
 
 
 class Modulation(Operator):
@@ -181,7 +186,7 @@ class Modulation(Operator):
         return {"first": Conv(width, inner), **scales, "mix": Conv(inner, inner), "last": Conv(inner, width)}
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
-        y = F.gelu(self.first(x, inner))
+        y = self.activation(self.first(x, inner))
         features = []
         for k, conv in enumerate((self.scale0, self.scale1, self.scale2, self.scale3)):
             part = y[:, k::4]
@@ -192,7 +197,7 @@ class Modulation(Operator):
                 part = F.interpolate(part, scale_factor=2.0**k, mode="nearest")[..., : y.shape[2], : y.shape[3]]
             features.append(part)
         mixed = self.mix(torch.stack(features, dim=2).flatten(1, 2), inner)
-        return self.last(F.gelu(mixed) * y, width)
+        return self.last(self.activation(mixed) * y, width)
 
 
 OPERATORS: dict[str, type[Operator]] = {

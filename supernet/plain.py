@@ -7,9 +7,9 @@ a 3x3 convolution, a long skip, a pixel-shuffle head, and a residual on the bili
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# How it is trained: by the same loop, on L1 alone, in batches of as many patches as the other networks.
-PATCH = 32  # low-resolution pixels
-RATES = {"learning_rate": 0.001, "final_rate": 0.001}  # a cosine from 1e-3 to 1e-6
+# How it is trained, as one would: by the same loop, on L1 alone, whatever the other networks are trained by.
+BATCH, PATCH = 16, 32  # low-resolution pixels
+SETTINGS = {"learning_rate": 0.001, "final_rate": 0.001, "ema": 0.999}  # a cosine from 1e-3 to 1e-6
 
 
 class PlainBlock(nn.Module):

@@ -43,7 +43,8 @@ class SuperResolution:
         if scale not in (2, 4, 8):
             raise InputError(f"task.scale is {scale}; it must be 2, 4 or 8")
         self.scale = scale
-        self.frame = Frame(input_level=scale.bit_length() - 1, residual=True)
+        # Without normalisation GELU sees small numbers, where it is nearly linear (docs/decisions/0008).
+        self.frame = Frame(input_level=scale.bit_length() - 1, residual=True, activation="relu")
         # The customary border of `scale` pixels is not judged.
         self.metrics = metrics_with(border=scale)
 

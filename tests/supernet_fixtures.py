@@ -21,7 +21,7 @@ from supernet.operators import OPERATORS
 from supernet.students import FairSubnets
 from supernet.training import Batches, train
 
-SUPER_RESOLUTION = Frame(input_level=2, residual=True)
+SUPER_RESOLUTION = Frame(input_level=2, residual=True, activation="relu")
 TRANSLATION = Frame(input_level=0, residual=False, normalise=True)
 
 

@@ -12,7 +12,7 @@ from supernet.tasks import SuperResolution, Translation
 
 @pytest.mark.parametrize(("scale", "level"), [(2, 1), (4, 2), (8, 3)])
 def test_the_scale_gives_the_level_of_the_input(scale, level):
-    assert SuperResolution(scale).frame == Frame(input_level=level, residual=True)
+    assert SuperResolution(scale).frame == Frame(input_level=level, residual=True, activation="relu")
 
 
 @pytest.mark.parametrize("scale", [-4, 0, 1, 3, 6, 16])
