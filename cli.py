@@ -377,7 +377,7 @@ def finetune(
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
-    keys = ("rounds", "learning_rate", "final_rate", "ema")
+    keys = ("rounds", "optimizer", "learning_rate", "final_rate", "ema")
     training = settings.training.model_copy(update={key: getattr(how, key) for key in keys})
     work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, supernet), about)
     done = finetuned(run, settings, work, job.fresh(architecture) if from_scratch else supernet.extract(architecture))

@@ -88,6 +88,7 @@ class TrainingSection(Section):
     rounds: Positive
     stages: list[Literal["joint", "operator", "channel"]] = ["joint"]
     stage_rounds: Positive = 500  # rounds of each training after 'joint'
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)]
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Adam's; 0.5 is customary for adversarial training
@@ -117,6 +118,7 @@ class FinetuneSection(Section):
 
     rounds: Positive = 4000
     batch: Positive | None = None
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     final_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999

@@ -15,7 +15,7 @@ from supernet.criterion import Criterion, L1Alone
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import Job
-from supernet.optimizer import step_used
+from supernet.optimizer import OPTIMIZERS, is_matrix, make_optimizer, step_used
 from supernet.students import FairSubnets
 from supernet.training import Crew, fair_gradients
 
@@ -55,7 +55,23 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
     measure = job.measure(supernet, names, output_size)
     results["evaluation_ms"] = timed(lambda: measure([widest]), job.device)
     say(f"an evaluation of the widest subnet: {results['evaluation_ms']:.1f} ms")
+    results["optimizer_ms"] = optimizer_steps(supernet.extract(widest))
+    steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in results["optimizer_ms"].items())
+    say(f"a step of the optimiser over the widest subnet: {steps}")
     return results
+
+
+def optimizer_steps(network: nn.Module) -> dict[str, float]:
+    """Milliseconds of a step by each optimiser; torch's own Muon (from 2.9 on) gets the matrices alone, flattened."""
+    parameters = list(network.parameters())
+    matrices = [nn.Parameter(p.detach().flatten(1)) for p in parameters if is_matrix(p)]
+    for parameter in (*parameters, *matrices):
+        parameter.grad = torch.ones_like(parameter)
+    optimizers = {name: make_optimizer(name, parameters, 1e-6, (0.9, 0.99)) for name in OPTIMIZERS}
+    if hasattr(torch.optim, "Muon"):
+        optimizers["torch.optim.Muon"] = torch.optim.Muon(matrices, lr=1e-6, weight_decay=0)
+    device = parameters[0].device
+    return {name: timed(optimizer.step, device) for name, optimizer in optimizers.items()}
 
 
 def step_ratio(job: Job, supernet: Supernet, architecture: Architecture, low: Tensor, high: Tensor) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 # How it is trained, as one would: by the same loop, on L1 alone, whatever the other networks are trained by.
 BATCH, PATCH = 16, 32  # low-resolution pixels
-SETTINGS = {"learning_rate": 0.001, "final_rate": 0.001, "ema": 0.999}  # a cosine from 1e-3 to 1e-6
+SETTINGS = {"optimizer": "adam", "learning_rate": 0.001, "final_rate": 0.001, "ema": 0.999}  # a cosine to 1e-6
 
 
 class PlainBlock(nn.Module):

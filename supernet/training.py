@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from evo_c2f.errors import FailedError
 from supernet import checkpoint
 from supernet.criterion import Criterion
-from supernet.optimizer import pack, step_used, unpack
+from supernet.optimizer import OptimizerName, make_optimizer, pack, step_used, unpack
 from supernet.students import Forward, Students
 
 SECONDS_BETWEEN_SAVES = 60.0
@@ -30,6 +30,8 @@ class Settings(Protocol):
 
     @property
     def rounds(self) -> int: ...
+    @property
+    def optimizer(self) -> OptimizerName: ...
     @property
     def learning_rate(self) -> float: ...
     @property
@@ -53,7 +55,7 @@ class Learning:
         self.students, self.criterion = students, criterion
         self.parameters = list(students.module.parameters())
         betas = (settings.beta1, 0.99)
-        self.optimizer = torch.optim.Adam(self.parameters, lr=settings.learning_rate, betas=betas, fused=True)
+        self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.learning_rate, betas)
         self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
         self.index = self.setbacks = 0
 

@@ -101,7 +101,7 @@ def patch_pairs(folder: Path, seed: int = 0) -> PatchPairs:
     return PatchPairs(photographs(folder), scale=4, patch=8, batch=2, seed=seed)
 
 
-def training_settings(rounds: int, **others: float | bool) -> TrainingSection:
+def training_settings(rounds: int, **others: float | bool | str) -> TrainingSection:
     return TrainingSection.model_validate({"rounds": rounds, "learning_rate": 0.002, **others})
 
 

@@ -15,6 +15,7 @@ from evo_c2f.errors import InputError
 from supernet.images import read_rgb, resize_bicubic, to_pixels, to_tensor
 from supernet.models import read_model
 
+BATCH = 2  # TINY's
 SHORT = ("--set", "finetune.rounds=4", "--threads", 1)
 PHASES = "finetune.phases=[{until: 0.5, side: 8}, {until: 1, side: 12, losses: {l1: 0, l2: 1, spectrum: 0.05}}]"
 
@@ -109,25 +110,41 @@ def test_upscalers_of_several_sizes_stand_beside_a_plain_network(
 ) -> None:
     shutil.copytree(searched, tmp_path / "run")
     sizes = ("--size", "0.1", "--size", "2")
-    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, benchmark, "--json")
+    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, "--trial-images", 4, benchmark, "--json")
     assert exit_code(*words) == 0
     table = json.loads(capsys.readouterr().out)
     rows = {row["model"]: row for row in table["rows"]}
-    assert list(rows) == sorted(
-        ["plain-4", *(f"{size}MB-{start}-4" for size in ("0.1", "2") for start in ("scratch", "inherited"))]
-    )
-    assert rows["plain-4"]["size_mb"] == pytest.approx(1.501824) and rows["0.1MB-scratch-4"]["size_mb"] <= 0.1
+    images = 4 * BATCH
+    contestants = [f"{size}MB-{start}-{images}" for size in ("0.1", "2") for start in ("scratch", "inherited")]
+    assert list(rows) == sorted([f"plain-{images}", *contestants])
+    assert rows[f"plain-{images}"]["size_mb"] == pytest.approx(1.501824)
+    assert rows[f"0.1MB-scratch-{images}"]["size_mb"] <= 0.1
     for row in rows.values():
         assert {f"{benchmark.name} psnr_y", f"{benchmark.name} lpips", "losses", "start", "seconds"} <= row.keys()
-        assert row["images"] == rows["plain-4"]["images"]
-    assert rows["2MB-scratch-4"][f"{benchmark.name} psnr_y"] != rows["2MB-inherited-4"][f"{benchmark.name} psnr_y"]
+        assert row["images"] == images
+    apart = [rows[f"2MB-{start}-{images}"][f"{benchmark.name} psnr_y"] for start in ("scratch", "inherited")]
+    assert apart[0] != apart[1]
     assert table["supernet_seconds"] > 0
 
-    kept = (tmp_path / "run" / "models" / "plain-4" / "model.safetensors").stat().st_mtime_ns
+    plain = tmp_path / "run" / "models" / f"plain-{images}" / "model.safetensors"
+    kept = plain.stat().st_mtime_ns
     assert exit_code(*words) == 0
     assert json.loads(capsys.readouterr().out) == table
-    assert (tmp_path / "run" / "models" / "plain-4" / "model.safetensors").stat().st_mtime_ns == kept
-    assert "plain-4" in (tmp_path / "run" / "benchmark.md").read_text()
+    assert plain.stat().st_mtime_ns == kept
+    assert f"plain-{images}" in (tmp_path / "run" / "benchmark.md").read_text()
+
+
+def test_the_finalist_that_is_best_when_trained_alone_is_the_one_that_goes_on(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(searched, tmp_path / "run")
+    words = ("benchmark", "--run", tmp_path / "run", *SHORT, "--size", 2, "--trial-images", 3 * BATCH, benchmark)
+    assert exit_code(*words) == 0
+    tried = [read_model(path).metadata for path in (tmp_path / "run" / "trials").iterdir()]
+    assert len(tried) > 1
+    best = max(tried, key=lambda metadata: metadata["metrics"]["psnr_y"])
+    gone_on = read_model(tmp_path / "run" / "models" / f"2MB-scratch-{4 * BATCH}").metadata
+    assert gone_on["about"]["subnet"] == best["about"]["subnet"]
 
 
 def test_a_model_is_judged_image_by_image(searched: Path, benchmark: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,12 +209,16 @@ def test_each_round_is_told_once_in_order(tmp_path: Path):
     assert told == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
 @pytest.mark.parametrize("at", [1, 5, 11])
 @pytest.mark.parametrize(("stop", "lost"), [(KeyboardInterrupt, 0), (StopError, 1)], ids=["interrupted", "crashed"])
-def test_a_stopped_training_ends_with_the_weights_of_one_never_stopped(tmp_path: Path, monkeypatch, stop, lost, at):
+def test_a_stopped_training_ends_with_the_weights_of_one_never_stopped(
+    tmp_path: Path, monkeypatch, stop, lost, at, optimizer
+):
     """Ctrl-C loses nothing; a crash loses the rounds since the last save, which is made after each round here."""
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", -1.0 if stop is StopError else 60.0)
-    settings, batches, state = training_settings(12), patch_pairs(tmp_path), tmp_path / "state.safetensors"
+    settings, batches = training_settings(12, optimizer=optimizer), patch_pairs(tmp_path)
+    state = tmp_path / "state.safetensors"
 
     def stop_once(index: int, loss: float) -> None:
         if index == at:
