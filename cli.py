@@ -247,10 +247,20 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
 @click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
 @click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
               help="The largest model in MB; repeat it.")  # fmt: skip
+@click.option("--fill", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="The least share of its size that one uses; shared weights rank large ones too low.")  # fmt: skip
+@click.option("--start", "starts", type=click.Choice(["scratch", "inherited"]), multiple=True,
+              default=("scratch", "inherited"), show_default=True, help="Where weights begin; repeat it.")  # fmt: skip
 @click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True,
               help="Seen by each of the finalists of a size, of which the best goes on.")  # fmt: skip
 def benchmark_command(
-    folders: tuple[Path, ...], sizes: tuple[float, ...], trial_images: int, as_json: bool, **given: Any
+    folders: tuple[Path, ...],
+    sizes: tuple[float, ...],
+    fill: float,
+    starts: tuple[str, ...],
+    trial_images: int,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
 
@@ -265,7 +275,8 @@ def benchmark_command(
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
     job = make_job(settings, given)
-    train_contestants(run, settings, job, sizes, trial_images)
+    for size in sizes:
+        train_contestants(run, settings, job, (fill * size, size), starts, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
     rows = side_by_side(models, folders, settings.search.output_size, job.device)
     table = {"rows": rows, "supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
@@ -398,21 +409,24 @@ def finetuned(run: Run, settings: Recipe, work: "Finetuning", network: "nn.Modul
 
 
 def train_contestants(
-    run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", sizes: Sequence[float], trial_images: int
+    run: Run,
+    settings: recipe.SuperResolutionRecipe,
+    job: "Job",
+    megabytes: tuple[float, float],
+    starts: Sequence[str],
+    trial_images: int,
 ) -> None:
-    """The plain network, and for each size the best subnet, from scratch and inherited."""
+    """The plain network, and the best subnet of (least, most) megabytes from each start, all on as many images."""
     from evo_c2f.objective import Limit, metric
 
-    how, limits = settings.finetune, settings.search.limits()
+    how, mb = settings.finetune, metric("size_mb")
     images = how.rounds * (how.batch or settings.data.batch)
-    finals = {
-        size: final(run, settings, job, [*limits, Limit(metric("size_mb"), "max", size)], trial_images)
-        for size in sizes
-    }
+    limits = [*settings.search.limits(), Limit(mb, "min", megabytes[0]), Limit(mb, "max", megabytes[1])]
+    genome = final(run, settings, job, limits, trial_images)
     train_plain(run, settings, job, images)
-    for size, genome in finals.items():
-        for start in ("scratch", "inherited"):
-            finetune(run, settings, job, f"models/{size:g}MB-{start}-{images}", genome, from_scratch=start == "scratch")
+    for start in starts:
+        name = f"models/{megabytes[1]:g}MB-{start}-{images}"
+        finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
 
 
 def final(run: Run, settings: Recipe, job: "Job", limits: "Sequence[Limit]", images: int) -> "Genomes":
