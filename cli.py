@@ -197,7 +197,7 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 def compare_command(as_json: bool, **given: Any) -> None:
     """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images.
 
-    The best of each stage is trained alone for --trial-images; the best of these then goes on.
+    The best of each stage, and of each path of the last, is trained alone for --trial-images; the best goes on.
     """
     from evo_c2f import analysis
     from evo_c2f.objective import Limit, metric
@@ -212,7 +212,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
     space, found = run.recipe.space, analysis.finalists(run.folder, first, within)
     table = trainer.against_teacher(
         given["width"],
-        [Finalist(subnet_id(g), space.decode(g), run.weights_for(stage)) for stage, g in found.items()],
+        [Finalist(subnet_id(g), space.decode(g), run.weights_for(stage)) for stage, g in found],
         search.output_size,
         Trials(given["images"], given["trial_images"], first.sign, given["rates"], given["searched_rates"]),
         [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])],
@@ -264,9 +264,10 @@ def benchmark_command(
 ) -> None:
     """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
 
-    For each size the best subnet of each stage is trained alone, in <run>/trials/; the one that is then best on the
-    run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's weights. What is
-    there is not trained again. The table, of all models there, goes to <run>/benchmark.md and .json.
+    For each size the best subnet of each stage, and of each path of the last, is trained alone, in <run>/trials/; the
+    one that is then best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the
+    supernet's weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md
+    and .json.
     """
     from supernet.benchmark import side_by_side
 
@@ -430,13 +431,13 @@ def train_contestants(
 
 
 def final(run: Run, settings: Recipe, job: "Job", limits: "Sequence[Limit]", images: int) -> "Genomes":
-    """The best of the stages' best within the limits, each trained alone on so many images."""
+    """The best of the search's finalists within the limits, each trained alone on so many images."""
     from evo_c2f import analysis
 
     first, how = settings.search.metrics()[0], settings.finetune
     rounds = -(-images // (how.batch or settings.data.batch))
     trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
-    genomes = {subnet_id(g): g for g in analysis.finalists(run.folder, first, limits).values()}
+    genomes = {subnet_id(g): g for _, g in analysis.finalists(run.folder, first, limits)}
     if len(genomes) > 1:
         results = [finetune(run, trial, job, f"trials/{k}-{images}", g, True) for k, g in genomes.items()]
         best = min(results, key=lambda result: first.sign * float(result[first.name]))

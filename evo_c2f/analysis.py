@@ -124,21 +124,22 @@ def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit]
     return genome
 
 
-def finalists(path: str | Path, objective: Metric, limits: Sequence[Limit]) -> dict[Stage, Genomes]:
-    """Stage -> the best genome (n_genes,) that it measured within the limits, with the weights it was last searched on.
+def finalists(path: str | Path, objective: Metric, limits: Sequence[Limit]) -> list[tuple[Stage, Genomes]]:
+    """(stage, genome (n_genes,)) of the best subnet of each stage within the limits, and of each path of the last.
 
     Scores of different weights can't be compared, and shared weights rank deep networks below shallow ones; so
     none of these is known to be the best before each was trained alone. InputError if no subnet keeps to the limits.
     """
     frame = _within(load_scores(path, objectives=None).dropna(subset=[objective.name]), limits, path)
-    best: dict[Stage, Genomes] = {}
+    frame = frame.sort_values(objective.name, ascending=objective.better == "lower", kind="stable")
+    chosen: list[tuple[Stage, Genomes]] = []
     for stage in STAGES:
         rows = frame[frame["stage"] == stage]
-        if not rows.empty:
-            rows = rows[rows["context"] == rows["context"].iloc[-1]]
-            first = int(np.argmin(objective.sign * rows[objective.name].to_numpy(dtype=float)))
-            best[stage] = genomes_of(rows.iloc[[first]])[0]
-    return best
+        rows = rows[rows["context"] == rows["context"].get(rows.index.max())]  # the newest weights of the stage
+        genes = [name for name in rows if str(name).startswith("path_")]
+        rows = rows.drop_duplicates(genes) if stage == STAGES[-1] else rows.head(1)
+        chosen += [(stage, genome) for genome in (genomes_of(rows) if len(rows) else [])]
+    return chosen
 
 
 def _within(frame: Frame, limits: Sequence[Limit], path: str | Path) -> Frame:

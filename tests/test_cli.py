@@ -269,7 +269,7 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
     assert [trial["learning_rate"] for trial in trials] == [0.001, 0.0001]
     finalists = [trial for trial in table["trials"] if trial["network"].startswith("finalist-")]
     first = min(finalists, key=lambda trial: trial["curve"][-1])
-    assert len(finalists) == 3 and first["network"] == f"finalist-{table['subnet']}" and first["images"] == 4
+    assert len(finalists) >= 3 and first["network"] == f"finalist-{table['subnet']}" and first["images"] == 4
     assert first["params"] == rows["searched-inherited"]["params"]
     assert [trial["learning_rate"] for trial in table["trials"][-2:]] == [0.002, 0.002]
     assert rows["teacher"]["learning_rate"] == best["learning_rate"] and best["images"] == 4
