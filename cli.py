@@ -249,6 +249,8 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
               help="The largest model in MB; repeat it.")  # fmt: skip
 @click.option("--fill", type=click.FloatRange(0, 1), default=0.0, show_default=True,
               help="The least share of its size that one uses; shared weights rank large ones too low.")  # fmt: skip
+@click.option("--plain", "plains", type=click.Choice(["usual", "alike"]), multiple=True, default=("usual",),
+              show_default=True, help="Train the plain network as by hand, or as the others; repeat it.")  # fmt: skip
 @click.option("--start", "starts", type=click.Choice(["scratch", "inherited"]), multiple=True,
               default=("scratch", "inherited"), show_default=True, help="Where weights begin; repeat it.")  # fmt: skip
 @click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True,
@@ -257,6 +259,7 @@ def benchmark_command(
     folders: tuple[Path, ...],
     sizes: tuple[float, ...],
     fill: float,
+    plains: tuple[str, ...],
     starts: tuple[str, ...],
     trial_images: int,
     as_json: bool,
@@ -277,7 +280,7 @@ def benchmark_command(
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
     job = make_job(settings, given)
     for size in sizes:
-        train_contestants(run, settings, job, (fill * size, size), starts, trial_images)
+        train_contestants(run, settings, job, (fill * size, size), plains, starts, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
     rows = side_by_side(models, folders, settings.search.output_size, job.device)
     table = {"rows": rows, "supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
@@ -389,9 +392,8 @@ def finetune(
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
-    keys = ("rounds", "optimizer", "learning_rate", "final_rate", "ema")
-    training = settings.training.model_copy(update={key: getattr(how, key) for key in keys})
-    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, supernet), about)
+    plan = plan_of(how, settings.training.losses, supernet)
+    work = Finetuning(job, run.folder / name, settings.for_finetuning(), plan, about)
     done = finetuned(run, settings, work, job.fresh(architecture) if from_scratch else supernet.extract(architecture))
     return {
         "model": str(work.folder),
@@ -414,6 +416,7 @@ def train_contestants(
     settings: recipe.SuperResolutionRecipe,
     job: "Job",
     megabytes: tuple[float, float],
+    plains: Sequence[str],
     starts: Sequence[str],
     trial_images: int,
 ) -> None:
@@ -424,7 +427,8 @@ def train_contestants(
     images = how.rounds * (how.batch or settings.data.batch)
     limits = [*settings.search.limits(), Limit(mb, "min", megabytes[0]), Limit(mb, "max", megabytes[1])]
     genome = final(run, settings, job, limits, trial_images)
-    train_plain(run, settings, job, images)
+    for habits in plains:
+        train_plain(run, settings, job, images, habits)
     for start in starts:
         name = f"models/{megabytes[1]:g}MB-{start}-{images}"
         finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
@@ -445,20 +449,26 @@ def final(run: Run, settings: Recipe, job: "Job", limits: "Sequence[Limit]", ima
     return next(iter(genomes.values()))
 
 
-def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", images: int) -> None:
-    """The network to compare with, on as many images, unless that was done."""
+def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", images: int, habits: str) -> None:
+    """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
     import torch
 
-    from supernet.finetune import Finetuning
+    from supernet.finetune import Finetuning, plan_of
     from supernet.job import Plan
     from supernet.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
-    rounds = -(-images // BATCH)
-    training = settings.training.model_copy(update={"rounds": rounds, "losses": recipe.LossesSection(), **SETTINGS})
-    about = {"network": "plain", "start": "scratch", "losses": "l1", "images": images}
-    work = Finetuning(job, run.folder / f"models/plain-{images}", training, Plan(BATCH, [(rounds, PATCH)]), about)
+    if habits == "usual":
+        rounds, losses = -(-images // BATCH), recipe.LossesSection()
+        training = settings.training.model_copy(update={"rounds": rounds, "losses": losses, **SETTINGS})
+        name, words, plan = f"plain-{images}", "l1", Plan(BATCH, [(rounds, PATCH)])
+    else:
+        training, losses = settings.for_finetuning(), settings.training.losses
+        name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(losses)
+        plan = plan_of(settings.finetune, losses, None)
+    about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
     torch.manual_seed(job.seed)
-    finetuned(run, settings, work, PlainUpscaler(scale=settings.task.scale))
+    network = PlainUpscaler(scale=settings.task.scale)
+    finetuned(run, settings, Finetuning(job, run.folder / "models" / name, training, plan, about), network)
 
 
 def warn(sentence: str) -> None:

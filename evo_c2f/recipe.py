@@ -185,6 +185,11 @@ class Recipe(Section):
     search: SearchSection
     finetune: FinetuneSection = FinetuneSection()
 
+    def for_finetuning(self) -> TrainingSection:
+        """How one subnet is trained alone: as the supernet was, but for what `finetune` says."""
+        keys = TrainingSection.model_fields.keys() & FinetuneSection.model_fields.keys()
+        return self.training.model_copy(update={key: getattr(self.finetune, key) for key in keys})
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 

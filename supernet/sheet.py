@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from supernet.images import to_pixels
 
-INCH_A_CELL = 1.3
+INCH_A_CELL, DOTS_AN_INCH = 1.3, 110
 ROWS = 10
 
 
@@ -27,8 +27,11 @@ def sample_columns(
     return columns
 
 
-def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path) -> None:
-    """Write a PNG: one column a title, one row an image (3, h, w) in 0..1; all columns are equally long."""
+def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = DOTS_AN_INCH) -> None:
+    """Write a PNG: one column a title, one row an image (3, h, w) in 0..1; all columns are equally long.
+
+    dots: an inch; a cell is 1.3 inches wide.
+    """
     from matplotlib.figure import Figure
 
     rows = len(next(iter(columns.values())))
@@ -40,4 +43,4 @@ def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path) -> None:
             axes[row, column].imshow(to_pixels(image), interpolation="nearest")
             axes[row, column].axis("off")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=dots)

@@ -110,13 +110,14 @@ def test_upscalers_of_several_sizes_stand_beside_a_plain_network(
 ) -> None:
     shutil.copytree(searched, tmp_path / "run")
     sizes = ("--size", "0.1", "--size", "2")
-    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, "--trial-images", 4, benchmark, "--json")
+    plains = ("--plain", "usual", "--plain", "alike")
+    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, "--trial-images", 4, *plains, benchmark, "--json")
     assert exit_code(*words) == 0
     table = json.loads(capsys.readouterr().out)
     rows = {row["model"]: row for row in table["rows"]}
     images = 4 * BATCH
     contestants = [f"{size}MB-{start}-{images}" for size in ("0.1", "2") for start in ("scratch", "inherited")]
-    assert list(rows) == sorted([f"plain-{images}", *contestants])
+    assert list(rows) == sorted([f"plain-{images}", f"plain-alike-{images}", *contestants])
     assert rows[f"plain-{images}"]["size_mb"] == pytest.approx(1.501824)
     assert rows[f"0.1MB-scratch-{images}"]["size_mb"] <= 0.1
     for row in rows.values():
