@@ -283,7 +283,10 @@ def benchmark_command(
         train_contestants(run, settings, job, (fill * size, size), plains, starts, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
     rows = side_by_side(models, folders, settings.search.output_size, job.device)
-    table = {"rows": rows, "supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
+    for row in rows:
+        if row.get("start") == "inherited":
+            row["supernet_seconds"] = run.seconds_of("trained")
+    table = {"rows": rows, "search_seconds": run.seconds_of("evolved")}
     write_text(run.folder / "benchmark.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / "benchmark.md", markdown(rows))
     click.echo(json.dumps(table) if as_json else markdown(rows))
