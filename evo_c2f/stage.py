@@ -63,6 +63,9 @@ def wanted_metrics(objectives: Sequence[Metric], limits: Sequence[Limit]) -> lis
 def read_survivors(run: Run, stage: Stage) -> Genomes | None:
     """The genomes that the stage, searched or trained, starts from; None if it starts from none.
 
+    The reference is always among them: shared weights rank deep networks too low, and it is the deepest
+    (docs/decisions/0007).
+
     InputError if the front before is missing, DamagedFileError if it is not of this space.
     """
     path = run.front_before(stage)
@@ -73,6 +76,8 @@ def read_survivors(run: Run, stage: Stage) -> Genomes | None:
     space = run.recipe.space
     if genomes.shape[1:] != (space.n_genes,) or not space.is_valid(genomes).all():
         raise DamagedFileError(f"{path} holds genomes of another space; evolve that stage again")
+    if not (genomes == space.reference).all(axis=1).any():
+        genomes = np.concatenate([genomes, space.reference[None]])
     return genomes
 
 

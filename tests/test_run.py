@@ -113,12 +113,15 @@ def test_a_later_stage_names_the_one_it_starts_from(run, stage, before):
     assert run.front_before(stage) == run.folder / "fronts" / f"{before}.csv"
 
 
-def test_a_later_stage_starts_from_the_survivors_alone(run):
+def test_a_later_stage_starts_from_the_survivors_and_the_reference(run):
     space = run.recipe.space
     genomes = np.unique(space.random(20, np.random.default_rng(0)), axis=0)[:6]
     frame = analysis.front_frame(space, genomes, {"psnr_y": np.arange(6.0)}, genomes[[1, 4]])
     analysis.write_front(frame, run.front("path"))
-    assert (read_survivors(run, "operator") == genomes[[1, 4]]).all()
+    assert (read_survivors(run, "operator") == [*genomes[[1, 4]], space.reference]).all()
+    frame = analysis.front_frame(space, space.reference[None], {"psnr_y": np.zeros(1)}, space.reference[None])
+    analysis.write_front(frame, run.front("path"))
+    assert (read_survivors(run, "operator") == [space.reference]).all()
 
 
 DAMAGES = {
