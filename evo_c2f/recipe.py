@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from evo_c2f import objective
 from evo_c2f.errors import DamagedFileError, InputError
@@ -88,6 +88,7 @@ class TrainingSection(Section):
     rounds: Positive
     stages: list[Literal["joint", "operator", "channel"]] = ["joint"]
     stage_rounds: Positive = 500  # rounds of each training after 'joint'
+    sampler: Literal["fair", "uniform", "sandwich"] = "fair"  # how a round's subnets are drawn
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)]
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -103,6 +104,14 @@ class TrainingSection(Section):
         if stages not in ([*order] for order in (TRAININGS[:1], TRAININGS[:2], TRAININGS, ("joint", "channel"))):
             raise ValueError(f"{stages} is no order of trainings; begin with joint, then operator, channel or both")
         return stages
+
+    @model_validator(mode="after")
+    def _fair_stages(self) -> "TrainingSection":
+        if self.sampler != "fair" and len(self.stages) > 1:
+            raise ValueError(
+                f"sampler {self.sampler} has but one training; set training.stages=[joint], or sampler fair"
+            )
+        return self
 
 
 class PhaseSection(Section):
@@ -150,6 +159,8 @@ class SearchSection(Section):
     max: dict[str, float] = {}
     min: dict[str, float] = {}
     rescore: list[str] = []  # further qualities of the final front
+    algorithm: Literal["nsga2", "unsga3", "agemoea"] = "nsga2"
+    screen: Positive = 1  # offspring bred for each that is measured; a surrogate chooses
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated

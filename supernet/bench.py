@@ -16,7 +16,7 @@ from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import Job
 from supernet.optimizer import OPTIMIZERS, is_matrix, make_optimizer, step_used
-from supernet.students import FairSubnets
+from supernet.students import SharedSubnets
 from supernet.training import Crew, fair_gradients
 
 RANDOM_SUBNETS = 20
@@ -40,7 +40,7 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
     say(f"the same of {RANDOM_SUBNETS} random subnets: median {median(ratios):.3f}, lowest {min(ratios):.3f}")
 
     rounds = FairRounds(space, "joint", None, np.random.default_rng(job.seed))
-    students, criterion = FairSubnets(supernet, rounds), Criterion(L1Alone())
+    students, criterion = SharedSubnets(supernet, rounds), Criterion(L1Alone())
     optimizer = torch.optim.Adam(supernet.parameters(), lr=1e-6, fused=True)
 
     def one_round() -> None:

@@ -17,14 +17,15 @@ from supernet.adversary import Adversary
 from supernet.cost import costs
 from supernet.criterion import Criterion, Guide
 from supernet.discriminator import PatchGan
-from supernet.fairness import FairRounds, Ledger
+from supernet.fairness import Ledger
 from supernet.generator import IMAGE_CHANNELS, Subnet, Supernet
 from supernet.losses import Adversarial
 from supernet.measure import Measure, Score
 from supernet.models import load_network
 from supernet.operators import OPERATORS
 from supernet.perceptual import VggFeatures
-from supernet.students import Alone, FairSubnets
+from supernet.sampling import Sampler, make_rounds
+from supernet.students import Alone, SharedSubnets
 from supernet.tasks import Task
 
 OnRound = Callable[[int, float], None]
@@ -75,6 +76,8 @@ class DiscriminatorSettings(Protocol):
 class TrainingSettings(training.Settings, Protocol):
     """The part of a recipe that says how networks are trained."""
 
+    @property
+    def sampler(self) -> Sampler: ...
     @property
     def divide_gradients(self) -> bool: ...
     @property
@@ -231,10 +234,11 @@ class Job:
         supernet = self.trained(start) if start else self.supernet()
         # Each training draws its own batches and its own decks.
         number = ("joint", "operator", "channel").index(stage)
-        rounds = FairRounds(self.space, stage, survivors, np.random.default_rng([self.seed, 1, number]))
+        rng = np.random.default_rng([self.seed, 1, number])
+        rounds = make_rounds(settings.sampler, self.space, stage, survivors, rng)
         state, notes = target.with_suffix(".state.safetensors"), dict[str, float]()
         weights = training.train(
-            FairSubnets(supernet, rounds, settings.divide_gradients),
+            SharedSubnets(supernet, rounds, settings.divide_gradients),
             self.data.training((self.seed, 0, number)),
             self.criterion(settings, supernet),
             settings,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from evo_c2f.space import Architecture
-from supernet.fairness import FairRounds
 from supernet.generator import Supernet, parts
+from supernet.sampling import Rounds
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -31,10 +31,10 @@ class Students(Protocol):
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
-class FairSubnets:
-    """A supernet's subnets, in fair rounds."""
+class SharedSubnets:
+    """A supernet's subnets, as its rounds deal them."""
 
-    def __init__(self, supernet: Supernet, rounds: FairRounds, divide_gradients: bool = False):
+    def __init__(self, supernet: Supernet, rounds: Rounds, divide_gradients: bool = False):
         """divide_gradients: each weight's by the number of the round's subnets that used it."""
         self.supernet, self.rounds, self.divide_gradients = supernet, rounds, divide_gradients
         self.module: nn.Module = supernet

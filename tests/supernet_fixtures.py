@@ -18,7 +18,7 @@ from supernet.generator import Frame, Supernet
 from supernet.images import Pixels
 from supernet.job import OnRound
 from supernet.operators import OPERATORS
-from supernet.students import FairSubnets
+from supernet.students import SharedSubnets
 from supernet.training import Batches, train
 
 SUPER_RESOLUTION = Frame(input_level=2, residual=True, activation="relu")
@@ -115,7 +115,7 @@ def train_fairly(
     criterion: Criterion | None = None,
 ) -> dict[str, Tensor]:
     """Train a supernet by L1, or by the criterion."""
-    students = FairSubnets(supernet, rounds, settings.divide_gradients)
+    students = SharedSubnets(supernet, rounds, settings.divide_gradients)
     return train(students, batches, criterion or Criterion(L1Alone()), settings, state, on_round)
 
 

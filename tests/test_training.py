@@ -28,7 +28,7 @@ from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import OnRound
-from supernet.students import Alone, FairSubnets, divide_by_uses
+from supernet.students import Alone, SharedSubnets, divide_by_uses
 from supernet.teacher import ResNetGenerator
 from supernet.training import learning_rate, update_average
 
@@ -325,7 +325,7 @@ def adversarially(
     supernet: Supernet, rounds: FairRounds, batches: Pairs, n: int, state: Path, on_round: OnRound, told: list[str]
 ) -> dict[str, Tensor]:
     return training.train(
-        FairSubnets(supernet, rounds), batches, adversarial_criterion(), training_settings(n), state, on_round,
+        SharedSubnets(supernet, rounds), batches, adversarial_criterion(), training_settings(n), state, on_round,
         lambda index, trouble: told.append(f"{index}: {trouble}"),
     )  # fmt: skip
 
