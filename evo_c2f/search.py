@@ -1,4 +1,4 @@
-"""Evolve one stage: ask NSGA-II, evaluate, tell, until the stage has asked for enough subnets."""
+"""Evolve one stage: ask the algorithm, evaluate, tell, until the stage has asked for enough subnets."""
 
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -7,28 +7,42 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from evo_c2f import pareto
+from evo_c2f.algorithms import AlgorithmName, make_algorithm
 from evo_c2f.enumeration import n_reachable, reachable
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box
 from evo_c2f.problem import Judge, StageProblem
 from evo_c2f.space import Genomes, SearchSpace, Stage
-from evo_c2f.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
+from evo_c2f.surrogate import Screen
+from evo_c2f.variation import NewSubnetsOnly, Variation
 
 SURVIVORS = 8
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time."""
+    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
+
+    screen: how many offspring are bred for each that is measured; a surrogate chooses.
+    """
 
     evaluations: int
     population: int
+    algorithm: AlgorithmName = "nsga2"
+    screen: int = 1
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Genomes (n, n_genes) and their metrics (n, n_metrics)."""
+
+    genomes: Genomes
+    metrics: NDArray[np.float64]
 
 
 @dataclass
@@ -71,19 +85,19 @@ def evolve(
     evaluator: Evaluator,
     judge: Judge,
     box: Box,
-    earlier: NDArray[np.float64],
+    earlier: Scored,
     budget: Budget,
     rng: np.random.Generator,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> StageResult:
     """Search one stage from its seeds (n, n_genes), the survivors of the stage before.
 
-    earlier: the metrics of what other stages scored in this context, for the hypervolume. All
+    earlier: what other stages scored in this context, for the hypervolume and the surrogate. All
     that is random comes from rng, so the same call asks for the same subnets.
     InputError if no subnet meets the limits.
     """
     start, measuring, measured = time.perf_counter(), evaluator.seconds_measuring, evaluator.n_measured
-    volume = Volume(judge, box, earlier)
+    volume = Volume(judge, box, earlier.metrics)
     before = volume.value
     progress = Progress(budget.evaluations, hypervolume=before)
     asked: dict[bytes, NDArray[np.float64]] = {}
@@ -105,8 +119,15 @@ def evolve(
             progress.generation += 1
             score(np.array(batch))
     else:
+        screen = Screen(space, judge)
+
+        def choose(genomes: Genomes, n: int) -> NDArray[np.int64]:
+            mine = [np.frombuffer(key, dtype=np.uint8) for key in asked]
+            known, metrics = [*earlier.genomes, *mine], [*earlier.metrics, *asked.values()]
+            return screen.choose(genomes, n, np.array(known), np.array(metrics))
+
         problem = StageProblem(space, judge, score)
-        for generation in generations(problem, Variation(space, stage), seeds, asked, budget, rng):
+        for generation in generations(problem, Variation(space, stage), seeds, asked, budget, choose, rng):
             progress.generation = generation
 
     genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in asked])
@@ -131,26 +152,27 @@ def generations(
     seeds: Genomes,
     asked: Collection[bytes],
     budget: Budget,
+    choose: Callable[[Genomes, int], NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> Iterator[int]:
-    """Run NSGA-II until the budget is spent or no new subnet is found; each generation's number, before it.
+    """Run the algorithm until the budget is spent or no new subnet is found; each generation's number, before it.
 
     asked: the genomes that the problem was asked for so far, which it keeps. When the living
-    population has no new children left, random subnets of the seeds join it.
+    population has no new children left, random subnets of the seeds join it. choose: which of many children to
+    measure, where the budget's `screen` breeds more than are.
     """
-    algorithm = NSGA2(
-        pop_size=budget.population,
-        sampling=variation.first_population(budget.population, seeds, rng),
-        crossover=StageCrossover(variation),
-        mutation=StageMutation(variation),
-        eliminate_duplicates=NewSubnetsOnly(asked),
-    )
+    first = variation.first_population(budget.population, seeds, rng)
+    algorithm = make_algorithm(budget.algorithm, variation, first, asked, budget.population, problem.n_obj)
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
     generation = 0
     while len(asked) < budget.evaluations:
         generation += 1
         yield generation
         population = algorithm.ask()
+        if generation > 1 and budget.screen > 1:
+            pool = Population.merge(population, *(algorithm.ask() for _ in range(budget.screen - 1)))
+            pool = NewSubnetsOnly(()).do(pool)
+            population = pool[choose(pool.get("X").astype(np.uint8), budget.population)]
         if population is None or not len(population):
             drawn = variation.first_population(4 * budget.population, seeds, rng)
             new = [genome for genome in drawn if genome.tobytes() not in asked]

@@ -14,7 +14,7 @@ from evo_c2f.problem import Costs, Judge
 from evo_c2f.recipe import Recipe, evaluations
 from evo_c2f.report import draw_front
 from evo_c2f.run import Run
-from evo_c2f.search import Budget, Progress, StageResult, best_front, evolve
+from evo_c2f.search import Budget, Progress, Scored, StageResult, best_front, evolve
 from evo_c2f.space import STAGES, Genomes, Stage
 from evo_c2f.store import Context, ScoreStore
 
@@ -107,9 +107,10 @@ def run_stage(
             )
         box = Box.between(objectives, tools.baseline, widest)
         order = (*STAGES, "joint")
-        earlier = store.table(tools.names, ("reference", *order[: order.index(stage)]))
+        earlier = Scored(*store.table(tools.names, ("reference", *order[: order.index(stage)])))
         rng = np.random.default_rng([seed, 2, order.index(stage)])
-        budget = Budget(evaluations(recipe, stage), recipe.search.population)
+        how = recipe.search
+        budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen)
         result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress)
         frame = _front_frame(run, stage, result, judge, store, tools)
     analysis.write_front(frame, run.front(stage))

@@ -10,7 +10,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box, limits, metric
 from evo_c2f.problem import Cheapest, Judge
-from evo_c2f.search import SURVIVORS, Budget, Volume, best_front, evolve
+from evo_c2f.search import SURVIVORS, Budget, Scored, Volume, best_front, evolve
 from evo_c2f.space import subnet_id
 from evo_c2f.store import ScoreStore
 
@@ -58,6 +58,8 @@ def search(tmp_path, measure, names, objectives, costs, context_of):
         minima=None,
         seeds=None,
         earlier=None,
+        algorithm="nsga2",
+        screen=1,
         measure=measure,
         path: Path | None = None,
         interrupt_after=None,
@@ -75,9 +77,11 @@ def search(tmp_path, measure, names, objectives, costs, context_of):
 
         with ScoreStore(path or tmp_path / f"{next(stores)}.h5", context_of(space)) as store:
             evaluator = Evaluator(space, store, measure, names)
-            earlier = np.empty((0, len(names))) if earlier is None else earlier
-            budget, rng = Budget(evaluations, population), np.random.default_rng(seed)
-            searched.result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress)
+            nothing = Scored(seeds[:0], np.empty((0, len(names))))
+            budget, rng = Budget(evaluations, population, algorithm, screen), np.random.default_rng(seed)
+            searched.result = evolve(
+                space, stage, seeds, evaluator, judge, box, earlier or nothing, budget, rng, on_progress
+            )
         return searched
 
     return run
@@ -109,6 +113,29 @@ def test_a_stage_asks_for_exactly_so_many_different_subnets(search, large, survi
         assert (genomes[:, None, frozen] == survivors[None][:, :, frozen]).all(axis=2).any(axis=1).all()
     if stage == "path":
         assert (genomes == large.complete(genomes, frozen)).all()
+
+
+@pytest.mark.parametrize(("algorithm", "screen"), [("unsga3", 1), ("agemoea", 1), ("nsga2", 6), ("unsga3", 6)])
+def test_every_algorithm_and_a_screen_ask_for_exactly_as_many_and_repeat_themselves(search, large, algorithm, screen):
+    if algorithm == "agemoea":
+        pytest.importorskip("numba")
+    found = search(large, "joint", evaluations=60, algorithm=algorithm, screen=screen)
+    genomes = found.result.genomes
+    assert len(genomes) == len(np.unique(genomes, axis=0)) == found.result.n_measured == 60
+    again = search(large, "joint", evaluations=60, algorithm=algorithm, screen=screen)
+    assert (again.result.genomes == genomes).all()
+    usual = search(large, "joint", evaluations=60)
+    assert not (usual.result.genomes == genomes).all()
+
+
+def test_a_screened_search_comes_further(search, large):
+    finals = {
+        screen: np.median(
+            [search(large, "joint", seed=s, evaluations=120, screen=screen).result.hypervolumes[1] for s in range(5)]
+        )
+        for screen in (1, 8)
+    }
+    assert finals[8] > finals[1], finals
 
 
 def test_a_stage_that_finds_nothing_new_ends(search, large):
@@ -288,7 +315,7 @@ def test_limits_that_can_t_be_met_together_are_named_after_the_search(search, ti
 def test_the_hypervolume_never_falls_and_is_that_of_all_rows(search, large, measure, names, maxima):
     drawn = large.random(20, np.random.default_rng(9))
     earlier = np.array([[row[name] for name in names] for row in measure([large.decode(g) for g in drawn])])
-    found = search(large, "joint", evaluations=100, maxima=maxima, earlier=earlier)
+    found = search(large, "joint", evaluations=100, maxima=maxima, earlier=Scored(drawn, earlier))
     metrics = found.result.metrics
     before, after = found.result.hypervolumes
     assert 0 < before < after

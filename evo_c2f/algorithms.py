@@ -1,0 +1,46 @@
+"""The optimisers of pymoo that a stage can be searched with, all with this project's variation."""
+
+from collections.abc import Container
+from typing import Any, Literal
+
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.algorithms.moo.unsga3 import UNSGA3
+from pymoo.util.ref_dirs import get_reference_directions
+
+from evo_c2f.errors import InputError
+from evo_c2f.space import Genomes
+from evo_c2f.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
+
+# MOEA/D is not among them: pymoo's takes no constraints, and a failed subnet is one.
+AlgorithmName = Literal["nsga2", "unsga3", "agemoea"]
+
+
+def make_algorithm(
+    name: AlgorithmName,
+    variation: Variation,
+    first: Genomes,
+    asked: Container[bytes],
+    population: int,
+    n_objectives: int,
+) -> Any:
+    """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
+
+    nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
+    """
+    shared = {
+        "pop_size": population,
+        "sampling": first,
+        "crossover": StageCrossover(variation),
+        "mutation": StageMutation(variation),
+        "eliminate_duplicates": NewSubnetsOnly(asked),
+    }
+    if name == "nsga2":
+        return NSGA2(**shared)
+    if name == "unsga3":
+        directions = get_reference_directions("reduction", n_objectives, population, seed=1)
+        return UNSGA3(directions, **shared)
+    try:
+        from pymoo.algorithms.moo.age import AGEMOEA
+    except Exception as error:  # pymoo raises no narrower one
+        raise InputError("algorithm agemoea needs numba; run 'pip install numba'") from error
+    return AGEMOEA(**shared)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from evo_c2f import pareto
+from evo_c2f.problem import Judge
+from evo_c2f.surrogate import LEAST, Screen, most_promising
+
+
+@pytest.fixture
+def judge(large, names, objectives, costs):
+    return Judge(large, "joint", names, objectives, (), costs)
+
+
+def metrics_of(space, genomes, measure, names):
+    return np.array([[row[name] for name in names] for row in measure([space.decode(g) for g in genomes])])
+
+
+def test_it_predicts_subnets_that_it_never_saw(large, judge, measure, names):
+    rng = np.random.default_rng(0)
+    known, unseen = large.random(96, rng), large.random(200, rng)
+    predicted = Screen(large, judge).predict(unseen, known, metrics_of(large, known, measure, names))
+    truth = judge.minimised(metrics_of(large, unseen, measure, names))
+    assert np.corrcoef(predicted[:, 0], truth[:, 0])[0, 1] > 0.95
+    assert (predicted[:, 1] == truth[:, 1]).all()  # a static cost is known, not predicted
+
+
+def test_inactive_genes_count_for_nothing(large, judge):
+    genome = large.random(1, np.random.default_rng(0))
+    row = Screen(large, judge).features(genome)[0, :-2]
+    assert row.sum() == large.active(genome).sum()
+
+
+def test_what_it_chooses_is_better_than_chance(large, judge, measure, names):
+    rng = np.random.default_rng(0)
+    known, pool = large.random(64, rng), large.random(200, rng)
+    metrics = metrics_of(large, known, measure, names)
+    chosen = Screen(large, judge).choose(pool, 20, known, metrics)
+    assert len(set(chosen.tolist())) == 20
+
+    ceiling = judge.minimised(metrics_of(large, np.concatenate([known, pool]), measure, names)).max(axis=0)
+
+    def volume(genomes):
+        values = judge.minimised(np.concatenate([metrics, metrics_of(large, genomes, measure, names)]))
+        return pareto.hypervolume(values, ceiling)
+
+    by_chance = [volume(pool[rng.permutation(200)[:20]]) for _ in range(20)]
+    assert volume(pool[chosen]) > max(by_chance)
+
+
+def test_with_too_little_known_the_order_stays(large, judge, measure, names):
+    rng = np.random.default_rng(0)
+    known, pool = large.random(LEAST + 4, rng), large.random(30, rng)
+    metrics = metrics_of(large, known, measure, names)
+    metrics[:5, 0] = np.nan  # failed ones teach nothing
+    assert Screen(large, judge).choose(pool, 10, known, metrics).tolist() == list(range(10))
+    assert Screen(large, judge).choose(pool[:3], 10, known, metrics).tolist() == [0, 1, 2]
+
+
+def test_the_most_promising_are_those_of_a_greedy_search():
+    rng = np.random.default_rng(0)
+    known, predicted = rng.random((15, 2)), rng.random((60, 2)) - 0.2
+    front, left, expected = known, list(range(60)), []
+    reference = np.full(2, 1.1)
+    for _ in range(6):
+        volumes = [pareto.hypervolume(np.vstack([front, predicted[i]]), reference) for i in left]
+        expected.append(left.pop(int(np.argmax(volumes))))
+        front = np.vstack([front, predicted[expected[-1]]])
+    assert most_promising(predicted, known, 6) == expected
+
+
+def test_what_adds_nothing_is_not_promising():
+    assert most_promising(np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([[0.2, 0.2]]), 2) == [1]
