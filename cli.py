@@ -5,8 +5,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from evo_c2f.search import Progress
     from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
+    from evo_c2f.studies import Laboratory
     from supernet.comparison import Comparison
     from supernet.finetune import Finetuning
     from supernet.job import Data, Job, OnRound, OnSetback
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
+CHECK_ROUNDS = 200  # of training alone, in `search --check-ranking`
 
 PATH = click.Path(path_type=Path)
 OPTIONS = {
@@ -48,11 +52,14 @@ OPTIONS = {
     "max": click.option("--max", multiple=True, metavar="METRIC=VALUE", help="An upper limit: size_mb=1.49."),
     "min": click.option("--min", multiple=True, metavar="METRIC=VALUE", help="A lower limit: psnr_y=25."),
     "evaluations": click.option("--evaluations", type=click.IntRange(min=1), help="Distinct subnets a stage asks for."),
+    "algorithm": click.option(
+        "--algorithm", type=click.Choice(["nsga2", "unsga3", "agemoea"]), help="pymoo's optimiser.  [default: nsga2]"
+    ),  # fmt: skip
     "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
     "threads": click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
-SEARCHING = ("objective", "max", "min", "evaluations")
+SEARCHING = ("objective", "max", "min", "evaluations", "algorithm")
 RUNNING = ("device", "threads")
 Given = dict[str, Any]  # a command's options, by name
 
@@ -105,7 +112,9 @@ def evolve_command(stage: str, as_json: bool, **given: Any) -> None:
 
 @cli.command("search")
 @options("recipe", "data", "run", "set", "seed", *SEARCHING, *RUNNING, "json")
-def search_command(as_json: bool, **given: Any) -> None:
+@click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
+              help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
+def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
     """Train the supernet and search the three stages, in one."""
     run = begin(given)
     job = make_job(run.recipe, given)
@@ -117,6 +126,8 @@ def search_command(as_json: bool, **given: Any) -> None:
         summaries.append(evolve(run, run.recipe, stage, job, run.recipe.seed))
     conclude(summaries, job.task.baseline_name)
     draw_samples(run, job)
+    if check_ranking:
+        tell_ranking(run, job, check_ranking)
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 
@@ -292,6 +303,34 @@ def benchmark_command(
     click.echo(json.dumps(table) if as_json else markdown(rows))
 
 
+@cli.command("study")
+@click.argument("what", type=click.Choice(["ranking", "fairness", "search"]))
+@options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
+@click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
+@click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
+              help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), help="Of each way to train (2) or to search (10).")
+def study_command(what: str, architectures: int, again: int, seeds: int | None, as_json: bool, **given: Any) -> None:
+    """The evidence: is the ranking right, is fair training, and does coarse-to-fine pay?
+
+    ranking: the supernet's scores against training subnets alone; fairness: the same for other ways to train, at the
+    same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe
+    is evidence. Tables and pictures go to the run's folder; what was measured is not measured again.
+    """
+    given["recipe"] = given["recipe"] or "evidence"
+    run = begin(given)
+    job = make_job(run.recipe, given)
+    run.keep_recipe()
+    lab = laboratory(run, run.recipe, job)
+    if what == "search":
+        table = search_study(run, lab, seeds or 10)
+    else:
+        table = ranking_study(run, lab, what, (architectures, again), seeds or 2)
+    write_text(run.folder / f"{what}.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / f"{what}.md", markdown(table["rows"]))
+    click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
+
+
 for model_command in commands.COMMANDS:
     cli.add_command(model_command)
 
@@ -314,6 +353,8 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
     changes = [f"search.{side}.{limit}" for side in ("max", "min") for limit in given.get(side, ())]
     if given.get("objective"):
         changes.append(f"search.objectives={json.dumps(given['objective'])}")
+    if given.get("algorithm"):
+        changes.append(f"search.algorithm={given['algorithm']}")
     if given.get("evaluations") is not None:
         changes += [f"search.evaluations.{stage}={given['evaluations']}" for stage in stages]
     return tuple(changes)
@@ -472,6 +513,110 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
     torch.manual_seed(job.seed)
     network = PlainUpscaler(scale=settings.task.scale)
     finetuned(run, settings, Finetuning(job, run.folder / "models" / name, training, plan, about), network)
+
+
+def tell_ranking(run: Run, job: "Job", n: int) -> None:
+    """Train n subnets alone for CHECK_ROUNDS, and write and say how the supernet's order agrees with theirs."""
+    from evo_c2f import studies
+
+    how = run.recipe.training
+    short = recipe.FinetuneSection(rounds=CHECK_ROUNDS, learning_rate=how.learning_rate, ema=0.99)
+    lab = laboratory(run, run.recipe.model_copy(update={"finetune": short}), job)
+    sample = studies.Sample.draw(lab, n, 0)
+    with reporting(console, "checking the ranking", n) as reporter:
+        done = count(1)
+        alone = run.folder / "alone.h5"
+        frame = studies.train_alone(lab, sample, alone, lambda: reporter.update(next(done), ""))
+    found = studies.check(lab, frame, sample.genomes, instruments(run, run.recipe, "path", job).search)
+    write_text(run.folder / "ranking.json", json.dumps({**found, "rounds": CHECK_ROUNDS}, indent=1) + "\n")
+    console.print(
+        f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "
+        f"{n} subnets and theirs after {CHECK_ROUNDS} rounds alone; MACs by themselves come to {found['macs']:.2f}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
+    """What a study needs: networks trained alone by the recipe's `finetune`, and supernets by its `training`."""
+    from evo_c2f.store import Context
+    from evo_c2f.studies import TRAININGS, Instrument, Laboratory
+    from supernet import checkpoint
+    from supernet.finetune import plan_of
+    from supernet.study import TrainedAlone, rounds_at_cost
+
+    size = settings.search.output_size
+    quality = next(o.name for o in settings.search.metrics() if o.kind == "quality")
+    about = partial(Context, settings.space.to_dict(), dataset=job.data.fingerprint)
+
+    def alone(number: int) -> Instrument:
+        again = replace(job, seed=job.seed + number)
+        plan = plan_of(settings.finetune, settings.training.losses, None)
+        measure = TrainedAlone(again, settings.for_finetuning(), plan, [quality], run.folder / "supernet")
+        words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
+        return Instrument(measure, tuple(measure.names), about(checkpoint="none", protocol=words), {})
+
+    def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
+        name, again = f"{training.replace(', ', '-')}-{number}", replace(job, seed=job.seed + number)
+        how = settings.training.model_copy(update=TRAININGS[training])
+        target = run.checkpoint(name)
+        if not target.is_file():
+            rounds, macs = rounds_at_cost(again, how.sampler, how.rounds)
+            with watching(run, name, rounds) as (on_round, on_setback):
+                how = how.model_copy(update={"rounds": rounds})
+                _, seconds = again.train("joint", None, how, None, target, on_round, on_setback)
+            gmacs = macs * settings.data.batch / 1e9
+            run.log("trained", stage=name, rounds=rounds, forward_gmacs=gmacs, seconds=seconds)
+        measure = job.measure(again.trained(target), measured(settings), size)
+        line = run.last("trained")[name]
+        costs = {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
+        words = f"{job.task.protocol()}; costs at {size[0]}x{size[1]}"
+        context = about(checkpoint=checkpoint.fingerprint(target), protocol=words)
+        return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
+
+    return Laboratory(settings.space, job.costs(size), quality, job.seed, alone, shared)
+
+
+def ranking_study(run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int], seeds: int) -> dict[str, Any]:
+    """Train (architectures, again) alone and the supernets, and tell how well these rank."""
+    from evo_c2f import analysis, studies
+    from evo_c2f.report import draw_ranking
+
+    trainings = list(studies.TRAININGS) if what == "fairness" else [studies.OWN]
+    for training in trainings:
+        for seed in range(seeds):
+            lab.shared(training, seed)  # before anything is scored: training needs no store
+    sample = studies.Sample.draw(lab, *sizes)
+    with reporting(console, "training alone", sum(sizes)) as reporter:
+        done = count(1)
+        alone = run.folder / "alone.h5"
+        frame = studies.train_alone(lab, sample, alone, lambda: reporter.update(next(done), ""))
+    rows = studies.study_trainings(lab, frame, sample.genomes, trainings, seeds, run.folder / "shared.h5")
+    analysis.write_front(frame, run.folder / f"{what}.csv")
+    draw_ranking(frame, f"alone_{lab.quality}_full", [f"{t} 0" for t in trainings], run.folder / f"{what}.png")
+    return {"rows": rows, "ceiling": studies.ceiling(lab, frame), "trained_twice": sizes[1]}
+
+
+def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
+    """Let all strategies search the same supernet, and tell how soon each comes how far."""
+    from evo_c2f import analysis, studies
+    from evo_c2f.report import draw_curves
+    from evo_c2f.strategies import STRATEGIES
+
+    search = run.recipe.search
+    usable = {name: how for name, how in STRATEGIES.items() if "AGE-MOEA" not in name or find_spec("numba")}
+    if len(usable) < len(STRATEGIES):
+        warn("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
+    contest = studies.Contest(usable, seeds, search.evaluations.joint, search.population)
+    with reporting(console, "searching", seeds * len(usable)) as reporter:
+        done = count(1)
+        shared = run.folder / "shared.h5"
+        frame = studies.study_search(lab, search.metrics(), shared, contest, lambda: reporter.update(next(done), ""))
+    rows = studies.search_table(frame, studies.RIVAL)
+    analysis.write_front(frame, run.folder / "search.csv")
+    goal = next(row["final_median"] for row in rows if row["strategy"] == studies.RIVAL)
+    draw_curves(frame, goal, run.folder / "search.png")
+    return {"rows": rows, "rival": studies.RIVAL, "evaluations": contest.evaluations}
 
 
 def warn(sentence: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, subnet_id
 from evo_c2f.store import Scores, read_scores
 
 Frame = pd.DataFrame
+Series = pd.Series
 GENE = re.compile(r"(path|operator|inner|width)_\d+")
 
 DEFAULT_OBJECTIVES = ("psnr_y", "macs")
@@ -71,15 +72,30 @@ def frame_of(scores: Scores) -> Frame:
 def front_frame(space: SearchSpace, genomes: Genomes, metrics: dict[str, Values], survivors: Genomes) -> Frame:
     """One row a genome (n, n_genes): id, metrics, whether it seeds the next stage, genes in words, genome."""
     kept = {genome.tobytes() for genome in survivors}
+    return sample_frame(space, genomes, {**metrics, "survivor": [genome.tobytes() in kept for genome in genomes]})
+
+
+def sample_frame(space: SearchSpace, genomes: Genomes, columns: dict[str, Any]) -> Frame:
+    """One row a genome (n, n_genes): id, the given columns (n,), genes in words, genome."""
     return pd.DataFrame(
         {
             "id": [subnet_id(genome) for genome in genomes],
-            **metrics,
-            "survivor": [genome.tobytes() in kept for genome in genomes],
+            **columns,
             **gene_columns(space, genomes),
             "genome": [genome.tobytes().hex() for genome in genomes],
         }
     )
+
+
+def curves_frame(curves: Mapping[tuple[str, int], Values]) -> Frame:
+    """(strategy, seed) -> hypervolume after each subnet, as rows of strategy, seed, evaluations, hypervolume."""
+    parts = [
+        pd.DataFrame(
+            {"strategy": name, "seed": seed, "evaluations": np.arange(1, len(curve) + 1), "hypervolume": curve}
+        )
+        for (name, seed), curve in curves.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def gene_columns(space: SearchSpace, genomes: Genomes) -> dict[str, "pd.Categorical[Any]"]:

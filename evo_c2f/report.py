@@ -1,8 +1,9 @@
 """Pictures of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from evo_c2f.analysis import Frame
@@ -39,4 +40,32 @@ def draw_front(
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) -> None:
+    """What architectures came to alone (upwards) against each score, as PNG; coloured by MACs, choices hollow."""
+    figure = Figure(figsize=(4 * len(scores), 3.8), dpi=110, layout="constrained")
+    for axes, score in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores, strict=True):
+        for held_out, rows in frame.groupby("held_out"):
+            marker = "o" if held_out else "x"
+            points = axes.scatter(rows[score], rows[alone], c=rows["macs"], norm="log", s=18, marker=marker, lw=0.8)
+        axes.set(title=score, xlabel="with the supernet's weights (dB)", ylabel="trained alone (dB)")
+        axes.grid(alpha=0.3)
+    figure.colorbar(points, label="MACs")
+    figure.savefig(path)
+
+
+def draw_curves(frame: Frame, goal: float, path: Path) -> None:
+    """Hypervolume against evaluations, as PNG: of each strategy the median over its seeds, and its quartiles."""
+    figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for name, rows in frame.groupby("strategy", sort=False):
+        quartiles = rows.groupby("evaluations")["hypervolume"].quantile(np.array([0.25, 0.5, 0.75])).unstack()
+        (line,) = axes.plot(quartiles.index, quartiles[0.5], lw=1.5, label=name)
+        axes.fill_between(quartiles.index, quartiles[0.25], quartiles[0.75], color=line.get_color(), alpha=0.15, lw=0)
+    axes.axhline(goal, color="black", lw=0.8, ls="--")
+    axes.set(xlabel="distinct subnets asked for", ylabel="hypervolume")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, loc="lower right")
     figure.savefig(path)

@@ -96,9 +96,13 @@ class Run:
 
     def seconds_of(self, event: str) -> float:
         """What the log gives to an event, over all stages; of a stage that was done again, the last time."""
+        return float(sum(line["seconds"] for line in self.last(event).values()))
+
+    def last(self, event: str) -> dict[str, dict[str, Any]]:
+        """The last line that the log has of an event, for each stage."""
         path = self.folder / "log.jsonl"
         lines = map(json.loads, path.read_text().splitlines()) if path.is_file() else ()
-        return float(sum({line["stage"]: line["seconds"] for line in lines if line["event"] == event}.values()))
+        return {line["stage"]: line for line in lines if line["event"] == event}
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to log.jsonl."""

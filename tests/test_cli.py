@@ -447,7 +447,7 @@ BAD = [
     (["train-supernet", "--data", "{empty}"], 2, "holds no image"),
     (["train-supernet", "--data", "{photographs}", "--set", "data.patch=64"], 2, "less than the 256"),
     (["train-supernet", "--recipe", "sr-x4"], 2, "--data DIR"),
-    (["train-supernet", "--recipe", "nope"], 2, "there are edges2shoes, openmoji"),
+    (["train-supernet", "--recipe", "nope"], 2, "there are edges2shoes, evidence, openmoji"),
     (["train-supernet", "--set", "training.rouns=3"], 2, "did you mean 'rounds'"),
     (["train-supernet", "--set", "search.objectives=[psnr_y, speed]"], 2, "'speed' is unknown"),
     (["train-supernet", "--set", "space.operators=[a]", "--set", "space.reference_operator=a"], 2, "'a' is unknown"),
@@ -455,6 +455,12 @@ BAD = [
     (["search", "--max", "size_mb=0.0001"], 2, "the smallest has size_mb"),
     (["evolve", "--stage", "path"], 2, "train-supernet --run"),
     (["front"], 2, "train-supernet --run"),
+    (
+        ["train-supernet", "--set", "training.sampler=uniform", "--set", "training.stages=[joint, channel]"],
+        2,
+        "set training.stages=[joint]",
+    ),
+    (["study", "ranking"], 2, "--data DIR"),
 ]
 
 

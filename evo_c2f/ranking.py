@@ -1,0 +1,103 @@
+"""Does the supernet rank subnets as training each alone does? Which to try, and how well two orders agree."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import bootstrap, kendalltau
+
+from evo_c2f.problem import Costs
+from evo_c2f.space import Genomes, SearchSpace
+
+Values = NDArray[np.float64]
+Agreement = Callable[[Values, Values], float]
+
+CANDIDATES = 40  # drawn for each architecture that is kept
+BANDS = 3
+RESAMPLES = 2000
+TOP = 10
+
+
+def draw(space: SearchSpace, n: int, costs: Costs, rng: np.random.Generator) -> tuple[Genomes, Values]:
+    """n different architectures, evenly spread over the logarithm of their MACs, ascending: genomes and MACs.
+
+    Nothing but the MACs decides which are kept. ValueError if the space holds too few.
+    """
+    unique = {space.decode(genome).key: genome for genome in space.random(CANDIDATES * n, rng)}
+    if len(unique) < n:
+        raise ValueError(f"only {len(unique)} different architectures were drawn, {n} are wanted")
+    genomes = np.array(list(unique.values()))
+    macs = np.array([costs(space.decode(genome))["macs"] for genome in genomes])
+    left, kept = np.log(macs), []
+    for target in np.linspace(left.min(), left.max(), n):
+        kept.append(int(np.argmin(abs(left - target))))
+        left[kept[-1]] = np.inf
+    order = np.array(kept)[np.argsort(macs[kept], kind="stable")]
+    return genomes[order], macs[order]
+
+
+def held_out(n: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which of n architectures, ordered by cost, give the figures; the others are for choices. The same share of
+    every ten neighbours."""
+    mask = np.zeros(n, dtype=bool)
+    for start in range(0, n, 10):
+        group = np.arange(start, min(start + 10, n))
+        mask[rng.permutation(group)[: round(share * len(group))]] = True
+    return mask
+
+
+def tau(a: Values, b: Values) -> float:
+    """Kendall's tau-b of two orders of the same things, (n,) each: 1 the same, 0 unrelated, -1 reversed."""
+    return float(kendalltau(a, b).statistic)
+
+
+def interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, float]:
+    """A 95 % bootstrap interval (percentiles) of tau, resampling the pairs."""
+    found = bootstrap(
+        (a, b), tau, paired=True, vectorized=False, method="percentile", n_resamples=RESAMPLES, rng=rng
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def top_overlap(a: Values, b: Values, k: int = TOP) -> float:
+    """The share of the k best (highest) by a that are among the k best by b."""
+    return len({*np.argsort(-a)[:k]} & {*np.argsort(-b)[:k]}) / k
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How well a score orders architectures, against what each came to alone; higher is better in both."""
+
+    n: int
+    tau: float
+    low: float  # of the 95 % interval
+    high: float
+    top: float  # share of the ten best that it finds
+    bands: tuple[tuple[float, float, float], ...]  # tau and its interval within each third of the costs
+
+    def columns(self) -> dict[str, float]:
+        """Flat, for a table."""
+        flat = {key: value for key, value in asdict(self).items() if key != "bands"}
+        names = ("tau", "low", "high")
+        return flat | {
+            f"band_{i}_{name}": value
+            for i, band in enumerate(self.bands, 1)
+            for name, value in zip(names, band, strict=True)
+        }
+
+
+def compare(score: Values, alone: Values, macs: Values, rng: np.random.Generator) -> Ranking:
+    """A score against the truth, (n,) each; bands of equal number by MACs."""
+    bands = []
+    for rows in np.array_split(np.argsort(macs, kind="stable"), BANDS):
+        bands.append((tau(score[rows], alone[rows]), *interval(score[rows], alone[rows], rng)))
+    low, high = interval(score, alone, rng)
+    return Ranking(len(score), tau(score, alone), low, high, top_overlap(score, alone), tuple(bands))
+
+
+def ceiling(first: Values, second: Mapping[int, float]) -> float:
+    """Tau between two trainings of the same architectures: second by the row of first. No score can be expected to
+    agree better with one training than another training does."""
+    rows = sorted(second)
+    return tau(first[rows], np.array([second[row] for row in rows]))

@@ -1,0 +1,166 @@
+"""Ways to search one space with one measure, to compare: who comes to which hypervolume after how many subnets.
+
+Each takes an arena, and random numbers, and gives the genomes that it asked for, in order, (n, n_genes).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from pymoo.algorithms.moo.nsga2 import NSGA2
+from pymoo.core.problem import Problem
+from pymoo.core.termination import NoTermination
+from pymoo.operators.crossover.sbx import SBX
+from pymoo.operators.mutation.pm import PM
+from pymoo.operators.repair.rounding import RoundingRepair
+from pymoo.operators.sampling.rnd import IntegerRandomSampling
+
+from evo_c2f import trellis
+from evo_c2f.algorithms import AlgorithmName
+from evo_c2f.evaluator import Evaluator
+from evo_c2f.objective import Box
+from evo_c2f.pareto import Values
+from evo_c2f.problem import Costs, Judge
+from evo_c2f.search import Budget, Scored, StageResult, Volume, evolve
+from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage
+from evo_c2f.variation import Variation, different
+
+Strategy = Callable[["Arena", np.random.Generator], Genomes]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What is the same for all: the space, the measure, the box, how many subnets, how many a generation."""
+
+    space: SearchSpace
+    evaluator: Evaluator
+    box: Box
+    costs: Costs
+    evaluations: int
+    population: int
+
+    def judge(self, stage: Stage) -> Judge:
+        return Judge(self.space, stage, self.evaluator.names, self.box.objectives, (), self.costs)
+
+    def curve(self, strategy: Strategy, rng: np.random.Generator) -> Values:
+        """The hypervolume after each distinct subnet, (evaluations,)."""
+        genomes = strategy(self, rng)[: self.evaluations]
+        volume, values = Volume(self.judge("joint"), self.box, np.empty((0, len(self.evaluator.names)))), []
+        for row in self.evaluator(genomes, "search", 0):
+            volume.add(row[None])
+            values.append(volume.value)
+        return np.pad(values, (0, self.evaluations - len(values)), mode="edge")
+
+    def evolve(
+        self, stage: Stage, seeds: Genomes, asked: Genomes, budget: Budget, rng: np.random.Generator
+    ) -> StageResult:
+        """Search a stage; asked: (n, n_genes), by the stages before."""
+        earlier = Scored(asked, self.evaluator(asked, "search", 0))
+        return evolve(self.space, stage, seeds, self.evaluator, self.judge(stage), self.box, earlier, budget, rng)
+
+
+def coarse_to_fine(
+    arena: Arena,
+    rng: np.random.Generator,
+    shares: Sequence[float] = (1 / 3, 1 / 3, 1 / 3),
+    algorithm: AlgorithmName = "nsga2",
+    screen: int = 1,
+) -> Genomes:
+    """The three stages, each from the survivors of the one before and the reference; shares of the evaluations.
+
+    A fourth share: all genes at once, from the survivors of the last stage.
+    """
+    seeds = arena.space.reference[None]
+    asked = seeds[:0]
+    for stage, share in zip((*STAGES, "joint"), shares, strict=False):
+        n = round(share * arena.evaluations)
+        budget = Budget(n, min(arena.population, n), algorithm, screen)
+        result = arena.evolve(stage, seeds, asked, budget, rng)
+        asked = different(np.concatenate([asked, result.genomes]))
+        seeds = different(np.concatenate([result.survivors, arena.space.reference[None]]))
+    return asked
+
+
+def joint(arena: Arena, rng: np.random.Generator, algorithm: AlgorithmName = "nsga2", screen: int = 1) -> Genomes:
+    """All genes at once, with the same variation."""
+    seeds, budget = arena.space.reference[None], Budget(arena.evaluations, arena.population, algorithm, screen)
+    return arena.evolve("joint", seeds, seeds[:0], budget, rng).genomes
+
+
+def at_random(arena: Arena, rng: np.random.Generator) -> Genomes:
+    """Random subnets of all lengths."""
+    return different(arena.space.random(2 * arena.evaluations, rng))[: arena.evaluations]
+
+
+def integer_codes(arena: Arena, rng: np.random.Generator) -> Genomes:
+    """NSGA-II with SBX and polynomial mutation on the genes as integers, as DyNAS-T searches (arXiv 2205.14044)."""
+    space, asked = arena.space, dict[bytes, Genomes]()
+
+    def settle(x: NDArray[np.int64]) -> Genomes:
+        genomes = x.astype(np.uint8)
+        genomes[:, space.paths] = trellis.repair(genomes[:, space.paths], space.n_levels, rng)
+        return space.canonical(genomes)
+
+    class Codes(Problem):  # type: ignore[misc]
+        def _evaluate(self, x: NDArray[np.int64], out: dict[str, Values], *args: object, **kwargs: object) -> None:
+            genomes = settle(x)
+            asked.update((genome.tobytes(), genome) for genome in genomes)
+            unique, back = np.unique(genomes, axis=0, return_inverse=True)
+            out["F"] = arena.judge("joint").minimised(arena.evaluator(unique, "search", 0))[back]
+
+    problem = Codes(n_var=space.n_genes, n_obj=len(arena.box.objectives), xl=0, xu=space.n_choices - 1, vtype=int)
+    repair = RoundingRepair()
+    algorithm = NSGA2(
+        pop_size=arena.population,
+        sampling=IntegerRandomSampling(),
+        crossover=SBX(prob=0.9, eta=15, vtype=float, repair=repair),
+        mutation=PM(eta=20, vtype=float, repair=repair),
+        eliminate_duplicates=True,
+    )
+    algorithm.setup(problem, termination=NoTermination(), seed=rng)
+    while len(asked) < arena.evaluations:
+        algorithm.next()
+    return np.array(list(asked.values()))
+
+
+def once_for_all(arena: Arena, rng: np.random.Generator, limits: int = 4) -> Genomes:
+    """One objective under each of some limits on the cost in turn, as Once-for-All searches (arXiv 1908.09791).
+
+    The best quarter of what was measured under a limit has children, half of them mutants and half crossings. The
+    limits lie evenly over the logarithm of the costs of random subnets.
+    """
+    space, variation = arena.space, Variation(arena.space, "joint")
+    cost = arena.box.objectives[1].name
+    judge = arena.judge("joint")
+
+    def within(genomes: Genomes, limit: float) -> Genomes:
+        return genomes[[arena.costs(space.decode(genome))[cost] <= limit for genome in genomes]]
+
+    prices = [arena.costs(space.decode(genome))[cost] for genome in space.random(200, rng)]
+    asked: list[Genomes] = []
+    for limit in np.exp(np.quantile(np.log(prices), np.linspace(0.25, 1, limits))):
+        mine = different(within(space.random(8 * arena.population, rng), limit))[: arena.population]
+        while len(mine) < arena.evaluations // limits:
+            scores = judge.minimised(arena.evaluator(mine, "search", 0))[:, 0]
+            parents = mine[np.argsort(scores, kind="stable")[: max(2, len(mine) // 4)]]
+            mothers, fathers = (parents[rng.integers(len(parents), size=arena.population)] for _ in range(2))
+            children = np.concatenate([variation.mutate(mothers, rng), variation.cross(mothers, fathers, rng)[0]])
+            children = within(children[rng.permutation(len(children))], limit)
+            mine = different(np.concatenate([mine, children]))[: len(mine) + arena.population]
+        asked.append(mine[: arena.evaluations // limits])
+    return different(np.concatenate(asked))
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "coarse to fine": coarse_to_fine,
+    "coarse to fine, screened": partial(coarse_to_fine, screen=8),
+    "joint": joint,
+    "joint, screened": partial(joint, screen=8),
+    "joint, U-NSGA-III": partial(joint, algorithm="unsga3"),
+    "joint, AGE-MOEA": partial(joint, algorithm="agemoea"),
+    "random": at_random,
+    "integer codes (DyNAS-T)": integer_codes,
+    "evolution under limits (Once-for-All)": once_for_all,
+}

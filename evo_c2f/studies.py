@@ -1,0 +1,221 @@
+"""The evidence: does the supernet rank as training alone does, which training ranks best, which search pays?"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo_c2f import analysis, ranking
+from evo_c2f.evaluator import Evaluator, Measure
+from evo_c2f.objective import Box, Metric, metric
+from evo_c2f.problem import Costs
+from evo_c2f.ranking import Values
+from evo_c2f.space import Genomes, SearchSpace
+from evo_c2f.store import Context, ScoreStore
+from evo_c2f.strategies import Arena, Strategy
+
+DRAW, BOOTSTRAP, SEARCH = 3, 4, 6  # streams of the seed
+HELD_OUT = 0.6
+
+# Ways to train a supernet, as changes of the recipe's training; each costs as many MACs as the first.
+TRAININGS: dict[str, dict[str, Any]] = {
+    "fair": {"sampler": "fair"},
+    "fair, divided": {"sampler": "fair", "divide_gradients": True},
+    "uniform": {"sampler": "uniform"},
+    "sandwich": {"sampler": "sandwich"},
+}
+
+
+OWN = "fair"  # this project's
+RIVAL = "joint"  # whose final hypervolume is the goal of the other searches
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A measure, the metrics that it gives, what its scores rest on, and the qualities had for nothing."""
+
+    measure: Measure
+    names: tuple[str, ...]
+    context: Context
+    baseline: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """What the supernet's side gives a study.
+
+    alone: seed -> trains each architecture by itself. shared: (training, seed) -> the supernet trained so, and the
+    rounds, seconds and MACs that it took. quality: what is compared, of the search's images; it has a `*_full` too.
+    """
+
+    space: SearchSpace
+    costs: Costs
+    quality: str
+    seed: int
+    alone: Callable[[int], Instrument]
+    shared: Callable[[str, int], tuple[Instrument, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The architectures of a study, by ascending MACs, and what they came to alone; higher is better."""
+
+    genomes: Genomes
+    macs: Values
+    held_out: NDArray[np.bool_]
+    again: NDArray[np.int64]  # which were trained a second time
+
+    @classmethod
+    def draw(cls, lab: Laboratory, n: int, n_again: int) -> "Sample":
+        """Nothing but MACs and the seed decides. n_again: how many of those held out are trained twice."""
+        rng = np.random.default_rng([lab.seed, DRAW])
+        genomes, macs = ranking.draw(lab.space, n, lab.costs, rng)
+        mask = ranking.held_out(n, HELD_OUT, rng)
+        places = np.flatnonzero(mask)
+        return cls(genomes, macs, mask, places[np.linspace(0, len(places) - 1, n_again).round().astype(int)])
+
+
+def scores(
+    space: SearchSpace,
+    path: Path,
+    tool: Instrument,
+    genomes: Genomes,
+    stage: str,
+    after_each: Callable[[], None] = lambda: None,
+) -> dict[str, Values]:
+    """Each quality of the genomes, (n,), as a gain: higher is better. What the store at `path` holds is not measured
+    again."""
+    with ScoreStore(path, tool.context) as store:
+        table = Evaluator(space, store, tool.measure, tool.names)(genomes, stage, 0, after_each)
+    return {name: -metric(name).sign * column for name, column in zip(tool.names, table.T, strict=True)}
+
+
+def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
+    """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
+    first = scores(lab.space, path, lab.alone(0), sample.genomes, "alone", after_each)
+    second = scores(lab.space, path, lab.alone(1), sample.genomes[sample.again], "again", after_each)
+    columns = {"macs": sample.macs, "held_out": sample.held_out}
+    columns |= {f"alone_{name}": values for name, values in first.items()}
+    for name, values in second.items():
+        columns[f"again_{name}"] = np.full(len(sample.genomes), np.nan)
+        columns[f"again_{name}"][sample.again] = values
+    return analysis.sample_frame(lab.space, sample.genomes, columns)
+
+
+def agreement(
+    lab: Laboratory, frame: analysis.Frame, score: Values, seed: Sequence[int] = ()
+) -> dict[str, ranking.Ranking]:
+    """How well a score (n,) orders the architectures of each part: 'choices' and 'held out'."""
+    found = {}
+    for part, rows in (("choices", ~frame["held_out"]), ("held out", frame["held_out"])):
+        at = np.flatnonzero(rows)
+        truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
+        rng = np.random.default_rng([lab.seed, BOOTSTRAP, *seed])
+        found[part] = ranking.compare(score[at], truth[at], macs[at], rng)
+    return found
+
+
+def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
+    """Tau, with its interval, of a measure's order of all of the frame's architectures; and what MACs alone get."""
+    rows = measure([lab.space.decode(genome) for genome in genomes])
+    score = -metric(lab.quality).sign * np.array([row[lab.quality] for row in rows])
+    truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
+    low, high = ranking.interval(score, truth, np.random.default_rng([lab.seed, BOOTSTRAP]))
+    known = {"n": len(rows), "tau": ranking.tau(score, truth), "low": low, "high": high}
+    return {**known, "macs": ranking.tau(macs, truth)}
+
+
+def ceiling(lab: Laboratory, frame: analysis.Frame) -> float:
+    """Tau between two trainings alone, of those that were trained twice."""
+    twice = frame.dropna(subset=[f"again_{lab.quality}_full"])
+    return ranking.tau(twice[f"alone_{lab.quality}_full"].to_numpy(), twice[f"again_{lab.quality}_full"].to_numpy())
+
+
+def study_trainings(
+    lab: Laboratory,
+    frame: analysis.Frame,
+    genomes: Genomes,
+    trainings: Sequence[str],
+    seeds: int,
+    path: Path,
+) -> list[dict[str, Any]]:
+    """One row a score and a part of the sample: how well it ranks. Every training `seeds` times; MACs, as a score,
+    first. Adds each score to the frame as a column."""
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, seed: int | None, score: Values, about: Mapping[str, float]) -> None:
+        for part, found in agreement(lab, frame, score).items():
+            rows.append({"score": name, "seed": seed, "part": part, **found.columns(), **about})
+
+    add("macs", None, frame["macs"].to_numpy(), {})
+    for name in trainings:
+        for seed in range(seeds):
+            tool, about = lab.shared(name, seed)
+            values = scores(lab.space, path, tool, genomes, name)[lab.quality]
+            frame[f"{name} {seed}"] = values
+            add(name, seed, values, about)
+    return rows
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Ways to search one trained supernet, each with so many seeds, and so many subnets in generations of so many."""
+
+    strategies: Mapping[str, Strategy]
+    seeds: int
+    evaluations: int
+    population: int
+
+
+def study_search(
+    lab: Laboratory, objectives: tuple[Metric, ...], path: Path, contest: Contest, after_each: Callable[[], None]
+) -> analysis.Frame:
+    """The hypervolume after each distinct subnet: columns strategy, seed, evaluations, hypervolume.
+
+    All search the same scores, kept in the store at `path`; the box runs from the baseline to the widest subnet.
+    """
+    tool, _ = lab.shared(OWN, 0)
+    curves: dict[tuple[str, int], Values] = {}
+    with ScoreStore(path, tool.context) as store:
+        evaluator = Evaluator(lab.space, store, tool.measure, tool.names)
+        widest = dict(zip(tool.names, evaluator(lab.space.reference[None], "reference", 0)[0], strict=True))
+        box = Box.between(objectives, tool.baseline, widest)
+        arena = Arena(lab.space, evaluator, box, lab.costs, contest.evaluations, contest.population)
+        for name, strategy in contest.strategies.items():
+            for seed in range(contest.seeds):
+                curves[name, seed] = arena.curve(strategy, np.random.default_rng([lab.seed, SEARCH, seed]))
+                after_each()
+    return analysis.curves_frame(curves)
+
+
+def search_table(frame: analysis.Frame, rival: str) -> list[dict[str, Any]]:
+    """One row a strategy: final hypervolume, and how soon it reached the median final one of the rival.
+
+    NaN: more than half of the seeds never did.
+    """
+    goal = final_of(frame[frame["strategy"] == rival]).median()
+    rows = []
+    for name, mine in frame.groupby("strategy", sort=False):
+        final = final_of(mine)
+        reached = mine[mine["hypervolume"] >= goal].groupby("seed")["evaluations"].min()
+        needed = reached.reindex(final.index).fillna(np.inf).median()
+        quartiles = {f"final_q{100 * q:.0f}": float(final.quantile(q)) for q in (0.25, 0.75)}
+        rows.append(
+            {
+                "strategy": name,
+                "seeds": len(final),
+                "final_median": float(final.median()),
+                **quartiles,
+                "seeds_that_reach": len(reached),
+                "evaluations_to_reach": float(needed) if np.isfinite(needed) else float("nan"),
+            }
+        )
+    return rows
+
+
+def final_of(frame: analysis.Frame) -> "analysis.Series":
+    """The last hypervolume of each seed."""
+    return frame.groupby("seed")["hypervolume"].last()

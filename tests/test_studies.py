@@ -1,0 +1,155 @@
+"""The studies as a user runs them, small: what they leave, that it follows from what was measured, that they resume."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import cli
+from evo_c2f import analysis, ranking, studies
+from supernet import training
+
+SMALL = (
+    "data.patch=8",
+    "data.batch=2",
+    "data.crop=48",
+    "data.validation_crops=4",
+    "data.validation_images=2",
+    "training.rounds=4",
+    "finetune.rounds=2",
+    "search.population=8",
+    "search.evaluations.joint=24",
+    "search.output_size=[96, 96]",
+    "space.n_cells=3",
+    "space.reference_path=[2, 2, 2]",
+)
+SIZES = ("--architectures", "20", "--again", "3", "--seeds", "1")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for i in range(6):
+        Image.fromarray(data.astronaut()[i * 70 : i * 70 + 130, 100:260]).save(folder / f"{i}.png")
+    return folder
+
+
+def run_cli(*words: object) -> int:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(word) for word in words])
+    return int(caught.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def lab(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]]:
+    """A folder in which all studies were made, and the options that they were made with."""
+    folder = tmp_path_factory.mktemp("evidence")
+    changes = [word for change in SMALL for word in ("--set", change)]
+    options: list[object] = ["--run", folder, "--data", photographs, "--threads", 1, *changes]
+    assert run_cli("study", "fairness", *SIZES, *options) == 0
+    assert run_cli("study", "ranking", *SIZES, *options) == 0
+    assert run_cli("study", "search", "--seeds", 2, *options) == 0
+    return folder, options
+
+
+def table(folder: Path, name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((folder / f"{name}.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", ["ranking", "fairness", "search"])
+def test_a_study_leaves_a_table_its_rows_and_a_picture(lab, name):
+    folder, _ = lab
+    assert (folder / f"{name}.md").read_text().startswith("| ")
+    assert len(pd.read_csv(folder / f"{name}.csv")) >= 20
+    with Image.open(folder / f"{name}.png") as picture:
+        assert picture.width > 300
+
+
+def test_the_table_follows_from_what_was_measured(lab):
+    folder, _ = lab
+    frame = pd.read_csv(folder / "fairness.csv")
+    assert len(frame) == 20 and frame["held_out"].sum() == 12 and frame["again_psnr_y_full"].notna().sum() == 3
+    rows = frame[frame["held_out"]]
+    for row in table(folder, "fairness")["rows"]:
+        if row["part"] == "held out":
+            score = rows["macs" if row["score"] == "macs" else f"{row['score']} {row['seed']}"]
+            assert row["tau"] == pytest.approx(ranking.tau(score.to_numpy(), rows["alone_psnr_y_full"].to_numpy()))
+            assert row["low"] <= row["tau"] <= row["high"] and row["n"] == 12
+
+
+def test_all_trainings_cost_as_many_macs(lab):
+    folder, _ = lab
+    rows = [row for row in table(folder, "fairness")["rows"] if row["score"] != "macs"]
+    assert {row["score"] for row in rows} == set(studies.TRAININGS)
+    budget = next(row["forward_gmacs"] for row in rows if row["score"] == "fair")
+    for row in rows:
+        # At least as many, and at most one round more.
+        assert budget <= row["forward_gmacs"] <= budget * (1 + 2.5 / row["rounds"]), row
+    by_name = {row["score"]: row["rounds"] for row in rows}
+    assert by_name["uniform"] > by_name["fair"] == 4
+
+
+def test_the_numbers_are_read_with_pandas(lab):
+    folder, _ = lab
+    alone = analysis.load_scores(folder / "alone.h5", objectives=None)
+    assert alone.groupby("stage").size().to_dict() == {"again": 3, "alone": 20}
+    shared = analysis.load_scores(folder / "shared.h5", objectives=["psnr_y", "macs"])
+    assert shared["context"].nunique() == len(studies.TRAININGS)
+
+
+def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
+    folder, options = lab
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("something is trained again")
+
+    monkeypatch.setattr(training, "train", refuse)
+    before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
+    n = len(analysis.load_scores(folder / "shared.h5", objectives=None))
+    assert run_cli("study", "fairness", *SIZES, *options) == 0
+    assert run_cli("study", "search", "--seeds", 2, *options) == 0
+    assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
+    assert len(analysis.load_scores(folder / "shared.h5", objectives=None)) == n
+
+
+def test_architectures_are_chosen_by_macs_and_the_seed_alone(large, costs):
+    def sample(seed: int) -> studies.Sample:
+        none = {"alone": None, "shared": None}
+        return studies.Sample.draw(studies.Laboratory(large, costs, "psnr_y", seed, **none), 50, 6)
+
+    first = sample(0)
+    assert (first.genomes == sample(0).genomes).all() and (first.again == sample(0).again).all()
+    assert first.genomes.tolist() != sample(1).genomes.tolist()
+    assert first.held_out[first.again].all() and len(set(first.again)) == 6
+
+
+def test_the_first_to_reach_the_rival_is_told_by_the_median():
+    curves = {
+        ("joint", 0): np.array([0.1, 0.2, 0.4]),
+        ("joint", 1): np.array([0.1, 0.3, 0.5]),
+        ("quick", 0): np.array([0.1, 0.6, 0.6]),
+        ("quick", 1): np.array([0.5, 0.5, 0.5]),
+        ("never", 0): np.array([0.1, 0.1, 0.1]),
+        ("never", 1): np.array([0.1, 0.1, 0.9]),
+        ("never", 2): np.array([0.1, 0.1, 0.2]),
+    }
+    rows = {row["strategy"]: row for row in studies.search_table(analysis.curves_frame(curves), "joint")}
+    assert rows["joint"]["final_median"] == pytest.approx(0.45)
+    assert rows["quick"]["evaluations_to_reach"] == 1.5 and rows["quick"]["seeds_that_reach"] == 2
+    assert np.isnan(rows["never"]["evaluations_to_reach"]) and rows["never"]["seeds_that_reach"] == 1
+
+
+def test_a_search_tells_how_well_its_supernet_ranks(photographs, tmp_path, capsys):
+    run = tmp_path / "run"
+    changes = [word for change in (*SMALL, "space.operators=[residual]") for word in ("--set", change)]
+    few = ("--evaluations", 8, "--check-ranking", 8, "--threads", 1)
+    assert run_cli("search", "--run", run, "--data", photographs, *few, "--recipe", "quick", *changes) == 0
+    found = table(run, "ranking")
+    assert found["n"] == 8 and -1 <= found["low"] <= found["tau"] <= found["high"] <= 1
+    assert f"ranking: tau {found['tau']:.2f}" in capsys.readouterr().err
