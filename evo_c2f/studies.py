@@ -124,14 +124,15 @@ def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Mea
     score = -metric(lab.quality).sign * np.array([row[lab.quality] for row in rows])
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
     low, high = ranking.interval(score, truth, np.random.default_rng([lab.seed, BOOTSTRAP]))
-    known = {"n": len(rows), "tau": ranking.tau(score, truth), "low": low, "high": high}
-    return {**known, "macs": ranking.tau(macs, truth)}
+    known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
+    return {**known, "macs": float(ranking.tau(macs, truth))}
 
 
 def ceiling(lab: Laboratory, frame: analysis.Frame) -> float:
-    """Tau between two trainings alone, of those that were trained twice."""
-    twice = frame.dropna(subset=[f"again_{lab.quality}_full"])
-    return ranking.tau(twice[f"alone_{lab.quality}_full"].to_numpy(), twice[f"again_{lab.quality}_full"].to_numpy())
+    """Tau between two trainings alone, of those that were trained twice: no score can be expected to agree better."""
+    columns = [f"{time}_{lab.quality}_full" for time in ("alone", "again")]
+    first, second = frame.dropna(subset=columns)[columns].to_numpy().T
+    return float(ranking.tau(first, second))
 
 
 def study_trainings(

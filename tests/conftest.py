@@ -1,9 +1,10 @@
-"""What the engine's tests share: three spaces, and a measure that is a plain function of the architecture."""
+"""What tests share: three spaces, a measure that is a plain function of the architecture, a folder of photographs."""
 
 from math import sqrt
 
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 from evo_c2f.objective import metric
 from evo_c2f.space import SearchSpace
@@ -91,3 +92,14 @@ def objectives():
 def context_of():
     """A space's context in a store; another checkpoint, another context."""
     return lambda space, checkpoint="weights": Context(space.to_dict(), checkpoint, "images", "protocol")
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder of six small photographs: parts of the astronaut."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for i in range(6):
+        Image.fromarray(data.astronaut()[i * 70 : i * 70 + 130, 100:260]).save(folder / f"{i}.png")
+    return folder

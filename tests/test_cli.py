@@ -53,17 +53,6 @@ def exit_code(*words: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six small photographs: parts of the astronaut."""
-    from skimage import data
-
-    folder = tmp_path_factory.mktemp("photographs")
-    for i in range(6):
-        Image.fromarray(data.astronaut()[i * 70 : i * 70 + 130, 100:260]).save(folder / f"{i}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole small search, on one thread."""
     folder = tmp_path_factory.mktemp("runs") / "quick"

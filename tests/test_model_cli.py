@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import EVALUATIONS, ROOT, command, exit_code, photographs, start, tiny, wait_for  # noqa: F401
+from test_cli import EVALUATIONS, ROOT, command, exit_code, start, tiny, wait_for
 
 from evo_c2f.errors import InputError
 from supernet.images import read_rgb, resize_bicubic, to_pixels, to_tensor
@@ -21,7 +21,7 @@ PHASES = "finetune.phases=[{until: 0.5, side: 8}, {until: 1, side: 12, losses: {
 
 
 @pytest.fixture(scope="module")
-def searched(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def searched(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small search, and a model fine-tuned from it in two phases."""
     folder = tmp_path_factory.mktemp("runs") / "quick"
     done = command("search", "--run", folder, "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny())

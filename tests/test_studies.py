@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from test_cli import exit_code
 
-import cli
 from evo_c2f import analysis, ranking, studies
 from supernet import training
 
@@ -30,30 +30,14 @@ SIZES = ("--architectures", "20", "--again", "3", "--seeds", "1")
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from skimage import data
-
-    folder = tmp_path_factory.mktemp("photographs")
-    for i in range(6):
-        Image.fromarray(data.astronaut()[i * 70 : i * 70 + 130, 100:260]).save(folder / f"{i}.png")
-    return folder
-
-
-def run_cli(*words: object) -> int:
-    with pytest.raises(SystemExit) as caught:
-        cli.main([str(word) for word in words])
-    return int(caught.value.code or 0)
-
-
-@pytest.fixture(scope="module")
 def lab(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]]:
     """A folder in which all studies were made, and the options that they were made with."""
     folder = tmp_path_factory.mktemp("evidence")
     changes = [word for change in SMALL for word in ("--set", change)]
     options: list[object] = ["--run", folder, "--data", photographs, "--threads", 1, *changes]
-    assert run_cli("study", "fairness", *SIZES, *options) == 0
-    assert run_cli("study", "ranking", *SIZES, *options) == 0
-    assert run_cli("study", "search", "--seeds", 2, *options) == 0
+    assert exit_code("study", "fairness", *SIZES, *options) == 0
+    assert exit_code("study", "ranking", *SIZES, *options) == 0
+    assert exit_code("study", "search", "--seeds", 2, *options) == 0
     return folder, options
 
 
@@ -112,8 +96,8 @@ def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
     monkeypatch.setattr(training, "train", refuse)
     before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
     n = len(analysis.load_scores(folder / "shared.h5", objectives=None))
-    assert run_cli("study", "fairness", *SIZES, *options) == 0
-    assert run_cli("study", "search", "--seeds", 2, *options) == 0
+    assert exit_code("study", "fairness", *SIZES, *options) == 0
+    assert exit_code("study", "search", "--seeds", 2, *options) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
     assert len(analysis.load_scores(folder / "shared.h5", objectives=None)) == n
 
@@ -149,7 +133,7 @@ def test_a_search_tells_how_well_its_supernet_ranks(photographs, tmp_path, capsy
     run = tmp_path / "run"
     changes = [word for change in (*SMALL, "space.operators=[residual]") for word in ("--set", change)]
     few = ("--evaluations", 8, "--check-ranking", 8, "--threads", 1)
-    assert run_cli("search", "--run", run, "--data", photographs, *few, "--recipe", "quick", *changes) == 0
+    assert exit_code("search", "--run", run, "--data", photographs, *few, "--recipe", "quick", *changes) == 0
     found = table(run, "ranking")
     assert found["n"] == 8 and -1 <= found["low"] <= found["tau"] <= found["high"] <= 1
     assert f"ranking: tau {found['tau']:.2f}" in capsys.readouterr().err
