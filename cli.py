@@ -610,8 +610,8 @@ def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
     contest = studies.Contest(usable, seeds, search.evaluations.joint, search.population)
     with reporting(console, "searching", seeds * len(usable)) as reporter:
         done = count(1)
-        shared = run.folder / "shared.h5"
-        frame = studies.study_search(lab, search.metrics(), shared, contest, lambda: reporter.update(next(done), ""))
+        scores = run.folder / "search.h5"
+        frame = studies.study_search(lab, search.metrics(), scores, contest, lambda: reporter.update(next(done), ""))
     rows = studies.search_table(frame, studies.RIVAL)
     analysis.write_front(frame, run.folder / "search.csv")
     goal = next(row["final_median"] for row in rows if row["strategy"] == studies.RIVAL)

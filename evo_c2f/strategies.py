@@ -155,7 +155,11 @@ def once_for_all(arena: Arena, rng: np.random.Generator, limits: int = 4) -> Gen
 
 STRATEGIES: dict[str, Strategy] = {
     "coarse to fine": coarse_to_fine,
+    "coarse to fine, soon narrow": partial(coarse_to_fine, shares=(0.1, 0.1, 0.8)),
+    "coarse to fine, then all genes": partial(coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6)),
     "coarse to fine, screened": partial(coarse_to_fine, screen=8),
+    "coarse to fine, soon narrow, screened": partial(coarse_to_fine, shares=(0.1, 0.1, 0.8), screen=8),
+    "coarse to fine, then all genes, screened": partial(coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6), screen=8),
     "joint": joint,
     "joint, screened": partial(joint, screen=8),
     "joint, U-NSGA-III": partial(joint, algorithm="unsga3"),

@@ -95,11 +95,12 @@ def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
 
     monkeypatch.setattr(training, "train", refuse)
     before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
-    n = len(analysis.load_scores(folder / "shared.h5", objectives=None))
+    stores = [folder / "shared.h5", folder / "search.h5"]
+    n = [len(analysis.load_scores(store, objectives=None)) for store in stores]
     assert exit_code("study", "fairness", *SIZES, *options) == 0
     assert exit_code("study", "search", "--seeds", 2, *options) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
-    assert len(analysis.load_scores(folder / "shared.h5", objectives=None)) == n
+    assert [len(analysis.load_scores(store, objectives=None)) for store in stores] == n
 
 
 def test_architectures_are_chosen_by_macs_and_the_seed_alone(large, costs):
