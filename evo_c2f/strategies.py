@@ -17,7 +17,7 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from evo_c2f import trellis
+from evo_c2f import pareto, trellis
 from evo_c2f.algorithms import AlgorithmName
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box
@@ -25,6 +25,7 @@ from evo_c2f.pareto import Values
 from evo_c2f.problem import Costs, Judge
 from evo_c2f.search import Budget, Scored, StageResult, Volume, evolve
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage
+from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation, different
 
 Strategy = Callable[["Arena", np.random.Generator], Genomes]
@@ -95,7 +96,7 @@ def at_random(arena: Arena, rng: np.random.Generator) -> Genomes:
 
 
 def integer_codes(arena: Arena, rng: np.random.Generator) -> Genomes:
-    """NSGA-II with SBX and polynomial mutation on the genes as integers, as DyNAS-T searches (arXiv 2205.14044)."""
+    """NSGA-II with SBX and polynomial mutation on the genes as integers, as DyNAS-T searches (arXiv 2202.12954)."""
     space, asked = arena.space, dict[bytes, Genomes]()
 
     def settle(x: NDArray[np.int64]) -> Genomes:
@@ -123,6 +124,27 @@ def integer_codes(arena: Arena, rng: np.random.Generator) -> Genomes:
     while len(asked) < arena.evaluations:
         algorithm.next()
     return np.array(list(asked.values()))
+
+
+def predictor_loop(arena: Arena, rng: np.random.Generator, generations: int = 8) -> Genomes:
+    """LINAS, as DyNAS-T searches (arXiv 2202.12954): a predictor learns from all that was measured, a genetic
+    search runs on its predictions alone, the best that it found are measured, and so on."""
+    space, variation, judge = arena.space, Variation(arena.space, "joint"), arena.judge("joint")
+    screen, asked = Screen(space, judge), different(space.random(2 * arena.population, rng))[: arena.population]
+    while len(asked) < arena.evaluations:
+        metrics, pool = arena.evaluator(asked, "search", 0), asked
+        for _ in range(generations):
+            best = np.argsort(pareto.ranks(screen.predict(pool, asked, metrics)), kind="stable")
+            parents = pool[best[: 2 * arena.population]]
+            mothers, fathers = (parents[rng.integers(len(parents), size=len(parents))] for _ in range(2))
+            pool = different(
+                np.concatenate([parents, variation.mutate(variation.cross(mothers, fathers, rng)[0], rng)])
+            )
+        known = {genome.tobytes() for genome in asked}
+        unseen = np.array([genome for genome in pool if genome.tobytes() not in known] or space.random(1, rng))
+        chosen = unseen[screen.choose(unseen, arena.population, asked, metrics)]
+        asked = different(np.concatenate([asked, chosen]))
+    return asked
 
 
 def once_for_all(arena: Arena, rng: np.random.Generator, limits: int = 4) -> Genomes:
@@ -166,5 +188,6 @@ STRATEGIES: dict[str, Strategy] = {
     "joint, AGE-MOEA": partial(joint, algorithm="agemoea"),
     "random": at_random,
     "integer codes (DyNAS-T)": integer_codes,
+    "predictor loop (LINAS, DyNAS-T)": predictor_loop,
     "evolution under limits (Once-for-All)": once_for_all,
 }
