@@ -1,10 +1,11 @@
 """Does the supernet rank subnets as training each alone does? Which to try, and how well two orders agree."""
 
+import warnings
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap
 
 from evo_c2f.problem import Costs
 from evo_c2f.space import Genomes, SearchSpace
@@ -59,8 +60,10 @@ def tau(a: Values, b: Values, axis: int = -1) -> Values:
 
 
 def interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, float]:
-    """A 95 % bootstrap interval (percentiles) of tau, resampling the pairs."""
-    found = bootstrap((a, b), tau, paired=True, method="percentile", n_resamples=RESAMPLES, batch=BATCH, rng=rng)
+    """A 95 % bootstrap interval (percentiles) of tau, resampling the pairs; NaN where a resample is all tied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap((a, b), tau, paired=True, method="percentile", n_resamples=RESAMPLES, batch=BATCH, rng=rng)
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 

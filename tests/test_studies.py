@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_cli import exit_code
+from test_cli import exit_code, start, wait_for
 
 from evo_c2f import analysis, ranking, studies
 from supernet import training
@@ -101,6 +101,21 @@ def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
     assert exit_code("study", "search", "--seeds", 2, *options) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
     assert [len(analysis.load_scores(store, objectives=None)) for store in stores] == n
+
+
+def test_a_killed_study_ends_as_one_that_was_never_killed(lab, tmp_path):
+    folder, options = lab
+    words = ["study", "ranking", *SIZES, *("--run", tmp_path / "killed"), *options[2:]]
+    process = start(*words)
+    wait_for((tmp_path / "killed" / "alone.h5").exists, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert exit_code(*words) == 0
+    tables = [table(where, "ranking") for where in (folder, tmp_path / "killed")]
+    for found in tables:
+        for row in found["rows"]:
+            row.pop("seconds", None)
+    assert tables[0] == tables[1]
 
 
 def test_architectures_are_chosen_by_macs_and_the_seed_alone(large, costs):
