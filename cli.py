@@ -317,9 +317,9 @@ def study_command(what: str, architectures: int, again: int, seeds: int | None, 
     same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe
     is evidence. Tables and pictures go to the run's folder; what was measured is not measured again.
     """
-    given["recipe"] = given["recipe"] or "evidence"
-    run = begin(given)
+    run = begin(given, "evidence")
     job = make_job(run.recipe, given)
+    job.check(run.recipe.training, measured(run.recipe), [])
     run.keep_recipe()
     lab = laboratory(run, run.recipe, job)
     if what == "search":
@@ -338,14 +338,16 @@ for model_command in commands.COMMANDS:
 # -- what the commands share --------------------------------------------------------------------
 
 
-def load_recipe(given: Given) -> Recipe:
-    """The recipe that the options name, changed by the other options."""
+def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
+    """The recipe that the options name, or that of the run that they name, changed by the other options."""
+    kept = given["run"] / "recipe.yaml" if given.get("run") else None
+    origin = given["recipe"] or (str(kept) if kept and kept.is_file() else default)
     changes = [*given["set"]]
     if given["data"] is not None:
         changes.append(f"data.folder={json.dumps(str(given['data'].absolute()))}")
     if given["seed"] is not None:
         changes.append(f"seed={given['seed']}")
-    return recipe.load(given["recipe"] or DEFAULT_RECIPE, (*changes, *search_changes(given, STAGES)))
+    return recipe.load(origin, (*changes, *search_changes(given, STAGES)))
 
 
 def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -360,9 +362,9 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(changes)
 
 
-def begin(given: Given) -> Run:
+def begin(given: Given, default: str = DEFAULT_RECIPE) -> Run:
     """The run that the options ask for: begun, or taken up where the folder holds the same recipe."""
-    settings = load_recipe(given)
+    settings = load_recipe(given, default)
     settings.search.metrics()  # an unknown objective is refused now, not after hours of training
     return Run.begin(given["run"] or Path("results") / settings.name, settings)
 

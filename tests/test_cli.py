@@ -101,6 +101,13 @@ def test_the_same_evolve_again_measures_nothing_and_gives_the_same_front(run: Pa
         assert (again / "fronts" / f"{stage}.csv").read_text() == before
 
 
+def test_a_run_goes_on_by_its_folder_alone(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("train-supernet", "--run", copied, "--threads", 1) == 0
+    assert "joint.safetensors is there already; nothing to train" in capsys.readouterr().err
+    for stage in ("path", "operator"):
+        assert exit_code("evolve", "--stage", stage, "--run", copied, "--threads", 1, *EVALUATIONS) == 0
+
+
 def test_one_seed_gives_one_front_and_another_seed_another(run: Path, photographs: Path, tmp_path: Path) -> None:
     words = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny())
     for name, seed in (("same", 0), ("other", 1)):
