@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evo_c2f import analysis, ranking
 from evo_c2f.evaluator import Evaluator, Measure
-from evo_c2f.objective import Box, Metric, metric
+from evo_c2f.objective import Box, Metric, metric, minimised
 from evo_c2f.problem import Costs
 from evo_c2f.ranking import Values
 from evo_c2f.space import Genomes, SearchSpace
@@ -61,12 +61,12 @@ class Laboratory:
 
 @dataclass(frozen=True)
 class Sample:
-    """The architectures of a study, by ascending MACs, and what they came to alone; higher is better."""
+    """The architectures of a study, by ascending MACs: genomes (n, n_genes), MACs (n,), which give the figures."""
 
     genomes: Genomes
     macs: Values
     held_out: NDArray[np.bool_]
-    again: NDArray[np.int64]  # which were trained a second time
+    again: NDArray[np.int64]  # which are trained a second time
 
     @classmethod
     def draw(cls, lab: Laboratory, n: int, n_again: int) -> "Sample":
@@ -90,7 +90,12 @@ def scores(
     again."""
     with ScoreStore(path, tool.context) as store:
         table = Evaluator(space, store, tool.measure, tool.names)(genomes, stage, 0, after_each)
-    return {name: -metric(name).sign * column for name, column in zip(tool.names, table.T, strict=True)}
+    return dict(zip(tool.names, gains(table, tool.names).T, strict=True))
+
+
+def gains(values: Values, names: Sequence[str]) -> Values:
+    """Metrics (n, len(names)) turned so that higher is better."""
+    return -minimised(values, tuple(metric(name) for name in names))
 
 
 def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
@@ -105,15 +110,13 @@ def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callabl
     return analysis.sample_frame(lab.space, sample.genomes, columns)
 
 
-def agreement(
-    lab: Laboratory, frame: analysis.Frame, score: Values, seed: Sequence[int] = ()
-) -> dict[str, ranking.Ranking]:
+def agreement(lab: Laboratory, frame: analysis.Frame, score: Values) -> dict[str, ranking.Ranking]:
     """How well a score (n,) orders the architectures of each part: 'choices' and 'held out'."""
     found = {}
     for part, rows in (("choices", ~frame["held_out"]), ("held out", frame["held_out"])):
         at = np.flatnonzero(rows)
         truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
-        rng = np.random.default_rng([lab.seed, BOOTSTRAP, *seed])
+        rng = np.random.default_rng([lab.seed, BOOTSTRAP])
         found[part] = ranking.compare(score[at], truth[at], macs[at], rng)
     return found
 
@@ -121,7 +124,7 @@ def agreement(
 def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
     """Tau, with its interval, of a measure's order of all of the frame's architectures; and what MACs alone get."""
     rows = measure([lab.space.decode(genome) for genome in genomes])
-    score = -metric(lab.quality).sign * np.array([row[lab.quality] for row in rows])
+    score = gains(np.array([[row[lab.quality]] for row in rows]), [lab.quality])[:, 0]
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
     low, high = ranking.interval(score, truth, np.random.default_rng([lab.seed, BOOTSTRAP]))
     known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
