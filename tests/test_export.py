@@ -176,6 +176,22 @@ def test_onnx_runtime_alone_gives_the_psnr_that_torch_gives_on_set14(tmp_path: P
     assert found == {name: pytest.approx(row["psnr_y"], abs=0.01) for name, row in expected.items()}
 
 
+REFERENCE = Path(__file__).parents[1] / "results" / "sr-x4"
+
+
+@pytest.mark.skipif(not SET14.is_dir(), reason="the benchmark images are absent")
+@pytest.mark.parametrize("name", ["0.6MB-scratch-32000", "1.49MB-scratch-32000"])
+def test_onnx_runtime_alone_gives_the_table_of_the_reference_run(name: str):
+    path = REFERENCE / "models" / name / "model.onnx"
+    rows = json.loads((REFERENCE / "benchmark.json").read_text())["rows"]
+    (row,) = (row for row in rows if row["model"] == name)
+    assert row["size_mb"] <= float(name.partition("MB")[0])
+    images = [image.name for image in judgement.read_judged(read_model(path), SET14, "test", "AtoB", None)]
+    program = [sys.executable, "-c", JUDGE, path, SET14, *images]
+    said = json.loads(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
+    assert len(said) == 14 and sum(said) / 14 == pytest.approx(row["Set14 psnr_y"], abs=0.01)
+
+
 def test_a_model_is_read_from_its_folder(tmp_path: Path):
     from supernet import load_model
 
