@@ -88,7 +88,7 @@ class TrainingSection(Section):
     rounds: Positive
     stages: list[Literal["joint", "operator", "channel"]] = ["joint"]
     stage_rounds: Positive = 500  # rounds of each training after 'joint'
-    sampler: Literal["fair", "uniform", "sandwich"] = "fair"  # how a round's subnets are drawn
+    sampler: Literal["fair", "fair_widest", "uniform", "sandwich"] = "fair"  # how a round's subnets are drawn
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)]
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -107,7 +107,7 @@ class TrainingSection(Section):
 
     @model_validator(mode="after")
     def _fair_stages(self) -> "TrainingSection":
-        if self.sampler != "fair" and len(self.stages) > 1:
+        if self.sampler in ("uniform", "sandwich") and len(self.stages) > 1:
             raise ValueError(
                 f"sampler {self.sampler} has but one training; set training.stages=[joint], or sampler fair"
             )

@@ -24,6 +24,7 @@ HELD_OUT = 0.6
 TRAININGS: dict[str, dict[str, Any]] = {
     "fair": {"sampler": "fair"},
     "fair, divided": {"sampler": "fair", "divide_gradients": True},
+    "fair, widest": {"sampler": "fair_widest"},
     "uniform": {"sampler": "uniform"},
     "sandwich": {"sampler": "sandwich"},
 }

@@ -8,7 +8,7 @@ from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.trellis import is_valid
 from supernet.fairness import FairRounds, Ledger
 
-Sampler = Literal["fair", "uniform", "sandwich"]
+Sampler = Literal["fair", "fair_widest", "uniform", "sandwich"]
 
 
 class SampledRounds:
@@ -34,6 +34,17 @@ class SampledRounds:
         self.ledger.restore(state["ledger"])
 
 
+class FairAndWidest(FairRounds):
+    """Fair rounds, and the widest subnet in each: sharing alone rates deep networks too low (results/evidence).
+
+    The ledger counts the fair subnets; the widest adds one update a round to each of its choices.
+    """
+
+    def deal(self) -> Genomes:
+        """The canonical genomes of the next round, the widest last, (m + 1, n_genes)."""
+        return np.concatenate([super().deal(), self.space.reference[None]])
+
+
 Rounds = FairRounds | SampledRounds
 
 
@@ -43,10 +54,10 @@ def make_rounds(
     """'uniform': one random subnet a round (single path one-shot, arXiv 1904.00420).
 
     'sandwich': the widest, the narrowest and two random ones (arXiv 1903.05134, sec. 3.1). Both are for
-    the stage 'joint' alone.
+    the stage 'joint' alone. 'fair_widest': a fair round and the widest.
     """
-    if sampler == "fair":
-        return FairRounds(space, stage, survivors, rng)
+    if sampler in ("fair", "fair_widest"):
+        return (FairRounds if sampler == "fair" else FairAndWidest)(space, stage, survivors, rng)
     if stage != "joint":
         raise ValueError(f"sampler {sampler} has no stage {stage}")
     if sampler == "uniform":

@@ -19,6 +19,14 @@ def test_fair_rounds_are_those_of_fairness():
     assert (rounds_of("fair").deal() == dealt).all()
 
 
+def test_the_widest_joins_each_fair_round_and_the_ledger_stays_fair():
+    rounds, fair = rounds_of("fair_widest"), rounds_of("fair")
+    for _ in range(6):
+        genomes = rounds.deal()
+        assert (genomes[:-1] == fair.deal()).all() and (genomes[-1] == SPACE.reference).all()
+    assert rounds.ledger.to_dict() == fair.ledger.to_dict()
+
+
 @pytest.mark.parametrize(("sampler", "n"), [("uniform", 1), ("sandwich", 4)])
 def test_a_round_has_its_number_of_valid_canonical_subnets(sampler, n):
     rounds = rounds_of(sampler)
@@ -64,7 +72,7 @@ def test_uniform_draws_every_valid_path_equally_often():
     assert abs(counts - 6000 / 26).max() < 5 * (6000 / 26) ** 0.5
 
 
-@pytest.mark.parametrize("sampler", ["fair", "uniform", "sandwich"])
+@pytest.mark.parametrize("sampler", ["fair", "fair_widest", "uniform", "sandwich"])
 def test_restored_rounds_go_on_as_if_never_stopped(sampler):
     first = rounds_of(sampler)
     for _ in range(7):
