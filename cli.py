@@ -6,11 +6,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.console import Console
@@ -53,7 +52,7 @@ OPTIONS = {
     "min": click.option("--min", multiple=True, metavar="METRIC=VALUE", help="A lower limit: psnr_y=25."),
     "evaluations": click.option("--evaluations", type=click.IntRange(min=1), help="Distinct subnets a stage asks for."),
     "algorithm": click.option(
-        "--algorithm", type=click.Choice(["nsga2", "unsga3", "agemoea"]), help="pymoo's optimiser.  [default: nsga2]"
+        "--algorithm", type=click.Choice(get_args(recipe.AlgorithmName)), help="pymoo's optimiser.  [default: nsga2]"
     ),  # fmt: skip
     "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
     "threads": click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
@@ -340,14 +339,16 @@ for model_command in commands.COMMANDS:
 
 def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
     """The recipe that the options name, or that of the run that they name, changed by the other options."""
-    kept = given["run"] / "recipe.yaml" if given.get("run") else None
-    origin = given["recipe"] or (str(kept) if kept and kept.is_file() else default)
     changes = [*given["set"]]
     if given["data"] is not None:
         changes.append(f"data.folder={json.dumps(str(given['data'].absolute()))}")
     if given["seed"] is not None:
         changes.append(f"seed={given['seed']}")
-    return recipe.load(origin, (*changes, *search_changes(given, STAGES)))
+    changes += search_changes(given, STAGES)
+    kept = given["run"] / "recipe.yaml" if given.get("run") else None
+    if kept and kept.is_file() and given["recipe"] is None:
+        return recipe.checked(recipe.load_run(kept).model_dump(mode="json"), tuple(changes), "--set")
+    return recipe.load(given["recipe"] or default, tuple(changes))
 
 
 def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
@@ -526,9 +527,7 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
     lab = laboratory(run, run.recipe.model_copy(update={"finetune": short}), job)
     sample = studies.Sample.draw(lab, n, 0)
     with reporting(console, "checking the ranking", n) as reporter:
-        done = count(1)
-        alone = run.folder / "alone.h5"
-        frame = studies.train_alone(lab, sample, alone, lambda: reporter.update(next(done), ""))
+        frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
     found = studies.check(lab, frame, sample.genomes, instruments(run, run.recipe, "path", job).search)
     write_text(run.folder / "ranking.json", json.dumps({**found, "rounds": CHECK_ROUNDS}, indent=1) + "\n")
     console.print(
@@ -558,6 +557,7 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
         words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
         return Instrument(measure, tuple(measure.names), about(checkpoint="none", protocol=words), {})
 
+    @cache  # first trained, then scored with
     def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
         name, again = f"{training.replace(', ', '-')}-{number}", replace(job, seed=job.seed + number)
         how = settings.training.model_copy(update=TRAININGS[training])
@@ -590,9 +590,7 @@ def ranking_study(run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int]
             lab.shared(training, seed)  # before anything is scored: training needs no store
     sample = studies.Sample.draw(lab, *sizes)
     with reporting(console, "training alone", sum(sizes)) as reporter:
-        done = count(1)
-        alone = run.folder / "alone.h5"
-        frame = studies.train_alone(lab, sample, alone, lambda: reporter.update(next(done), ""))
+        frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
     rows = studies.study_trainings(lab, frame, sample.genomes, trainings, seeds, run.folder / "shared.h5")
     analysis.write_front(frame, run.folder / f"{what}.csv")
     draw_ranking(frame, f"alone_{lab.quality}_full", [f"{t} 0" for t in trainings], run.folder / f"{what}.png")
@@ -611,9 +609,7 @@ def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
         warn("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
     contest = studies.Contest(usable, seeds, search.evaluations.joint, search.population)
     with reporting(console, "searching", seeds * len(usable)) as reporter:
-        done = count(1)
-        scores = run.folder / "search.h5"
-        frame = studies.study_search(lab, search.metrics(), scores, contest, lambda: reporter.update(next(done), ""))
+        frame = studies.study_search(lab, search.metrics(), run.folder / "search.h5", contest, reporter.step)
     rows = studies.search_table(frame, studies.RIVAL)
     analysis.write_front(frame, run.folder / "search.csv")
     goal = next(row["final_median"] for row in rows if row["strategy"] == studies.RIVAL)

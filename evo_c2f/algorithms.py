@@ -1,18 +1,16 @@
 """The optimisers of pymoo that a stage can be searched with, all with this project's variation."""
 
 from collections.abc import Container
-from typing import Any, Literal
+from typing import Any
 
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.unsga3 import UNSGA3
 from pymoo.util.ref_dirs import get_reference_directions
 
 from evo_c2f.errors import InputError
+from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes
 from evo_c2f.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
-
-# MOEA/D is not among them: pymoo's takes no constraints, and a failed subnet is one.
-AlgorithmName = Literal["nsga2", "unsga3", "agemoea"]
 
 
 def make_algorithm(
@@ -26,6 +24,7 @@ def make_algorithm(
     """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
 
     nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
+    MOEA/D is not among them: pymoo's takes no constraints, and a failed subnet is one.
     """
     shared = {
         "pop_size": population,

@@ -19,6 +19,7 @@ class Reporter:
         self.console, self.title, self.total = console, title, total
         self.start = self.last = time.monotonic()
         self.first: int | None = None
+        self.steps = 0
         self.bar: Progress | None = None
         self.interrupted = False
 
@@ -30,6 +31,11 @@ class Reporter:
             self._line(done, note)
         if self.interrupted:
             raise KeyboardInterrupt
+
+    def step(self) -> None:
+        """One more is done. Raises as `update` does."""
+        self.steps += 1
+        self.update(self.steps, "")
 
     def _line(self, done: int, note: str) -> None:
         now = time.monotonic()

@@ -14,6 +14,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.objective import Limit, Metric
 from evo_c2f.space import SearchSpace, Stage
 
+AlgorithmName = Literal["nsga2", "unsga3", "agemoea"]
 TRAININGS = ("joint", "operator", "channel")
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -159,7 +160,7 @@ class SearchSection(Section):
     max: dict[str, float] = {}
     min: dict[str, float] = {}
     rescore: list[str] = []  # further qualities of the final front
-    algorithm: Literal["nsga2", "unsga3", "agemoea"] = "nsga2"
+    algorithm: AlgorithmName = "nsga2"
     screen: Positive = 1  # offspring bred for each that is measured; a surrogate chooses
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection

@@ -11,12 +11,13 @@ from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from evo_c2f import pareto
-from evo_c2f.algorithms import AlgorithmName, make_algorithm
+from evo_c2f.algorithms import make_algorithm
 from evo_c2f.enumeration import n_reachable, reachable
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box
 from evo_c2f.problem import Judge, StageProblem
+from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.surrogate import Screen
 from evo_c2f.variation import NewSubnetsOnly, Variation
@@ -170,9 +171,10 @@ def generations(
         yield generation
         population = algorithm.ask()
         if generation > 1 and budget.screen > 1:
-            pool = Population.merge(population, *(algorithm.ask() for _ in range(budget.screen - 1)))
-            pool = NewSubnetsOnly(()).do(pool)
-            population = pool[choose(pool.get("X").astype(np.uint8), budget.population)]
+            bred = [population, *(algorithm.ask() for _ in range(budget.screen - 1))]
+            pool = NewSubnetsOnly(()).do(Population.create(*(one for some in bred if some is not None for one in some)))
+            if len(pool):
+                population = pool[choose(pool.get("X").astype(np.uint8), budget.population)]
         if population is None or not len(population):
             drawn = variation.first_population(4 * budget.population, seeds, rng)
             new = [genome for genome in drawn if genome.tobytes() not in asked]

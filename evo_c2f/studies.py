@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo_c2f import analysis, ranking
+from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator, Measure
 from evo_c2f.objective import Box, Metric, metric, minimised
 from evo_c2f.problem import Costs
@@ -19,6 +20,7 @@ from evo_c2f.strategies import Arena, Strategy
 
 DRAW, BOOTSTRAP, SEARCH = 3, 4, 6  # streams of the seed
 HELD_OUT = 0.6
+ROOM = 100  # subnets in a space for each that is searched for: in a smaller one some searches find nothing new
 
 # Ways to train a supernet, as changes of the recipe's training; each costs as many MACs as the first.
 TRAININGS: dict[str, dict[str, Any]] = {
@@ -181,7 +183,12 @@ def study_search(
     """The hypervolume after each distinct subnet: columns strategy, seed, evaluations, hypervolume.
 
     All search the same scores, kept in the store at `path`; the box runs from the baseline to the widest subnet.
+    InputError if the space is small.
     """
+    if lab.space.n_subnets < ROOM * contest.evaluations:
+        raise InputError(
+            f"the space holds {lab.space.n_subnets:,} subnets: too few to search for {contest.evaluations}"
+        )
     tool, _ = lab.shared(OWN, 0)
     curves: dict[tuple[str, int], Values] = {}
     with ScoreStore(path, tool.context) as store:

@@ -78,11 +78,10 @@ def most_promising(predicted: Values, known: Values, n: int) -> list[int]:
     """
     reference = np.full(known.shape[1], 1.1)
     front, chosen = known[pareto.non_dominated(known)], list[int]()
+    volume = pareto.hypervolume(front, reference)
 
     def gain(index: int) -> float:
-        return pareto.hypervolume(np.vstack([front, predicted[index]]), reference) - pareto.hypervolume(
-            front, reference
-        )
+        return pareto.hypervolume(np.vstack([front, predicted[index]]), reference) - volume
 
     heap = [(-gain(index), index) for index in range(len(predicted))]
     heapq.heapify(heap)
@@ -95,5 +94,5 @@ def most_promising(predicted: Values, known: Values, n: int) -> list[int]:
             break
         else:
             chosen.append(index)
-            front = np.vstack([front, predicted[index]])
+            front, volume = np.vstack([front, predicted[index]]), volume + now
     return chosen

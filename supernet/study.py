@@ -1,7 +1,6 @@
 """What the studies of a supernet train: subnets alone, and supernets at equal cost."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -32,8 +31,9 @@ class TrainedAlone:
 
     def _one(self, architecture: Architecture) -> dict[str, float]:
         network = self.job.fresh(architecture)
-        digest = hashlib.sha256(json.dumps(architecture.to_dict()).encode()).hexdigest()[:10]
-        target = self.folder / f"{digest}-{self.job.seed}.safetensors"
+        # A state that is taken up must be of the same training, so its settings are in the name.
+        digest = hashlib.sha256(repr((architecture, self.settings, self.plan, self.job.seed)).encode()).hexdigest()[:16]
+        target = self.folder / f"alone-{digest}.safetensors"
         self.job.train_alone(network, self.settings, target, {}, lambda index, loss: None, plan=self.plan)
         network.load_state_dict(checkpoint.load(target)[0])
         network.eval()

@@ -108,6 +108,12 @@ def test_a_run_goes_on_by_its_folder_alone(copied: Path, capsys: pytest.CaptureF
         assert exit_code("evolve", "--stage", stage, "--run", copied, "--threads", 1, *EVALUATIONS) == 0
 
 
+def test_a_run_whose_recipe_is_damaged_is_named(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied / "recipe.yaml").write_text("name: [")
+    codes = {exit_code(*words, "--run", copied) for words in (["train-supernet"], ["evolve", "--stage", "path"])}
+    assert codes == {1} and capsys.readouterr().err.count("recipe.yaml is damaged") == 2
+
+
 def test_one_seed_gives_one_front_and_another_seed_another(run: Path, photographs: Path, tmp_path: Path) -> None:
     words = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny())
     for name, seed in (("same", 0), ("other", 1)):

@@ -138,9 +138,10 @@ def test_a_screened_search_comes_further(search, large):
     assert finals[8] > finals[1], finals
 
 
-def test_a_stage_that_finds_nothing_new_ends(search, large):
+@pytest.mark.parametrize("screen", [1, 4])
+def test_a_stage_that_finds_nothing_new_ends(search, large, screen):
     n = n_reachable(large, "operator", large.reference[None])
-    found = search(large, "operator", evaluations=n - 1)
+    found = search(large, "operator", evaluations=n - 1, screen=screen)
     assert 0.9 * n < len(found.result.genomes) < n
 
 
