@@ -16,9 +16,11 @@ from rich.console import Console
 
 from evo_c2f import __version__, recipe
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
+from evo_c2f.files import write_text
+from evo_c2f.lock import writing
 from evo_c2f.progress import reporting
 from evo_c2f.recipe import Recipe
-from evo_c2f.run import Run, write_text
+from evo_c2f.run import Run
 from evo_c2f.space import STAGES, Stage, subnet_id
 from evo_c2f.tables import front_table, in_short, markdown
 from supernet import commands
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from evo_c2f.stage import Instruments, Summary
     from evo_c2f.studies import Laboratory
     from supernet.comparison import Comparison
+    from supernet.fairness import Ledger
     from supernet.finetune import Finetuning
     from supernet.job import Data, Job, OnRound, OnSetback
     from supernet.tasks import Task
@@ -87,8 +90,8 @@ def cli(debug: bool) -> None:
               help="joint: all dimensions; the others go on with the survivors of the stage before.")  # fmt: skip
 def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
     """Train the supernet so that every choice gets the same number of updates."""
-    run = begin(given)
-    done = train(run, stage, make_job(run.recipe, given))
+    run, job = begin_training(given)
+    done = train(run, stage, job)
     if as_json:
         click.echo(json.dumps(done))
 
@@ -103,6 +106,7 @@ def evolve_command(stage: str, as_json: bool, **given: Any) -> None:
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, stages)))
     job = make_job(settings, given)
+    claim(run)
     seed = settings.seed if given["seed"] is None else given["seed"]
     summaries = [evolve(run, settings, s, job, seed) for s in stages]
     if as_json:
@@ -115,8 +119,7 @@ def evolve_command(stage: str, as_json: bool, **given: Any) -> None:
               help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
 def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
     """Train the supernet and search the three stages, in one."""
-    run = begin(given)
-    job = make_job(run.recipe, given)
+    run, job = begin_training(given)
     train(run, "joint", job)
     summaries = []
     for stage in STAGES:
@@ -159,6 +162,24 @@ def front_command(as_json: bool, stage: str | None, csv: Path | None, parquet: P
         Console().print(front_table(analysis.records(frame)))
 
 
+@cli.command("verify")
+@click.argument("run", type=PATH)
+@options("json")
+def verify_command(run: Path, as_json: bool) -> None:
+    """Whether every file of the run is as it was written, and what to do where one is not (then the exit code is 1)."""
+    from evo_c2f.verify import verify
+    from supernet import checkpoint
+
+    findings = list(verify(run, checkpoint.load))
+    faults = [finding.fault for finding in findings if finding.fault]
+    if as_json:
+        click.echo(json.dumps([{"file": str(finding.path), "fault": finding.fault} for finding in findings]))
+    else:
+        click.echo("\n".join([*faults, f"{len(findings)} files were read, {len(faults)} of them are not whole"]))
+    if faults:
+        click.get_current_context().exit(1)
+
+
 @cli.command("bench")
 @options("recipe", "data", "set", "seed", *RUNNING, "json")
 @click.option("--rows", type=click.IntRange(min=1), default=10_000, show_default=True, help="Scores in the store.")
@@ -188,7 +209,9 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 
     run = begin(given)
     job = make_job(run.recipe, given)
-    trained = comparison(run, job).train("teacher", new_teacher(width, job), images, learning_rate)
+    trainer = comparison(run, job)
+    claim(run)
+    trained = trainer.train("teacher", new_teacher(width, job), images, learning_rate)
     if as_json:
         click.echo(json.dumps({"model": str(run.model("teacher")), "seconds": trained.seconds, "curve": trained.curve}))
 
@@ -216,6 +239,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
     run = open_run(given)
     job, search = make_job(run.recipe, given), run.recipe.search
     trainer, first = comparison(run, job), run.recipe.search.metrics()[0]
+    claim(run)
     costs = network_costs(new_teacher(given["width"], job), search.output_size)
     limits = {name: costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
     within = [Limit(metric(name), "max", value) for name, value in limits.items()]
@@ -248,6 +272,7 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
     job, search = make_job(settings, given), settings.search
     genome = analysis.pick(run.folder, search.metrics(), search.limits(), pick)
+    claim(run)
     result = finetune(run, settings, job, name, genome, from_scratch)
     click.echo(json.dumps(result) if as_json else markdown([result]))
 
@@ -289,6 +314,7 @@ def benchmark_command(
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
     job = make_job(settings, given)
+    claim(run)
     for size in sizes:
         train_contestants(run, settings, job, (fill * size, size), plains, starts, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
@@ -309,22 +335,28 @@ def benchmark_command(
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
               help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1), help="Of each way to train (2) or to search (10).")
-def study_command(what: str, architectures: int, again: int, seeds: int | None, as_json: bool, **given: Any) -> None:
+@click.option("--training", "trainings", multiple=True, help="A way to train, for fairness; repeat it.  [default: all]")
+def study_command(
+    what: str,
+    architectures: int,
+    again: int,
+    seeds: int | None,
+    trainings: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
     """The evidence: is the ranking right, is fair training, and does coarse-to-fine pay?
 
     ranking: the supernet's scores against training subnets alone; fairness: the same for other ways to train, at the
     same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe
     is evidence. Tables and pictures go to the run's folder; what was measured is not measured again.
     """
-    run = begin(given, "evidence")
-    job = make_job(run.recipe, given)
-    job.check(run.recipe.training, measured(run.recipe), [])
-    run.keep_recipe()
+    run, job = begin_training(given, "evidence")
     lab = laboratory(run, run.recipe, job)
     if what == "search":
         table = search_study(run, lab, seeds or 10)
     else:
-        table = ranking_study(run, lab, what, (architectures, again), seeds or 2)
+        table = ranking_study(run, lab, what, (architectures, again), seeds or 2, trainings)
     write_text(run.folder / f"{what}.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / f"{what}.md", markdown(table["rows"]))
     click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
@@ -368,6 +400,21 @@ def begin(given: Given, default: str = DEFAULT_RECIPE) -> Run:
     settings = load_recipe(given, default)
     settings.search.metrics()  # an unknown objective is refused now, not after hours of training
     return Run.begin(given["run"] or Path("results") / settings.name, settings)
+
+
+def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, Job]":
+    """The run that the options ask for, claimed once its recipe has proved to work; and its torch side."""
+    run = begin(given, default)
+    job = make_job(run.recipe, given)
+    job.check(run.recipe.training, measured(run.recipe), run.recipe.search.rescore)
+    claim(run)
+    return run, job
+
+
+def claim(run: Run) -> None:
+    """Be the run's only writer until the command ends, and keep its recipe."""
+    click.get_current_context().with_resource(writing(run.folder))
+    run.keep_recipe()
 
 
 def open_run(given: Given) -> Run:
@@ -417,7 +464,6 @@ def comparison(run: Run, job: "Job") -> "Comparison":
     names = [o.name for o in search.metrics() if o.kind == "quality"]
     settings = run.recipe.training
     job.check(settings, names, search.rescore)
-    run.keep_recipe()
     score = job.score(names)
     return Comparison(job, settings, score, run.recipe.data.batch, run.folder / "models", partial(watching, run))
 
@@ -566,9 +612,12 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
             rounds, macs = rounds_at_cost(again, how.sampler, how.rounds)
             with watching(run, name, rounds) as (on_round, on_setback):
                 how = how.model_copy(update={"rounds": rounds})
-                _, seconds = again.train("joint", None, how, None, target, on_round, on_setback)
-            gmacs = macs * settings.data.batch / 1e9
-            run.log("trained", stage=name, rounds=rounds, forward_gmacs=gmacs, seconds=seconds)
+                costs = {"rounds": rounds, "forward_gmacs": macs * settings.data.batch / 1e9}
+
+                def finish(ledger: "Ledger", seconds: float) -> None:
+                    run.log("trained", stage=name, **costs, seconds=seconds)
+
+                again.train("joint", None, how, None, target, finish, on_round, on_setback)
         measure = job.measure(again.trained(target), measured(settings), size)
         line = run.last("trained")[name]
         costs = {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
@@ -579,12 +628,19 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
     return Laboratory(settings.space, job.costs(size), quality, job.seed, alone, shared)
 
 
-def ranking_study(run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int], seeds: int) -> dict[str, Any]:
+def ranking_study(
+    run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int], seeds: int, trainings: Sequence[str]
+) -> dict[str, Any]:
     """Train (architectures, again) alone and the supernets, and tell how well these rank."""
     from evo_c2f import analysis, studies
     from evo_c2f.report import draw_ranking
 
-    trainings = list(studies.TRAININGS) if what == "fairness" else [studies.OWN]
+    trainings = trainings or (list(studies.TRAININGS) if what == "fairness" else [studies.OWN])
+    for training in trainings:
+        if training not in studies.TRAININGS:
+            raise InputError(
+                f"no training is called {training!r}; choose from {', '.join(map(repr, studies.TRAININGS))}"
+            )
     for training in trainings:
         for seed in range(seeds):
             lab.shared(training, seed)  # before anything is scored: training needs no store
@@ -632,16 +688,16 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     survivors = None if stage == "joint" else read_survivors(run, stage)
     start = None if stage == "joint" else run.weights_for(STAGES[STAGES.index(stage) - 1])
     rounds = settings.rounds if stage == "joint" else settings.stage_rounds
-    names = measured(run.recipe)
-    job.check(settings, names, run.recipe.search.rescore)
-    run.keep_recipe()
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
     settings = settings.model_copy(update={"rounds": rounds})
+
+    def finish(ledger: "Ledger", seconds: float) -> None:
+        run.write_ledger(stage, ledger.to_dict())
+        run.log("trained", stage=stage, rounds=rounds, seconds=round(seconds, 1))
+
     with watching(run, stage, rounds) as (on_round, on_setback):
-        ledger, seconds = job.train(stage, survivors, settings, start, target, on_round, on_setback)
-    run.write_ledger(stage, ledger.to_dict())
-    run.log("trained", stage=stage, rounds=rounds, seconds=round(seconds, 1))
+        job.train(stage, survivors, settings, start, target, finish, on_round, on_setback)
     return {"checkpoint": str(target), "rounds": rounds}
 
 

@@ -19,15 +19,19 @@ def make_algorithm(
     first: Genomes,
     asked: Container[bytes],
     population: int,
+    offspring: int,
     n_objectives: int,
 ) -> Any:
     """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
+
+    population: how many live on; offspring: how many are bred each time, of which the caller may take some.
 
     nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
     MOEA/D is not among them: pymoo's takes no constraints, and a failed subnet is one.
     """
     shared = {
         "pop_size": population,
+        "n_offsprings": offspring,
         "sampling": first,
         "crossover": StageCrossover(variation),
         "mutation": StageMutation(variation),

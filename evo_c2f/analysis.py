@@ -11,6 +11,7 @@ import pandas as pd
 
 from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import replacing
 from evo_c2f.objective import FULL, Box, Limit, Metric, metric, minimised
 from evo_c2f.pareto import Values
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, subnet_id
@@ -214,10 +215,8 @@ def records(frame: Frame) -> list[dict[str, Any]]:
 
 def write_front(frame: Frame, path: Path) -> None:
     """A front as CSV, by way of a temporary name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    frame.to_csv(partial, index=False)
-    partial.replace(path)
+    with replacing(path) as partial:
+        frame.to_csv(partial, index=False)
 
 
 def read_front(path: Path) -> Frame:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evo_c2f.analysis import Frame
+from evo_c2f.files import replacing
 from evo_c2f.objective import Metric
 
 
@@ -39,8 +40,7 @@ def draw_front(
         axes.set_xscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) -> None:
@@ -53,7 +53,7 @@ def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) ->
         axes.set(title=score, xlabel="with the supernet's weights (dB)", ylabel="trained alone (dB)")
         axes.grid(alpha=0.3)
     figure.colorbar(points, label="MACs")
-    figure.savefig(path)
+    _save(figure, path)
 
 
 def draw_curves(frame: Frame, goal: float, path: Path) -> None:
@@ -68,4 +68,9 @@ def draw_curves(frame: Frame, goal: float, path: Path) -> None:
     axes.set(xlabel="distinct subnets asked for", ylabel="hypervolume")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="lower right")
-    figure.savefig(path)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as partial:
+        figure.savefig(partial)

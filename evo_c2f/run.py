@@ -5,22 +5,16 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from evo_c2f import recipe as recipes
-from evo_c2f.errors import InputError
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import write_text
 from evo_c2f.recipe import Recipe
 from evo_c2f.space import STAGES, Stage
 
 LEAD = "python cli.py"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Under a temporary name first: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+LONGEST_LINE = 1 << 20  # of the log
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,8 @@ class Run:
         return cls(folder, recipe)
 
     def keep_recipe(self) -> None:
-        """Write the recipe as resolved."""
+        """Write the recipe as resolved. InputError if another run was begun here meanwhile."""
+        Run.begin(self.folder, self.recipe)
         write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
 
     @classmethod
@@ -57,6 +52,10 @@ class Run:
     @property
     def scores(self) -> Path:
         return self.folder / "scores.h5"
+
+    @property
+    def log_file(self) -> Path:
+        return self.folder / "log.jsonl"
 
     @property
     def ledger(self) -> Path:
@@ -100,16 +99,37 @@ class Run:
 
     def last(self, event: str) -> dict[str, dict[str, Any]]:
         """The last line that the log has of an event, for each stage."""
-        path = self.folder / "log.jsonl"
-        lines = map(json.loads, path.read_text().splitlines()) if path.is_file() else ()
-        return {line["stage"]: line for line in lines if line["event"] == event}
+        return {line["stage"]: line for line in read_log(self.log_file) if line["event"] == event}
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to log.jsonl."""
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n"
+        with self.log_file.open("a+b") as file:
+            file.truncate(_end_of_lines(file))
+            file.write(line.encode())
 
     def write_ledger(self, training: str, ledger: dict[str, Any]) -> None:
         """Keep the update counts of one training beside those of the others."""
         ledgers = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
         write_text(self.ledger, json.dumps({**ledgers, training: ledger}))
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log, but for one that a killed writer left half. DamagedFileError if another is none."""
+    if not path.is_file():
+        return []
+    text, end, _ = path.read_bytes().rpartition(b"\n")
+    try:
+        lines = [json.loads(line) for line in (text + end).splitlines()]
+        if all(isinstance(line, dict) and "event" in line for line in lines):
+            return lines
+        raise ValueError("a line is no event")
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); move it away to begin a new log") from None
+
+
+def _end_of_lines(file: BinaryIO) -> int:
+    """Where the last whole line ends: what a killed writer left half is after it."""
+    size = file.seek(0, os.SEEK_END)
+    start = file.seek(max(0, size - LONGEST_LINE))
+    return start + file.read().rfind(b"\n") + 1

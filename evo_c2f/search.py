@@ -20,7 +20,7 @@ from evo_c2f.problem import Judge, StageProblem
 from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.surrogate import Screen
-from evo_c2f.variation import NewSubnetsOnly, Variation
+from evo_c2f.variation import Variation
 
 SURVIVORS = 8
 
@@ -123,9 +123,10 @@ def evolve(
         screen = Screen(space, judge)
 
         def choose(genomes: Genomes, n: int) -> NDArray[np.int64]:
-            mine = [np.frombuffer(key, dtype=np.uint8) for key in asked]
-            known, metrics = [*earlier.genomes, *mine], [*earlier.metrics, *asked.values()]
-            return screen.choose(genomes, n, np.array(known), np.array(metrics))
+            mine = [np.frombuffer(key, dtype=np.uint8)[None] for key in asked]
+            known = np.concatenate([earlier.genomes, *mine])
+            metrics = np.concatenate([earlier.metrics, *(row[None] for row in asked.values())])
+            return screen.choose(genomes, n, known, metrics)
 
         problem = StageProblem(space, judge, score)
         for generation in generations(problem, Variation(space, stage), seeds, asked, budget, choose, rng):
@@ -162,19 +163,20 @@ def generations(
     population has no new children left, random subnets of the seeds join it. choose: which of many children to
     measure, where the budget's `screen` breeds more than are.
     """
-    first = variation.first_population(budget.population, seeds, rng)
-    algorithm = make_algorithm(budget.algorithm, variation, first, asked, budget.population, problem.n_obj)
+    drawn = variation.first_population(budget.screen * budget.population, seeds, rng)
+    others = drawn[len(seeds) :]
+    first = np.concatenate([seeds, others[choose(others, max(budget.population - len(seeds), 0))]])
+    algorithm = make_algorithm(
+        budget.algorithm, variation, first, asked, budget.population, budget.screen * budget.population, problem.n_obj
+    )
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
     generation = 0
     while len(asked) < budget.evaluations:
         generation += 1
         yield generation
         population = algorithm.ask()
-        if generation > 1 and budget.screen > 1:
-            bred = [population, *(algorithm.ask() for _ in range(budget.screen - 1))]
-            pool = NewSubnetsOnly(()).do(Population.create(*(one for some in bred if some is not None for one in some)))
-            if len(pool):
-                population = pool[choose(pool.get("X").astype(np.uint8), budget.population)]
+        if generation > 1 and population is not None and len(population):
+            population = population[choose(population.get("X").astype(np.uint8), budget.population)]
         if population is None or not len(population):
             drawn = variation.first_population(4 * budget.population, seeds, rng)
             new = [genome for genome in drawn if genome.tobytes() not in asked]

@@ -15,10 +15,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from evo_c2f.checksum import checks
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Genomes
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksums
 READ_ATTEMPTS = 20  # a reader may open the file in the middle of a flush
 
 Row = dict[str, float]
@@ -85,8 +86,9 @@ class ScoreStore:
             self._file = h5py.File(path, "a")
             _refuse_newer(path, self._file)
             self._group = self._file.require_group(context.key)
-            if "n_rows" not in self._group.attrs:
-                _begin(self._group, context, notes or {})
+            self._checked = self._file.attrs["format"] > 1
+            if _is_unborn(self._group):
+                _begin(self._group, context, notes or {}, self._checked)
             _drop_uncounted(self._group)
             self._file.flush()
             scores = _read(self._group)
@@ -144,17 +146,16 @@ class ScoreStore:
             if index >= known:
                 records[index - known] = (genomes[i], stage.encode(), generation, seconds[i], time.time(), reason)
             elif failed:
-                record = self._group["rows"][index]
+                record = self._group["rows"][index : index + 1]
                 record["failure"] = reason
-                self._group["rows"][index] = record
+                self._write("rows", index, record)
         given = {name: None for row in rows for name in row}
         self._grow({*self._metrics, *given})
         for name in given:
             self._write_metric(name, known, indices, [row.get(name, np.nan) for row in rows])
         if len(records):
-            self._group["rows"].resize((self._n,))
-            self._group["rows"][known:] = records
-            self._group.attrs["n_rows"] = self._n
+            self._write("rows", known, records)
+            self._group.attrs.modify("n_rows", _count(self._n) if self._checked else self._n)
         self._file.flush()
 
     def _grow(self, names: Iterable[str]) -> None:
@@ -166,19 +167,27 @@ class ScoreStore:
             self._metrics[name] = column
 
     def _write_metric(self, name: str, known: int, indices: Sequence[int], values: Sequence[float]) -> None:
-        group = self._group["metrics"]
-        if name not in group:
-            group.create_dataset(name, (0,), "f8", maxshape=(None,), chunks=(1024,), fillvalue=np.nan)
+        if name not in self._group["metrics"]:
+            _create_metric(self._group, name, self._checked)
         column = self._metrics[name]
-        if len(group[name]) < self._n:
-            group[name].resize((self._n,))
         for index, value in zip(indices, values, strict=True):
             if np.isnan(column[index]) and np.isfinite(value):
                 column[index] = value
                 if index < known:
-                    group[name][index] = value
+                    self._write(f"metrics/{name}", index, column[index : index + 1])
         if self._n > known:
-            group[name][known : self._n] = column[known : self._n]
+            self._write(f"metrics/{name}", known, column[known : self._n])
+
+    def _write(self, name: str, first: int, values: NDArray[Any]) -> None:
+        """Into a column from a row on, with their checksums; it grows where it must."""
+        end = first + len(values)
+        written = {name: values}
+        if self._checked:
+            written |= _checks_of(self._group, name, values, first)
+        for place, part in written.items():
+            if len(self._group[place]) < end:
+                self._group[place].resize((end,))
+            self._group[place][first:end] = part
 
 
 def read_scores(path: Path) -> list[Scores]:
@@ -192,7 +201,7 @@ def read_scores(path: Path) -> list[Scores]:
         try:
             with _explained(path), h5py.File(path, "r", locking=False) as file:
                 _refuse_newer(path, file)
-                scores = [_read(group) for group in file.values() if "n_rows" in group.attrs]
+                scores = [_read(group) for group in file.values() if not _is_unborn(group)]
                 return sorted(scores, key=lambda s: s.rows["time"][0] if len(s.rows) else np.inf)
         except DamagedFileError:
             if attempt == READ_ATTEMPTS - 1:
@@ -215,41 +224,154 @@ def _create(path: Path) -> None:
     partial.unlink()
 
 
-def _begin(group: h5py.Group, context: Context, notes: Mapping[str, Any]) -> None:
+def _begin(group: h5py.Group, context: Context, notes: Mapping[str, Any], checked: bool) -> None:
     """The empty rows of a context; `n_rows` last, since it says that all else is there."""
-    n_genes = 3 * context.space["n_cells"] + len(context.space["widths"])
     group.clear()
     group.attrs["context"] = json.dumps(vars(context))
     group.attrs["notes"] = json.dumps(dict(notes))
     group.create_group("metrics")
-    group.create_dataset("rows", (0,), row_type(n_genes), maxshape=(None,), chunks=(256,))
-    group.attrs["n_rows"] = 0
+    group.create_dataset("rows", (0,), row_type(_n_genes(context.space)), maxshape=(None,), chunks=(256,))
+    if checked:
+        for name in ("checks/rows", "checks/failures"):
+            group.create_dataset(name, (0,), "u8", maxshape=(None,), chunks=(1024,))
+        group.create_group("checks/metrics")
+        group.attrs["notes_check"] = _digest(group.attrs["notes"])
+    group.attrs["n_rows"] = _count(0) if checked else 0
+
+
+def _is_unborn(group: h5py.Group) -> bool:
+    """Whether a writer was killed before it had begun the context. OSError if there are rows, which none counts."""
+    if "n_rows" in group.attrs:
+        return False
+    if "rows" in group and len(group["rows"]):
+        raise OSError("there are rows and no number of them")
+    return True
+
+
+def _create_metric(group: h5py.Group, name: str, checked: bool) -> None:
+    group.create_dataset(f"metrics/{name}", (0,), "f8", maxshape=(None,), chunks=(1024,), fillvalue=np.nan)
+    if checked:
+        group.create_dataset(f"checks/metrics/{name}", (0,), "u8", maxshape=(None,), chunks=(1024,))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _checks_of(group: h5py.Group, name: str, values: NDArray[Any], first: int) -> dict[str, NDArray[np.uint64]]:
+    """The checksums of a column's values from row `first` on, by the column that holds them.
+
+    What is added to a row later, a failure or a metric, has its own, which is 0 before: so a writer that is killed
+    between the two leaves what was never acknowledged, not what looks damaged.
+    """
+    salt = _salt(group, name)
+    if name == "rows":
+        bare = values.copy()
+        bare["failure"] = b""
+        failures = checks(values["failure"], first, salt)
+        failures[values["failure"] == b""] = 0
+        return {"checks/rows": checks(bare, first, salt), "checks/failures": failures}
+    found = checks(values, first, salt)
+    found[np.isnan(values)] = 0
+    return {f"checks/{name}": found}
+
+
+def _salt(group: h5py.Group, name: str) -> str:
+    """Whose column it is, so that no other's passes for it."""
+    return f"{group.name}/{name}"
+
+
+def _count(n: int) -> NDArray[np.uint64]:
+    """A number of rows, with its complement: both are written at once, and neither is believed alone."""
+    return np.array([n, ~np.uint64(n)], dtype=np.uint64)
+
+
+def _n_rows(group: h5py.Group) -> int:
+    counted = group.attrs["n_rows"]
+    if np.ndim(counted) and counted[0] != ~counted[1]:
+        raise OSError("the number of rows is not what was written")
+    return int(np.ravel(counted)[0])
 
 
 def _drop_uncounted(group: h5py.Group) -> None:
     """Cut off what a killed writer wrote but never counted."""
-    n = int(group.attrs["n_rows"])
-    for dataset in (group["rows"], *group["metrics"].values()):
-        if len(dataset) > n:
-            dataset.resize((n,))
+    n = _n_rows(group)
+    for part in (group, group["metrics"], group.get("checks", {}), group.get("checks/metrics", {})):
+        for dataset in part.values():
+            if isinstance(dataset, h5py.Dataset) and len(dataset) > n:
+                dataset.resize((n,))
 
 
 def _refuse_newer(path: Path, file: h5py.File) -> None:
     if file.attrs["format"] > FORMAT:
         raise InputError(f"{path} was written by a newer version; upgrade")
+    if file.attrs["format"] < 1:
+        raise OSError("it has no known format")
 
 
 def _read(group: h5py.Group) -> Scores:
-    n = int(group.attrs["n_rows"])
+    """A context's counted rows, all of which were found to be as they were written. OSError if one is not."""
+    n, checked = _n_rows(group), group.file.attrs["format"] > 1
     context = json.loads(group.attrs["context"])
-    metrics = {}
-    for name, dataset in group["metrics"].items():
-        column = np.full(n, np.nan)
-        column[: len(dataset)] = dataset[:n]
-        metrics[name] = column
-    if len(group["rows"]) < n:
-        raise OSError(f"{n} rows are counted, {len(group['rows'])} are there")
-    return Scores(group.name.strip("/"), context["space"], json.loads(group.attrs["notes"]), group["rows"][:n], metrics)
+    if checked:
+        if Context(**context).key != group.name.strip("/"):
+            raise OSError("what a context rests on is not what was written")
+        if _digest(group.attrs["notes"]) != group.attrs["notes_check"]:
+            raise OSError("the notes of a context are not what was written")
+    rows = _column(group, "rows", n, row_type(_n_genes(context["space"])))
+    if len(rows) < n:
+        raise OSError(f"{n} rows are counted, {len(rows)} are there")
+    if checked:
+        _verify_rows(group, rows)
+    names = {*group["metrics"], *(group["checks/metrics"] if checked else ())}
+    metrics = {name: _metric(group, name, n, checked) for name in sorted(names)}
+    return Scores(group.name.strip("/"), context["space"], json.loads(group.attrs["notes"]), rows, metrics)
+
+
+def _verify_rows(group: h5py.Group, rows: NDArray[np.void]) -> None:
+    """OSError if one is not what was written; a failure that was never acknowledged is taken out."""
+    expected = _checks_of(group, "rows", rows, 0)
+    for name in expected:
+        written = _column(group, name, len(rows), np.dtype("u8"))
+        differ = expected[name] != written
+        if name == "checks/failures":
+            unfinished = (expected[name] == 0) | (written == 0)
+            rows["failure"][differ & unfinished] = b""
+            differ &= ~unfinished
+        if differ.any():
+            raise OSError("a row is not what was written")
+
+
+def _n_genes(space: Mapping[str, Any]) -> int:
+    return 3 * int(space["n_cells"]) + len(space["widths"])
+
+
+def _metric(group: h5py.Group, name: str, n: int, checked: bool) -> NDArray[np.float64]:
+    """A metric of the first n rows, NaN where it is not known; a value without a checksum was never acknowledged."""
+    column = np.full(n, np.nan)
+    values = _column(group, f"metrics/{name}", n, np.dtype("f8"))
+    column[: len(values)] = values
+    if checked:
+        written = np.zeros(n, dtype=np.uint64)
+        kept = _column(group, f"checks/metrics/{name}", n, np.dtype("u8"))
+        written[: len(kept)] = kept
+        column[written == 0] = np.nan
+        expected = _checks_of(group, f"metrics/{name}", column, 0)[f"checks/metrics/{name}"]
+        if ((expected != 0) & (expected != written)).any():
+            raise OSError(f"a value of {name} is not what was written")
+    return column
+
+
+def _column(group: h5py.Group, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    """At most n elements of a column. OSError if it is of another type, or longer than the file."""
+    dataset = group[name]
+    if dataset.dtype != kind or dataset.ndim != 1:
+        raise OSError(f"{name} is of another type")
+    end = min(n, len(dataset))
+    if end * kind.itemsize > os.fstat(group.file.id.get_vfd_handle()).st_size:
+        raise OSError(f"{name} is longer than the file")
+    values: NDArray[Any] = dataset[:end]
+    return values
 
 
 @contextmanager
@@ -258,7 +380,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise InputError(f"{path} is being written by another process; wait for it, or use another --run") from None
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         if "locking flag" in reason:
             raise InputError(f"{path} is open for writing in this very process; close it first") from None

@@ -68,25 +68,36 @@ def coarse_to_fine(
     shares: Sequence[float] = (1 / 3, 1 / 3, 1 / 3),
     algorithm: AlgorithmName = "nsga2",
     screen: int = 1,
+    population: int | None = None,
 ) -> Genomes:
     """The three stages, each from the survivors of the one before and the reference; shares of the evaluations.
 
-    A fourth share: all genes at once, from the survivors of the last stage.
+    A fourth share: all genes at once, from the survivors of the last stage. population: of a generation, if not the
+    arena's.
     """
     seeds = arena.space.reference[None]
     asked = seeds[:0]
     for stage, share in zip((*STAGES, "joint"), shares, strict=False):
-        n = round(share * arena.evaluations)
-        budget = Budget(n, min(arena.population, n), algorithm, screen)
+        n = round(share * arena.evaluations) + len(seeds) - (not len(asked))
+        budget = Budget(n, min(population or arena.population, n), algorithm, screen)
         result = arena.evolve(stage, seeds, asked, budget, rng)
         asked = different(np.concatenate([asked, result.genomes]))
         seeds = different(np.concatenate([result.survivors, arena.space.reference[None]]))
     return asked
 
 
-def joint(arena: Arena, rng: np.random.Generator, algorithm: AlgorithmName = "nsga2", screen: int = 1) -> Genomes:
+def joint(
+    arena: Arena,
+    rng: np.random.Generator,
+    algorithm: AlgorithmName = "nsga2",
+    screen: int = 1,
+    population: int | None = None,
+) -> Genomes:
     """All genes at once, with the same variation."""
-    seeds, budget = arena.space.reference[None], Budget(arena.evaluations, arena.population, algorithm, screen)
+    seeds, budget = (
+        arena.space.reference[None],
+        Budget(arena.evaluations, population or arena.population, algorithm, screen),
+    )
     return arena.evolve("joint", seeds, seeds[:0], budget, rng).genomes
 
 
@@ -180,10 +191,13 @@ STRATEGIES: dict[str, Strategy] = {
     "coarse to fine, soon narrow": partial(coarse_to_fine, shares=(0.1, 0.1, 0.8)),
     "coarse to fine, then all genes": partial(coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6)),
     "coarse to fine, screened": partial(coarse_to_fine, screen=8),
-    "coarse to fine, soon narrow, screened": partial(coarse_to_fine, shares=(0.1, 0.1, 0.8), screen=8),
     "coarse to fine, then all genes, screened": partial(coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6), screen=8),
+    "coarse to fine, then all genes, screened hard": partial(
+        coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6), population=8, screen=32
+    ),
     "joint": joint,
     "joint, screened": partial(joint, screen=8),
+    "joint, screened hard": partial(joint, population=8, screen=32),
     "joint, U-NSGA-III": partial(joint, algorithm="unsga3"),
     "joint, AGE-MOEA": partial(joint, algorithm="agemoea"),
     "random": at_random,

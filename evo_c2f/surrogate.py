@@ -67,7 +67,7 @@ class Screen:
         span = np.where(high > low, high - low, 1)
         chosen = most_promising((predicted - low) / span, (values - low) / span, n)
         others = [index for index in range(len(genomes)) if index not in chosen]
-        return np.array([*chosen, *others][:n])
+        return np.array([*chosen, *others][:n], dtype=np.int64)
 
 
 def most_promising(predicted: Values, known: Values, n: int) -> list[int]:

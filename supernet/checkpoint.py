@@ -2,27 +2,30 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import replacing
 
-FORMAT = 1
+FORMAT = 2  # 1 had no checksum
+CHECKSUM = "sha256"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write under a temporary name, then rename: the file is the old one or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    header = {"evo_c2f": json.dumps({"format": FORMAT, **metadata})}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, header)
-    os.replace(partial, path)
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    about = {"format": FORMAT, **metadata}
+    # One entry: safetensors writes several in any order, and the same weights are to be the same bytes.
+    header = {"evo_c2f": json.dumps({**about, CHECKSUM: _checksum(whole, about)})}
+    with replacing(path) as partial:
+        save_file(whole, partial, header)
 
 
 def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -32,9 +35,20 @@ def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
             metadata = json.loads((file.metadata() or {})["evo_c2f"])
             if metadata["format"] > FORMAT:
                 raise InputError(f"{path} has format {metadata['format']}, this version reads up to {FORMAT}; upgrade")
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if metadata["format"] > 1 and metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
+                raise ValueError("what it holds is not what was written")
+            return tensors, metadata
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{path} is damaged ({error}); remove it and train again") from None
+
+
+def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    found = hashlib.sha256(json.dumps(about).encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def fingerprint(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from evo_c2f.errors import FailedError, InputError
+from evo_c2f.files import replacing
 from supernet.models import Model
 from supernet.onnx_runtime import OnnxNetwork
 from supernet.pictures import read_picture
@@ -37,9 +37,7 @@ def export(
     network = network.cpu().float().eval()
     if half:
         round_to_half(network)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
+    with replacing(path) as partial:
         if form == "onnx":
             write_onnx(network, partial, metadata, half)
             found: Any = OnnxNetwork(partial)
@@ -49,9 +47,6 @@ def export(
         worst = largest_difference(network, found, [*map(random_image, PROBES), *samples])
         if not worst <= TOLERANCE:
             raise FailedError(f"the {form} file differs by {worst:.2g} from the network, more than {TOLERANCE:g}")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return worst
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import write_text
 from supernet import checkpoint, models
 from supernet.generator import Supernet
 from supernet.job import Job, LossSettings, OnRound, OnSetback, Plan, TrainingSettings
@@ -74,10 +75,7 @@ class Finetuning:
                         "choose another --name"
                     )
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = begun.with_name(f"{BEGUN}.partial")
-            partial.write_text(json.dumps(self.about, indent=1) + "\n")
-            partial.replace(begun)
+            write_text(begun, json.dumps(self.about, indent=1) + "\n")
         return self.folder / models.FILE
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:

@@ -224,12 +224,14 @@ class Job:
         settings: TrainingSettings,
         start: Path | None,
         target: Path,
+        finish: Callable[[Ledger, float], None],
         on_round: OnRound,
         on_setback: OnSetback = lambda index, trouble: None,
-    ) -> tuple[Ledger, float]:
+    ) -> None:
         """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`.
 
-        The updates of every choice, and the seconds that it took, in all sittings.
+        finish: is told the updates of every choice, and the seconds that it took in all sittings, before `target` is
+        there: so what it keeps is there whenever `target` is, whatever is killed.
         """
         supernet = self.trained(start) if start else self.supernet()
         # Each training draws its own batches and its own decks.
@@ -247,10 +249,10 @@ class Job:
             on_setback,
             notes,
         )
+        finish(rounds.ledger, notes["seconds"])
         frame = asdict(self.task.frame)
         checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict(), "frame": frame})
         state.unlink(missing_ok=True)
-        return rounds.ledger, notes["seconds"]
 
     def train_alone(
         self,

@@ -1,6 +1,5 @@
 """Pictures of any mode through a generator: what is colour goes through, what is not is kept beside it."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from evo_c2f.errors import InputError
+from evo_c2f.files import replacing
 from supernet.images import SUFFIXES
 from supernet.tiling import Generator, tiles
 
@@ -91,13 +91,8 @@ def save_picture(image: Image.Image, target: Path, info: dict[str, Any]) -> None
     if suffix in WITHOUT_ALPHA and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    partial = target.with_name(f"{target.stem}.partial{target.suffix}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as partial:
         image.save(partial, **QUALITY.get(suffix, {}), **info)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def apply(

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from evo_c2f.files import replacing
 from supernet.images import to_pixels
 
 INCH_A_CELL, DOTS_AN_INCH = 1.3, 110
@@ -42,5 +43,5 @@ def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = 
         for row, image in enumerate(images):
             axes[row, column].imshow(to_pixels(image), interpolation="nearest")
             axes[row, column].axis("off")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dots)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=dots)

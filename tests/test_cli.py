@@ -72,7 +72,7 @@ def test_a_search_leaves_three_fronts_with_pictures_a_ledger_and_a_log(run: Path
     assert ledger["rounds"] == 6 and np.ptp(ledger["path"]) == 0
     events = [json.loads(line)["event"] for line in (run / "log.jsonl").read_text().splitlines()]
     assert events.count("evolved") == 3 and "trained" in events
-    assert not list(run.rglob("*.partial")) and not list(run.rglob("*.state.safetensors"))
+    assert not list(run.rglob("*.partial*")) and not list(run.rglob("*.state.safetensors"))
 
 
 def test_a_search_prints_its_counts_stages_and_gain(run: Path) -> None:

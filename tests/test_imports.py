@@ -52,7 +52,12 @@ def test_the_supernet_knows_the_space_and_no_search(path):
     imported = imported_by(path)
     assert not packages(imported) & {"pymoo", "h5py", "pandas", "cli"}
     ours = {name for name in imported if packages([name]) == {"evo_c2f"}}
-    assert {".".join(name.split(".")[:2]) for name in ours} <= {"evo_c2f.space", "evo_c2f.trellis", "evo_c2f.errors"}
+    assert {".".join(name.split(".")[:2]) for name in ours} <= {
+        "evo_c2f.space",
+        "evo_c2f.trellis",
+        "evo_c2f.errors",
+        "evo_c2f.files",
+    }
 
 
 @pytest.mark.parametrize(("package", "home"), [("h5py", "evo_c2f/store.py"), ("pandas", "evo_c2f/analysis.py")])

@@ -157,9 +157,22 @@ def test_a_fresh_supernet_depends_on_the_seed_alone(folder):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+def train(job, stage, survivors, settings, start, target, on_round=lambda index, loss: None):
+    """The ledger that the job tells before the checkpoint is there."""
+    told = []
+
+    def finish(ledger, seconds):
+        assert seconds > 0 and not target.exists()
+        told.append(ledger)
+
+    job.train(stage, survivors, settings, start, target, finish, on_round)
+    (ledger,) = told
+    return ledger
+
+
 def test_training_writes_the_averaged_weights_and_leaves_no_state(folder, tmp_path):
     job, target = make_job(folder), tmp_path / "run" / "joint.safetensors"
-    ledger, _ = job.train("joint", None, training_settings(3), None, target, lambda index, loss: None)
+    ledger = train(job, "joint", None, training_settings(3), None, target)
     assert ledger.rounds == 3
     assert list(target.parent.iterdir()) == [target]
     tensors, metadata = checkpoint.load(target)
@@ -179,11 +192,11 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_file(folder, tmp_path
 
     with one_thread():
         whole, stopped = tmp_path / "whole" / "joint.safetensors", tmp_path / "stopped" / "joint.safetensors"
-        expected, _ = make_job(folder).train("joint", None, settings, None, whole, lambda index, loss: None)
+        expected = train(make_job(folder), "joint", None, settings, None, whole)
         with pytest.raises(KeyboardInterrupt):
-            make_job(folder).train("joint", None, settings, None, stopped, interrupt)
+            train(make_job(folder), "joint", None, settings, None, stopped, interrupt)
         assert not stopped.exists()
-        ledger, _ = make_job(folder).train("joint", None, settings, None, stopped, lambda index, loss: None)
+        ledger = train(make_job(folder), "joint", None, settings, None, stopped)
     assert list(stopped.parent.iterdir()) == [stopped]
     assert checkpoint.fingerprint(stopped) == checkpoint.fingerprint(whole)
     assert ledger.to_dict() == expected.to_dict()
@@ -193,9 +206,9 @@ def test_a_later_stage_starts_from_the_weights_it_is_given(folder, tmp_path):
     """A level that no survivor visits isn't trained: its weights stay those of the start."""
     job = make_job(folder)
     joint, operator = tmp_path / "joint.safetensors", tmp_path / "operator.safetensors"
-    job.train("joint", None, training_settings(3), None, joint, lambda index, loss: None)
+    train(job, "joint", None, training_settings(3), None, joint)
     survivors = job.space.reference[None]  # on level 2 alone
-    ledger, _ = job.train("operator", survivors, training_settings(2), joint, operator, lambda index, loss: None)
+    ledger = train(job, "operator", survivors, training_settings(2), joint, operator)
     assert ledger.rounds == 2
     before, after = checkpoint.load(joint)[0], checkpoint.load(operator)[0]
     moved = {name for name in before if not torch.equal(before[name], after[name])}

@@ -6,7 +6,8 @@ import pytest
 
 from evo_c2f import analysis, recipe
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.run import Run, write_text
+from evo_c2f.files import write_text
+from evo_c2f.run import Run, read_log
 from evo_c2f.stage import read_survivors
 
 
@@ -160,6 +161,22 @@ def test_what_can_t_be_written_leaves_the_old_file(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_text(path, "new\udc80")
     assert path.read_text() == "old"
+
+
+def test_a_line_that_a_killed_writer_left_half_is_passed_over_and_then_replaced(run):
+    run.log("trained", stage="joint", seconds=1.0)
+    with run.log_file.open("a") as file:
+        file.write('{"time": 1, "event": "trai')
+    assert run.seconds_of("trained") == 1
+    run.log("trained", stage="operator", seconds=2.0)
+    assert [line["stage"] for line in read_log(run.log_file)] == ["joint", "operator"]
+
+
+@pytest.mark.parametrize("line", ['{"time": 1, "event": "trai', "[]", "{}", "\xff"])
+def test_a_log_with_a_damaged_line_is_named(run, line):
+    run.log_file.write_text(f'{line}\n{{"event": "trained"}}\n', encoding="latin-1")
+    with pytest.raises(DamagedFileError, match="log.jsonl is damaged"):
+        read_log(run.log_file)
 
 
 def test_the_log_is_one_line_of_json_an_event(run):

@@ -312,7 +312,7 @@ def half_written(path, tiny, genomes, context_of):
     """A store of 5 rows of which 2 were never counted, as if the writer had died within `append`."""
     fill(path, context_of(tiny), genomes[:5])
     with h5py.File(path, "a") as file:
-        file[context_of(tiny).key].attrs["n_rows"] = 3
+        file[context_of(tiny).key].attrs["n_rows"] = np.array([3, 2**64 - 4], dtype=np.uint64)
     return path
 
 

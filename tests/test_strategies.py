@@ -36,7 +36,7 @@ def test_each_asks_for_different_valid_subnets_and_about_as_many(arena, name):
 def test_its_curve_grows_and_follows_from_its_seed_alone(arena, name):
     needs_numba(name)
     curve = arena.curve(STRATEGIES[name], np.random.default_rng(3))
-    assert curve.shape == (EVALUATIONS,) and (np.diff(curve) >= 0).all() and curve[-1] > 0
+    assert curve.shape == (EVALUATIONS,) and (np.diff(curve) > -1e-12).all() and curve[-1] > 0
     assert (curve == arena.curve(STRATEGIES[name], np.random.default_rng(3))).all()
     assert curve.tolist() != arena.curve(STRATEGIES[name], np.random.default_rng(4)).tolist()
 

@@ -1,0 +1,30 @@
+"""Files that are whole or not there: written under another name, then renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` at the end, or goes away if an error is raised.
+
+    It has the suffix of `path`, and is on the disk before the name changes: so whatever stops, the old file or the new
+    one is there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one."""
+    with replacing(path) as partial:
+        partial.write_text(text)

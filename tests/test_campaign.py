@@ -1,0 +1,121 @@
+"""Processes killed at random moments: nothing that was acknowledged is lost, and what is done again ends the same.
+
+All of it: python -m pytest -m campaign (bounded to 20 minutes). Without that a slice of it runs.
+"""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from test_cli import EVALUATIONS, ROOT
+from test_cli import tiny as changed
+from torch import equal
+
+from evo_c2f.store import ScoreStore, read_scores
+
+pytestmark = pytest.mark.campaign
+
+# Training saves its state after every round, not once a minute, so that a kill finds one.
+COMMAND = """
+import sys
+from supernet import training
+training.SECONDS_BETWEEN_SAVES = 0
+import cli
+cli.main(sys.argv[1:])
+"""
+WRITER = """
+import itertools, json, sys
+from pathlib import Path
+import numpy as np
+from evo_c2f.space import SearchSpace
+from evo_c2f.store import Context, ScoreStore
+
+space = SearchSpace.from_dict(json.loads(sys.argv[2]))
+store = ScoreStore(Path(sys.argv[1]), Context(space.to_dict(), "weights", "images", "protocol"))
+for i in itertools.count(len(store)):
+    genome = np.frombuffer(i.to_bytes(space.n_genes, "big"), dtype=np.uint8)
+    store.append(genome[None], [{"psnr_y": float(i), "macs": 2.0 * i}], "path", 1, [0.5])
+    print(i, flush=True)  # acknowledged
+"""
+
+
+@pytest.fixture(scope="module")
+def whole(request: pytest.FixtureRequest) -> bool:
+    """Whether the campaign was asked for, or a slice of it runs among the other tests."""
+    return "campaign" in request.config.getoption("-m")
+
+
+def start(code: str, *words: object) -> "subprocess.Popen[str]":
+    line = [sys.executable, "-c", code, *map(str, words)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_no_acknowledged_row_is_lost_by_kills_of_a_process_that_only_appends(whole, tmp_path, tiny, context_of):
+    chance, context = random.Random(0), context_of(tiny)
+    for part in range(50 if whole else 1):  # stores that don't grow too long to be looked through after each kill
+        path, known = tmp_path / f"{part}.h5", 0
+        for _ in range(20):
+            writer = start(WRITER, path, json.dumps(tiny.to_dict()))
+            for _ in range(chance.randint(1, 30)):
+                assert writer.stdout.readline(), writer.stderr.read()
+            time.sleep(chance.uniform(0, 0.005))  # a random moment of the next appends
+            writer.kill()
+            rest, errors = writer.communicate()
+            assert (writer.returncode, errors) == (-signal.SIGKILL, "")
+            acknowledged = [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
+            (scores,) = read_scores(path)
+            assert len(scores.rows) > (acknowledged[-1] if acknowledged else known)
+            known = len(scores.rows)
+            assert scores.metrics["psnr_y"].tolist() == list(range(known))
+            assert scores.metrics["macs"].tolist() == list(range(0, 2 * known, 2))
+        with ScoreStore(path, context) as store:
+            assert len(store) == known
+
+
+def scores_of(run: Path) -> dict[tuple[str, bytes], tuple[float, ...]]:
+    """Every score that can be read, by context and genome."""
+    if not (run / "scores.h5").is_file():
+        return {}
+    return {
+        (scores.context, row["genome"].tobytes()): tuple(np.nan_to_num(column[i]) for column in scores.metrics.values())
+        for scores in read_scores(run / "scores.h5")
+        for i, row in enumerate(scores.rows)
+    }
+
+
+def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(whole, photographs, tmp_path):
+    changes = changed("training.rounds=30", "finetune.rounds=40", "training.stages=[joint, operator, channel]")
+    search = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *changes)
+    finetune = ("finetune", "--threads", 1)
+    reference, killed, chance = tmp_path / "reference", tmp_path / "killed", random.Random(0)
+    for words in (search, finetune):
+        begun = time.monotonic()
+        process = start(COMMAND, *words, "--run", reference)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        seconds, kills = time.monotonic() - begun, 0
+        while kills < (35 if whole else 2):
+            process, before = start(COMMAND, *words, "--run", killed), scores_of(killed)
+            time.sleep(chance.uniform(0.3, 1) * seconds)
+            process.kill()
+            process.communicate()
+            kills += process.returncode == -signal.SIGKILL
+            after = scores_of(killed)
+            assert before.items() <= after.items()
+        process = start(COMMAND, *words, "--run", killed)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert scores_of(killed) == scores_of(reference)
+    for path in sorted(reference.rglob("*.safetensors")):
+        mine, theirs = load_file(path), load_file(killed / path.relative_to(reference))
+        assert mine.keys() == theirs.keys() and all(equal(mine[name], theirs[name]) for name in mine), path
+    for path in sorted(reference.glob("fronts/*.csv")):
+        assert path.read_text() == (killed / path.relative_to(reference)).read_text()
+    assert {p.name for p in reference.rglob("*")} == {p.name for p in killed.rglob("*")}, "something was left behind"
