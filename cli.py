@@ -100,7 +100,8 @@ def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
 @options("recipe", "run", "set", "seed", *SEARCHING, *RUNNING, "json")
 @click.option("--stage", type=click.Choice([*STAGES, "all", "joint"]), required=True,
               help="all: the three in order; joint: all genes at once, to compare with.")  # fmt: skip
-def evolve_command(stage: str, as_json: bool, **given: Any) -> None:
+@click.option("--retry-failed", is_flag=True, help="Measure those again that failed (not finite, memory, time).")
+def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) -> None:
     """Search one stage with NSGA-II, starting from the front of the stage before."""
     run = open_run(given)
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
@@ -108,7 +109,7 @@ def evolve_command(stage: str, as_json: bool, **given: Any) -> None:
     job = make_job(settings, given)
     claim(run)
     seed = settings.seed if given["seed"] is None else given["seed"]
-    summaries = [evolve(run, settings, s, job, seed) for s in stages]
+    summaries = [evolve(run, settings, s, job, seed, retry_failed) for s in stages]
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 
@@ -752,7 +753,7 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
     )
 
 
-def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int) -> "Summary":
+def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int, retry_failed: bool = False) -> "Summary":
     """Search one stage and say what came of it."""
     from evo_c2f.stage import run_stage
 
@@ -765,7 +766,7 @@ def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int) -> "
             note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
-        summary = run_stage(run, settings, stage, tools, seed, on_progress)
+        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed)
     run.log("evolved", **{k: v for k, v in asdict(summary).items() if k != "front"})
     console.print(
         f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "

@@ -162,6 +162,7 @@ class SearchSection(Section):
     rescore: list[str] = []  # further qualities of the final front
     algorithm: AlgorithmName = "nsga2"
     screen: Positive = 1  # offspring bred for each that is measured; a surrogate chooses
+    timeout: Annotated[float, Field(gt=0)] | None = None  # seconds that measuring one subnet may take
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated

@@ -88,10 +88,12 @@ def run_stage(
     tools: Instruments,
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    retry_failed: bool = False,
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    recipe: the run's, perhaps with other search settings. InputError if no subnet meets the limits.
+    recipe: the run's, perhaps with other search settings. retry_failed: measure what failed again.
+    InputError if no subnet meets the limits.
     """
     space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
     seeds = read_survivors(run, stage)
@@ -99,7 +101,8 @@ def run_stage(
     judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)
     notes = {"baseline": dict(tools.baseline), "recipe": recipe.name}
     with ScoreStore(run.scores, tools.context, notes) as store:
-        evaluator = Evaluator(space, store, tools.search, tools.names)
+        how = recipe.search
+        evaluator = Evaluator(space, store, tools.search, tools.names, how.timeout, retry_failed)
         widest = dict(zip(tools.names, evaluator(space.reference[None], "reference", 0)[0], strict=True))
         if not np.isfinite(list(widest.values())).all():
             raise InputError(
@@ -109,7 +112,6 @@ def run_stage(
         order = (*STAGES, "joint")
         earlier = Scored(*store.table(tools.names, ("reference", *order[: order.index(stage)])))
         rng = np.random.default_rng([seed, 2, order.index(stage)])
-        how = recipe.search
         budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen)
         result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress)
         frame = _front_frame(run, stage, result, judge, store, tools)

@@ -128,11 +128,18 @@ class ScoreStore:
         return self._index.get(genome.tobytes()) in self._failed
 
     def append(
-        self, genomes: Genomes, rows: Sequence[Row], stage: str, generation: int, seconds: Sequence[float]
+        self,
+        genomes: Genomes,
+        rows: Sequence[Row],
+        stage: str,
+        generation: int,
+        seconds: Sequence[float],
+        reasons: Sequence[str] = (),
     ) -> None:
         """Add different genomes with their metrics, or metrics that known ones lack; acknowledged on return.
 
-        A metric that is not finite makes the row a failure, which says so by name.
+        A metric that is not finite makes the row a failure, which says so by name, after its reason if one is given.
+        A failure that gets all of what it lacked is one no longer.
         """
         known = self._n
         indices = [self._index.setdefault(genome.tobytes(), len(self._index)) for genome in genomes]
@@ -140,15 +147,17 @@ class ScoreStore:
         records = np.zeros(self._n - known, dtype=self._group["rows"].dtype)
         for i, index in enumerate(indices):
             failed = [name for name, value in rows[i].items() if not np.isfinite(value)]
-            reason = f"not finite: {', '.join(failed)}".encode() if failed else b""
-            if failed:
-                self._failed.add(index)
+            because = f"{reasons[i]}; " if reasons and reasons[i] else ""
+            reason = f"{because}not finite: {', '.join(failed)}".encode() if failed else b""
             if index >= known:
                 records[index - known] = (genomes[i], stage.encode(), generation, seconds[i], time.time(), reason)
-            elif failed:
+            elif failed or index in self._failed:
                 record = self._group["rows"][index : index + 1]
+                if not failed and not _failures(record["failure"][0]) <= rows[i].keys():
+                    continue
                 record["failure"] = reason
                 self._write("rows", index, record)
+            (self._failed.add if failed else self._failed.discard)(index)
         given = {name: None for row in rows for name in row}
         self._grow({*self._metrics, *given})
         for name in given:
@@ -208,6 +217,11 @@ def read_scores(path: Path) -> list[Scores]:
                 raise
             time.sleep(0.05)
     raise AssertionError("unreachable")
+
+
+def _failures(text: bytes) -> set[str]:
+    """The metrics that a failure names."""
+    return set(text.decode().rpartition("not finite: ")[2].split(", "))
 
 
 def _create(path: Path) -> None:

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 
@@ -129,14 +131,55 @@ def test_an_interrupt_loses_nothing_that_was_measured(tiny, store, counted, name
     assert len(store) == len(counted.asked) == 4
 
 
+@pytest.mark.parametrize(
+    ("trouble", "reason"),
+    [
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1"), "out of memory"),
+        (None, "longer than 0.1 s"),
+    ],
+)
+def test_a_subnet_that_takes_too_much_is_a_failure(tmp_path, store, tiny, measure, genomes, trouble, reason):
+    large, names = tiny.decode(genomes[1]), ("psnr_y", "macs")
+
+    def greedy(architectures):
+        if architectures == [large]:
+            if trouble:
+                raise trouble
+            time.sleep(10)
+        return measure(architectures)
+
+    values = Evaluator(tiny, store, greedy, names, timeout=0.1)(genomes[:3], "path", 1)
+    assert np.isnan(values[1]).all() and np.isfinite(values[[0, 2]]).all() and store.failed(genomes[1])
+    store.__exit__(None, None, None)
+    (scores,) = read_scores(tmp_path / "scores.h5")
+    assert scores.rows["failure"].astype(str).tolist() == ["", f"{reason}; not finite: psnr_y, macs", ""]
+
+
+def test_a_failure_is_measured_again_where_that_is_asked_for(tmp_path, store, tiny, measure, genomes):
+    names, asked = ("psnr_y", "macs"), []
+
+    def better(architectures):
+        asked.extend(architectures)
+        return measure(architectures)
+
+    Evaluator(tiny, store, lambda architectures: [{"psnr_y": float("nan"), "macs": 1.0}], names)(genomes[:1], "path", 1)
+    again = Evaluator(tiny, store, better, names, retry_failed=True)
+    for _ in range(2):
+        assert np.isfinite(again(genomes[:2], "path", 2)).all()
+    assert len(asked) == 2 and not store.failed(genomes[0])
+    store.__exit__(None, None, None)
+    assert read_scores(tmp_path / "scores.h5")[0].rows["failure"].tolist() == [b"", b""]
+
+
 def test_an_error_of_the_measure_loses_nothing_that_was_measured_before(tiny, store, measure, names, genomes):
     last = tiny.decode(genomes[4])
 
-    def out_of_memory(architectures):
+    def broken(architectures):
         if last in architectures:
-            raise RuntimeError("out of memory")
+            raise RuntimeError("a mistake")
         return measure(architectures)
 
-    with pytest.raises(RuntimeError, match="out of memory"):
-        Evaluator(tiny, store, out_of_memory, names)(genomes, "path", 1)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        Evaluator(tiny, store, broken, names)(genomes, "path", 1)
     assert len(store) == 4 and store.get(genomes[4]) is None
