@@ -160,7 +160,7 @@ class ScoreStore:
             (self._failed.add if failed else self._failed.discard)(index)
         given = {name: None for row in rows for name in row}
         self._grow({*self._metrics, *given})
-        for name in given:
+        for name in dict.fromkeys([*given, *self._group["metrics"]]):
             self._write_metric(name, known, indices, [row.get(name, np.nan) for row in rows])
         if len(records):
             self._write("rows", known, records)
@@ -179,6 +179,9 @@ class ScoreStore:
         if name not in self._group["metrics"]:
             _create_metric(self._group, name, self._checked)
         column = self._metrics[name]
+        if len(self._group[f"metrics/{name}"]) < known:  # what a known row lacks is written as such
+            self._write(f"metrics/{name}", 0, np.full(known, np.nan))
+            self._file.flush()
         for index, value in zip(indices, values, strict=True):
             if np.isnan(column[index]) and np.isfinite(value):
                 column[index] = value
@@ -188,15 +191,23 @@ class ScoreStore:
             self._write(f"metrics/{name}", known, column[known : self._n])
 
     def _write(self, name: str, first: int, values: NDArray[Any]) -> None:
-        """Into a column from a row on, with their checksums; it grows where it must."""
-        end = first + len(values)
-        written = {name: values}
+        """Into a column from a row on, and then their checksums.
+
+        A known row's values are on the disk before their checksums: a writer killed between the two leaves a value
+        with the checksum of none, which was never acknowledged, and nothing else that looks like it.
+        """
+        self._put(name, first, values)
         if self._checked:
-            written |= _checks_of(self._group, name, values, first)
-        for place, part in written.items():
-            if len(self._group[place]) < end:
-                self._group[place].resize((end,))
-            self._group[place][first:end] = part
+            if first < len(self._group["rows"]):
+                self._file.flush()
+            for column, found in _checks_of(self._group, name, values, first).items():
+                self._put(column, first, found)
+
+    def _put(self, name: str, first: int, values: NDArray[Any]) -> None:
+        end = first + len(values)
+        if len(self._group[name]) < end:
+            self._group[name].resize((end,))
+        self._group[name][first:end] = values
 
 
 def read_scores(path: Path) -> list[Scores]:
@@ -275,19 +286,15 @@ def _digest(text: str) -> str:
 def _checks_of(group: h5py.Group, name: str, values: NDArray[Any], first: int) -> dict[str, NDArray[np.uint64]]:
     """The checksums of a column's values from row `first` on, by the column that holds them.
 
-    What is added to a row later, a failure or a metric, has its own, which is 0 before: so a writer that is killed
-    between the two leaves what was never acknowledged, not what looks damaged.
+    What may come to a row later, a failure, has its own.
     """
     salt = _salt(group, name)
-    if name == "rows":
-        bare = values.copy()
-        bare["failure"] = b""
-        failures = checks(values["failure"], first, salt)
-        failures[values["failure"] == b""] = 0
-        return {"checks/rows": checks(bare, first, salt), "checks/failures": failures}
-    found = checks(values, first, salt)
-    found[np.isnan(values)] = 0
-    return {f"checks/{name}": found}
+    if name != "rows":
+        return {f"checks/{name}": checks(values, first, salt)}
+    return {
+        "checks/rows": checks(_without_failures(values), first, salt),
+        "checks/failures": checks(values["failure"], first, salt),
+    }
 
 
 def _salt(group: h5py.Group, name: str) -> str:
@@ -344,16 +351,29 @@ def _read(group: h5py.Group) -> Scores:
 
 def _verify_rows(group: h5py.Group, rows: NDArray[np.void]) -> None:
     """OSError if one is not what was written; a failure that was never acknowledged is taken out."""
-    expected = _checks_of(group, "rows", rows, 0)
+    expected, none = (_checks_of(group, "rows", part, 0) for part in (rows, _without_failures(rows)))
     for name in expected:
         written = _column(group, name, len(rows), np.dtype("u8"))
-        differ = expected[name] != written
-        if name == "checks/failures":
-            unfinished = (expected[name] == 0) | (written == 0)
-            rows["failure"][differ & unfinished] = b""
-            differ &= ~unfinished
-        if differ.any():
-            raise OSError("a row is not what was written")
+        rows["failure"][_unacknowledged(expected[name], none[name], written, "a row")] = b""
+
+
+def _without_failures(rows: NDArray[np.void]) -> NDArray[np.void]:
+    bare = rows.copy()
+    bare["failure"] = b""
+    return bare
+
+
+def _unacknowledged(
+    expected: NDArray[np.uint64], none: NDArray[np.uint64], written: NDArray[np.uint64], what: str
+) -> NDArray[np.bool_]:
+    """Which values have the checksum of none: their writer was killed before it wrote theirs.
+
+    OSError if one has yet another, or there are too few.
+    """
+    if len(written) < len(expected) or ((written != expected) & (written != none)).any():
+        raise OSError(f"{what} is not what was written")
+    found: NDArray[np.bool_] = written != expected
+    return found
 
 
 def _n_genes(space: Mapping[str, Any]) -> int:
@@ -361,18 +381,19 @@ def _n_genes(space: Mapping[str, Any]) -> int:
 
 
 def _metric(group: h5py.Group, name: str, n: int, checked: bool) -> NDArray[np.float64]:
-    """A metric of the first n rows, NaN where it is not known; a value without a checksum was never acknowledged."""
+    """A metric of the first n rows, NaN where it is not known."""
     column = np.full(n, np.nan)
+    if name not in group["metrics"]:
+        raise OSError(f"{name} is not there")
     values = _column(group, f"metrics/{name}", n, np.dtype("f8"))
     column[: len(values)] = values
     if checked:
-        written = np.zeros(n, dtype=np.uint64)
-        kept = _column(group, f"checks/metrics/{name}", n, np.dtype("u8"))
-        written[: len(kept)] = kept
-        column[written == 0] = np.nan
-        expected = _checks_of(group, f"metrics/{name}", column, 0)[f"checks/metrics/{name}"]
-        if ((expected != 0) & (expected != written)).any():
-            raise OSError(f"a value of {name} is not what was written")
+        expected, none = (checks(part, 0, _salt(group, f"metrics/{name}")) for part in (column, np.full(n, np.nan)))
+        begun = f"checks/metrics/{name}" in group
+        written = _column(group, f"checks/metrics/{name}", n, np.dtype("u8")) if begun else none[:0]
+        if np.isnan(column).all():  # its writer may have been killed before it had begun the checksums
+            written = np.append(np.where(written == 0, none[: len(written)], written), none[len(written) :])
+        column[_unacknowledged(expected, none, written, f"a value of {name}")] = np.nan
     return column
 
 
