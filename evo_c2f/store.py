@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo_c2f.checksum import checks
-from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.space import Genomes
 
 FORMAT = 2  # 1 had no checksums
@@ -79,6 +79,7 @@ class ScoreStore:
 
         InputError if another process writes, DamagedFileError if the file can't be read.
         """
+        self.path = path
         with _explained(path):
             if not path.exists():
                 _create(path)
@@ -102,7 +103,11 @@ class ScoreStore:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except (OSError, RuntimeError):
+            if error is None:  # or it is said already that there is no room
+                raise
 
     def __len__(self) -> int:
         return self._n
@@ -138,9 +143,27 @@ class ScoreStore:
     ) -> None:
         """Add different genomes with their metrics, or metrics that known ones lack; acknowledged on return.
 
-        A metric that is not finite makes the row a failure, which says so by name, after its reason if one is given.
+        FailedError if there is no room. A metric that is not finite makes the row a failure, which says so by name,
+        after its reason if one is given.
         A failure that gets all of what it lacked is one no longer.
         """
+        try:
+            self._append(genomes, rows, stage, generation, seconds, reasons)
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise FailedError(
+                f"{self.path} can't be written ({reason}); make room, and run the same command again"
+            ) from None
+
+    def _append(
+        self,
+        genomes: Genomes,
+        rows: Sequence[Row],
+        stage: str,
+        generation: int,
+        seconds: Sequence[float],
+        reasons: Sequence[str],
+    ) -> None:
         known = self._n
         indices = [self._index.setdefault(genome.tobytes(), len(self._index)) for genome in genomes]
         self._n = len(self._index)

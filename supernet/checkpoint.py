@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.files import replacing
 
 FORMAT = 2  # 1 had no checksum
@@ -19,13 +19,19 @@ CHECKSUM = "sha256"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write under a temporary name, then rename: the file is the old one or the new one, never half."""
+    """Write under a temporary name, then rename: the file is the old one or the new one, never half.
+
+    FailedError if there is no room.
+    """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     about = {"format": FORMAT, **metadata}
     # One entry: safetensors writes several in any order, and the same weights are to be the same bytes.
     header = {"evo_c2f": json.dumps({**about, CHECKSUM: _checksum(whole, about)})}
     with replacing(path) as partial:
-        save_file(whole, partial, header)
+        try:
+            save_file(whole, partial, header)
+        except SafetensorError as error:
+            raise FailedError(f"{path} can't be written ({error}); make room, and run the same command again") from None
 
 
 def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -36,7 +42,8 @@ def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
             if metadata["format"] > FORMAT:
                 raise InputError(f"{path} has format {metadata['format']}, this version reads up to {FORMAT}; upgrade")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata["format"] > 1 and metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
+            unchecked = metadata["format"] == 1 and CHECKSUM not in metadata
+            if not unchecked and metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
                 raise ValueError("what it holds is not what was written")
             return tensors, metadata
     except (SafetensorError, KeyError, ValueError, TypeError) as error:

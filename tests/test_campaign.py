@@ -101,7 +101,7 @@ def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(wh
         _, errors = process.communicate()
         assert process.returncode == 0, errors
         seconds, kills = time.monotonic() - begun, 0
-        while kills < (35 if whole else 2):
+        while kills < (35 if whole else 1):
             process, before = start(COMMAND, *words, "--run", killed), scores_of(killed)
             time.sleep(chance.uniform(0.3, 1) * seconds)
             process.kill()
@@ -119,3 +119,26 @@ def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(wh
     for path in sorted(reference.glob("fronts/*.csv")):
         assert path.read_text() == (killed / path.relative_to(reference)).read_text()
     assert {p.name for p in reference.rglob("*")} == {p.name for p in killed.rglob("*")}, "something was left behind"
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(whole, photographs, tmp_path):
+    if not whole:
+        pytest.skip("minutes; with -m campaign")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    words = ("--data", photographs, "--threads", 1, *EVALUATIONS, *changed(), "--run", disk / "run")
+    for kilobytes in (40, 1000, 1600):  # for the weights not, for the scores not, for a picture not
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], check=False).returncode:
+            pytest.skip("a file system of its own needs the right to mount")
+        try:
+            process = start(COMMAND, "search", *words)
+            errors = process.communicate()[1]
+            if process.returncode:
+                assert process.returncode == 1 and "Traceback" not in errors and "error: " in errors, errors
+            subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+            for again in (("search", *words), ("verify", disk / "run")):
+                process = start(COMMAND, *again)
+                said, errors = process.communicate()
+                assert process.returncode == 0, said + errors
+        finally:
+            subprocess.run(["umount", disk], check=True)
