@@ -587,8 +587,8 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
 
 def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
     """What a study needs: networks trained alone by the recipe's `finetune`, and supernets by its `training`."""
-    from evo_c2f.store import Context
-    from evo_c2f.studies import TRAININGS, Instrument, Laboratory
+    from evo_c2f.layout import Context
+    from evo_c2f.studies import PLAIN, TRAININGS, Instrument, Laboratory
     from supernet import checkpoint
     from supernet.finetune import plan_of
     from supernet.study import TrainedAlone, rounds_at_cost
@@ -607,7 +607,7 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
     @cache  # first trained, then scored with
     def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
         name, again = f"{training.replace(', ', '-')}-{number}", replace(job, seed=job.seed + number)
-        how = settings.training.model_copy(update=TRAININGS[training])
+        how = settings.training.model_copy(update={**PLAIN, **TRAININGS[training]})
         target = run.checkpoint(name)
         if not target.is_file():
             rounds, macs = rounds_at_cost(again, how.sampler, how.rounds)
@@ -626,7 +626,9 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
         context = about(checkpoint=checkpoint.fingerprint(target), protocol=words)
         return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
 
-    return Laboratory(settings.space, job.costs(size), quality, job.seed, alone, shared)
+    ours = settings.training
+    own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), "fair")
+    return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared)
 
 
 def ranking_study(
@@ -636,7 +638,7 @@ def ranking_study(
     from evo_c2f import analysis, studies
     from evo_c2f.report import draw_ranking
 
-    trainings = trainings or (list(studies.TRAININGS) if what == "fairness" else [studies.OWN])
+    trainings = trainings or (list(studies.TRAININGS) if what == "fairness" else [lab.own])
     for training in trainings:
         if training not in studies.TRAININGS:
             raise InputError(
@@ -726,8 +728,8 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
     """What the search of a stage measures with: the run's weights on the validation images."""
     import torch
 
+    from evo_c2f.layout import Context
     from evo_c2f.stage import Instruments
-    from evo_c2f.store import Context
     from supernet import checkpoint
 
     weights = run.weights_for(stage)

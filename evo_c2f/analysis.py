@@ -12,10 +12,11 @@ import pandas as pd
 from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import replacing
+from evo_c2f.layout import Scores
 from evo_c2f.objective import FULL, Box, Limit, Metric, metric, minimised
 from evo_c2f.pareto import Values
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, subnet_id
-from evo_c2f.store import Scores, read_scores
+from evo_c2f.store import read_scores
 
 Frame = pd.DataFrame
 Series = pd.Series

@@ -6,8 +6,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from evo_c2f.layout import Context
 from evo_c2f.space import SearchSpace
-from evo_c2f.store import Context, ScoreStore
+from evo_c2f.store import ScoreStore
 
 BATCH = 500
 

@@ -9,6 +9,7 @@ import numpy as np
 from evo_c2f import analysis
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.evaluator import Evaluator, Measure
+from evo_c2f.layout import Context
 from evo_c2f.objective import Box, Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
 from evo_c2f.recipe import Recipe, evaluations
@@ -16,7 +17,7 @@ from evo_c2f.report import draw_front
 from evo_c2f.run import Run
 from evo_c2f.search import Budget, Progress, Scored, StageResult, best_front, evolve
 from evo_c2f.space import STAGES, Genomes, Stage
-from evo_c2f.store import Context, ScoreStore
+from evo_c2f.store import ScoreStore
 
 STATIC_COSTS = ("params", "macs", "size_mb")
 

@@ -1,12 +1,9 @@
-"""The score store: every subnet's metrics in one HDF5 file. The only import of h5py."""
+"""The score store: every subnet's metrics in one HDF5 file, which `layout` describes."""
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,55 +12,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f.checksum import checks
+from evo_c2f import layout
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
+from evo_c2f.layout import Context, Scores
 from evo_c2f.space import Genomes
 
-FORMAT = 2  # 1 had no checksums
 READ_ATTEMPTS = 20  # a reader may open the file in the middle of a flush
 
 Row = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a score depends on besides the genome; its key names the group that holds the scores.
-
-    space: the space as a dict, so that the file can be decoded by itself; the others: short hashes or texts.
-    """
-
-    space: dict[str, Any]
-    checkpoint: str
-    dataset: str
-    protocol: str
-
-    @property
-    def key(self) -> str:
-        return hashlib.sha256(json.dumps(vars(self), sort_keys=True).encode()).hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A context's rows as arrays, in the order in which they were measured."""
-
-    context: str
-    space: dict[str, Any]
-    notes: dict[str, Any]
-    rows: NDArray[np.void]  # fields genome, stage, generation, seconds, time, failure
-    metrics: dict[str, NDArray[np.float64]]  # NaN: not measured, or failed
-
-
-def row_type(n_genes: int) -> np.dtype[np.void]:
-    return np.dtype(
-        [
-            ("genome", "u1", (n_genes,)),
-            ("stage", "S12"),
-            ("generation", "i4"),
-            ("seconds", "f8"),
-            ("time", "f8"),
-            ("failure", "S160"),
-        ]
-    )
 
 
 class ScoreStore:
@@ -85,14 +41,14 @@ class ScoreStore:
                 _create(path)
             # libver stays at its default: 'latest' left files that a killed writer made unreadable.
             self._file = h5py.File(path, "a")
-            _refuse_newer(path, self._file)
+            layout.refuse_newer(path, self._file)
             self._group = self._file.require_group(context.key)
             self._checked = self._file.attrs["format"] > 1
-            if _is_unborn(self._group):
-                _begin(self._group, context, notes or {}, self._checked)
-            _drop_uncounted(self._group)
+            if layout.is_unborn(self._group):
+                layout.begin(self._group, context, notes or {}, self._checked)
+            layout.drop_uncounted(self._group)
             self._file.flush()
-            scores = _read(self._group)
+            scores = layout.read_context(self._group)
         self.notes = scores.notes
         self._n = len(scores.rows)
         self._index = {row["genome"].tobytes(): i for i, row in enumerate(scores.rows)}
@@ -187,7 +143,7 @@ class ScoreStore:
             self._write_metric(name, known, indices, [row.get(name, np.nan) for row in rows])
         if len(records):
             self._write("rows", known, records)
-            self._group.attrs.modify("n_rows", _count(self._n) if self._checked else self._n)
+            self._group.attrs.modify("n_rows", layout.count(self._n) if self._checked else self._n)
         self._file.flush()
 
     def _grow(self, names: Iterable[str]) -> None:
@@ -200,7 +156,7 @@ class ScoreStore:
 
     def _write_metric(self, name: str, known: int, indices: Sequence[int], values: Sequence[float]) -> None:
         if name not in self._group["metrics"]:
-            _create_metric(self._group, name, self._checked)
+            layout.create_metric(self._group, name, self._checked)
         column = self._metrics[name]
         if len(self._group[f"metrics/{name}"]) < known:  # what a known row lacks is written as such
             self._write(f"metrics/{name}", 0, np.full(known, np.nan))
@@ -223,7 +179,7 @@ class ScoreStore:
         if self._checked:
             if first < len(self._group["rows"]):
                 self._file.flush()
-            for column, found in _checks_of(self._group, name, values, first).items():
+            for column, found in layout.checks_of(self._group, name, values, first).items():
                 self._put(column, first, found)
 
     def _put(self, name: str, first: int, values: NDArray[Any]) -> None:
@@ -243,8 +199,8 @@ def read_scores(path: Path) -> list[Scores]:
     for attempt in range(READ_ATTEMPTS):
         try:
             with _explained(path), h5py.File(path, "r", locking=False) as file:
-                _refuse_newer(path, file)
-                scores = [_read(group) for group in file.values() if not _is_unborn(group)]
+                layout.refuse_newer(path, file)
+                scores = [layout.read_context(group) for group in file.values() if not layout.is_unborn(group)]
                 return sorted(scores, key=lambda s: s.rows["time"][0] if len(s.rows) else np.inf)
         except DamagedFileError:
             if attempt == READ_ATTEMPTS - 1:
@@ -266,170 +222,10 @@ def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with h5py.File(partial, "w") as file:
-        file.attrs["format"] = FORMAT
+        file.attrs["format"] = layout.FORMAT
     with suppress(FileExistsError):
         os.link(partial, path)
     partial.unlink()
-
-
-def _begin(group: h5py.Group, context: Context, notes: Mapping[str, Any], checked: bool) -> None:
-    """The empty rows of a context; `n_rows` last, since it says that all else is there."""
-    group.clear()
-    group.attrs["context"] = json.dumps(vars(context))
-    group.attrs["notes"] = json.dumps(dict(notes))
-    group.create_group("metrics")
-    group.create_dataset("rows", (0,), row_type(_n_genes(context.space)), maxshape=(None,), chunks=(256,))
-    if checked:
-        for name in ("checks/rows", "checks/failures"):
-            group.create_dataset(name, (0,), "u8", maxshape=(None,), chunks=(1024,))
-        group.create_group("checks/metrics")
-        group.attrs["notes_check"] = _digest(group.attrs["notes"])
-    group.attrs["n_rows"] = _count(0) if checked else 0
-
-
-def _is_unborn(group: h5py.Group) -> bool:
-    """Whether a writer was killed before it had begun the context. OSError if there are rows, which none counts."""
-    if "n_rows" in group.attrs:
-        return False
-    if "rows" in group and len(group["rows"]):
-        raise OSError("there are rows and no number of them")
-    return True
-
-
-def _create_metric(group: h5py.Group, name: str, checked: bool) -> None:
-    group.create_dataset(f"metrics/{name}", (0,), "f8", maxshape=(None,), chunks=(1024,), fillvalue=np.nan)
-    if checked:
-        group.create_dataset(f"checks/metrics/{name}", (0,), "u8", maxshape=(None,), chunks=(1024,))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _checks_of(group: h5py.Group, name: str, values: NDArray[Any], first: int) -> dict[str, NDArray[np.uint64]]:
-    """The checksums of a column's values from row `first` on, by the column that holds them.
-
-    What may come to a row later, a failure, has its own.
-    """
-    salt = _salt(group, name)
-    if name != "rows":
-        return {f"checks/{name}": checks(values, first, salt)}
-    return {
-        "checks/rows": checks(_without_failures(values), first, salt),
-        "checks/failures": checks(values["failure"], first, salt),
-    }
-
-
-def _salt(group: h5py.Group, name: str) -> str:
-    """Whose column it is, so that no other's passes for it."""
-    return f"{group.name}/{name}"
-
-
-def _count(n: int) -> NDArray[np.uint64]:
-    """A number of rows, with its complement: both are written at once, and neither is believed alone."""
-    return np.array([n, ~np.uint64(n)], dtype=np.uint64)
-
-
-def _n_rows(group: h5py.Group) -> int:
-    counted = group.attrs["n_rows"]
-    if np.ndim(counted) and counted[0] != ~counted[1]:
-        raise OSError("the number of rows is not what was written")
-    return int(np.ravel(counted)[0])
-
-
-def _drop_uncounted(group: h5py.Group) -> None:
-    """Cut off what a killed writer wrote but never counted."""
-    n = _n_rows(group)
-    for part in (group, group["metrics"], group.get("checks", {}), group.get("checks/metrics", {})):
-        for dataset in part.values():
-            if isinstance(dataset, h5py.Dataset) and len(dataset) > n:
-                dataset.resize((n,))
-
-
-def _refuse_newer(path: Path, file: h5py.File) -> None:
-    if file.attrs["format"] > FORMAT:
-        raise InputError(f"{path} was written by a newer version; upgrade")
-    if file.attrs["format"] < 1:
-        raise OSError("it has no known format")
-
-
-def _read(group: h5py.Group) -> Scores:
-    """A context's counted rows, all of which were found to be as they were written. OSError if one is not."""
-    n, checked = _n_rows(group), group.file.attrs["format"] > 1
-    context = json.loads(group.attrs["context"])
-    if checked:
-        if Context(**context).key != group.name.strip("/"):
-            raise OSError("what a context rests on is not what was written")
-        if _digest(group.attrs["notes"]) != group.attrs["notes_check"]:
-            raise OSError("the notes of a context are not what was written")
-    rows = _column(group, "rows", n, row_type(_n_genes(context["space"])))
-    if len(rows) < n:
-        raise OSError(f"{n} rows are counted, {len(rows)} are there")
-    if checked:
-        _verify_rows(group, rows)
-    names = {*group["metrics"], *(group["checks/metrics"] if checked else ())}
-    metrics = {name: _metric(group, name, n, checked) for name in sorted(names)}
-    return Scores(group.name.strip("/"), context["space"], json.loads(group.attrs["notes"]), rows, metrics)
-
-
-def _verify_rows(group: h5py.Group, rows: NDArray[np.void]) -> None:
-    """OSError if one is not what was written; a failure that was never acknowledged is taken out."""
-    expected, none = (_checks_of(group, "rows", part, 0) for part in (rows, _without_failures(rows)))
-    for name in expected:
-        written = _column(group, name, len(rows), np.dtype("u8"))
-        rows["failure"][_unacknowledged(expected[name], none[name], written, "a row")] = b""
-
-
-def _without_failures(rows: NDArray[np.void]) -> NDArray[np.void]:
-    bare = rows.copy()
-    bare["failure"] = b""
-    return bare
-
-
-def _unacknowledged(
-    expected: NDArray[np.uint64], none: NDArray[np.uint64], written: NDArray[np.uint64], what: str
-) -> NDArray[np.bool_]:
-    """Which values have the checksum of none: their writer was killed before it wrote theirs.
-
-    OSError if one has yet another, or there are too few.
-    """
-    if len(written) < len(expected) or ((written != expected) & (written != none)).any():
-        raise OSError(f"{what} is not what was written")
-    found: NDArray[np.bool_] = written != expected
-    return found
-
-
-def _n_genes(space: Mapping[str, Any]) -> int:
-    return 3 * int(space["n_cells"]) + len(space["widths"])
-
-
-def _metric(group: h5py.Group, name: str, n: int, checked: bool) -> NDArray[np.float64]:
-    """A metric of the first n rows, NaN where it is not known."""
-    column = np.full(n, np.nan)
-    if name not in group["metrics"]:
-        raise OSError(f"{name} is not there")
-    values = _column(group, f"metrics/{name}", n, np.dtype("f8"))
-    column[: len(values)] = values
-    if checked:
-        expected, none = (checks(part, 0, _salt(group, f"metrics/{name}")) for part in (column, np.full(n, np.nan)))
-        begun = f"checks/metrics/{name}" in group
-        written = _column(group, f"checks/metrics/{name}", n, np.dtype("u8")) if begun else none[:0]
-        if np.isnan(column).all():  # its writer may have been killed before it had begun the checksums
-            written = np.append(np.where(written == 0, none[: len(written)], written), none[len(written) :])
-        column[_unacknowledged(expected, none, written, f"a value of {name}")] = np.nan
-    return column
-
-
-def _column(group: h5py.Group, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
-    """At most n elements of a column. OSError if it is of another type, or longer than the file."""
-    dataset = group[name]
-    if dataset.dtype != kind or dataset.ndim != 1:
-        raise OSError(f"{name} is of another type")
-    end = min(n, len(dataset))
-    if end * kind.itemsize > os.fstat(group.file.id.get_vfd_handle()).st_size:
-        raise OSError(f"{name} is longer than the file")
-    values: NDArray[Any] = dataset[:end]
-    return values
 
 
 @contextmanager

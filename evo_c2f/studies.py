@@ -11,28 +11,27 @@ from numpy.typing import NDArray
 from evo_c2f import analysis, ranking
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator, Measure
+from evo_c2f.layout import Context
 from evo_c2f.objective import Box, Metric, metric, minimised
 from evo_c2f.problem import Costs
 from evo_c2f.ranking import Values
 from evo_c2f.space import Genomes, SearchSpace
-from evo_c2f.store import Context, ScoreStore
+from evo_c2f.store import ScoreStore
 from evo_c2f.strategies import Arena, Strategy
 
 DRAW, BOOTSTRAP, SEARCH = 3, 4, 6  # streams of the seed
 HELD_OUT = 0.6
 ROOM = 100  # subnets in a space for each that is searched for: in a smaller one some searches find nothing new
 
-# Ways to train a supernet, as changes of the recipe's training; each costs as many MACs as the first.
+PLAIN = {"sampler": "fair", "divide_gradients": False}
+# Ways to train a supernet: the recipe's, with PLAIN and then these changes. Each costs as many MACs as the first.
 TRAININGS: dict[str, dict[str, Any]] = {
-    "fair": {"sampler": "fair"},
-    "fair, divided": {"sampler": "fair", "divide_gradients": True},
+    "fair": {},
+    "fair, divided": {"divide_gradients": True},
     "fair, widest": {"sampler": "fair_widest"},
     "uniform": {"sampler": "uniform"},
     "sandwich": {"sampler": "sandwich"},
 }
-
-
-OWN = "fair"  # this project's
 RIVAL = "joint"  # whose final hypervolume is the goal of the other searches
 
 
@@ -52,12 +51,14 @@ class Laboratory:
 
     alone: seed -> trains each architecture by itself. shared: (training, seed) -> the supernet trained so, and the
     rounds, seconds and MACs that it took. quality: what is compared, of the search's images; it has a `*_full` too.
+    own: the training that is the recipe's.
     """
 
     space: SearchSpace
     costs: Costs
     quality: str
     seed: int
+    own: str
     alone: Callable[[int], Instrument]
     shared: Callable[[str, int], tuple[Instrument, dict[str, float]]]
 
@@ -189,7 +190,7 @@ def study_search(
         raise InputError(
             f"the space holds {lab.space.n_subnets:,} subnets: too few to search for {contest.evaluations}"
         )
-    tool, _ = lab.shared(OWN, 0)
+    tool, _ = lab.shared(lab.own, 0)
     curves: dict[tuple[str, int], Values] = {}
     with ScoreStore(path, tool.context) as store:
         evaluator = Evaluator(lab.space, store, tool.measure, tool.names)

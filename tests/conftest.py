@@ -6,9 +6,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from evo_c2f.layout import Context
 from evo_c2f.objective import metric
 from evo_c2f.space import SearchSpace
-from evo_c2f.store import Context
 
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=40)
 settings.load_profile("repeatable")

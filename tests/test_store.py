@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.layout import FORMAT, Context
 from evo_c2f.space import SearchSpace
-from evo_c2f.store import FORMAT, Context, ScoreStore, read_scores
+from evo_c2f.store import ScoreStore, read_scores
 
 NAN, INF = float("nan"), float("inf")
 ROOT = Path(__file__).parents[1]
@@ -53,7 +54,8 @@ from pathlib import Path
 import numpy as np
 from evo_c2f.errors import InputError
 from evo_c2f.space import SearchSpace
-from evo_c2f.store import Context, ScoreStore, read_scores
+from evo_c2f.layout import Context
+from evo_c2f.store import ScoreStore, read_scores
 
 path, task, argument = Path(sys.argv[1]), sys.argv[3], int(sys.argv[4])
 space = SearchSpace.from_dict(json.loads(sys.argv[2]))

@@ -121,7 +121,7 @@ def test_a_killed_study_ends_as_one_that_was_never_killed(lab, tmp_path):
 def test_architectures_are_chosen_by_macs_and_the_seed_alone(large, costs):
     def sample(seed: int) -> studies.Sample:
         none = {"alone": None, "shared": None}
-        return studies.Sample.draw(studies.Laboratory(large, costs, "psnr_y", seed, **none), 50, 6)
+        return studies.Sample.draw(studies.Laboratory(large, costs, "psnr_y", seed, "fair", **none), 50, 6)
 
     first = sample(0)
     assert (first.genomes == sample(0).genomes).all() and (first.again == sample(0).again).all()
