@@ -2,9 +2,7 @@
 
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -374,29 +372,6 @@ def test_a_second_writer_is_refused(path, tiny, genomes, context_of):
     assert writer.stdout.readline() == "0\n"  # once the first has gone
     writer.kill()
     writer.communicate()
-
-
-def test_every_acknowledged_row_survives_kill_9(path, tiny, context_of):
-    chance = random.Random(0)
-    n_rows = 0
-    for _ in range(10):
-        writer = second_process(path, tiny, "write", n_rows)
-        for _ in range(chance.randint(1, 40)):
-            assert writer.stdout.readline(), writer.stderr.read()
-        for _ in range(chance.randint(0, 20_000)):  # a random moment between two acknowledgements
-            pass
-        os.kill(writer.pid, signal.SIGKILL)
-        rest, errors = writer.communicate()
-        assert (writer.returncode, errors) == (-signal.SIGKILL, "")
-        acknowledged = [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
-        with ScoreStore(path, context_of(tiny)) as store:
-            assert len(store) > (acknowledged[-1] if acknowledged else n_rows)
-            n_rows = len(store)
-            for i in range(n_rows):
-                genome = np.frombuffer(i.to_bytes(tiny.n_genes, "big"), dtype=np.uint8)
-                assert store.get(genome) == {"psnr_y": float(i), "macs": 2.0 * i}
-            assert store.table(["psnr_y"], ["path"])[1][:, 0].tolist() == list(range(n_rows))
-    assert n_rows > 100
 
 
 def test_a_writer_killed_before_its_first_flush_leaves_nothing_in_the_way(path, tiny, genomes, context_of):
