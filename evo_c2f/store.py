@@ -100,51 +100,34 @@ class ScoreStore:
         """Add different genomes with their metrics, or metrics that known ones lack; acknowledged on return.
 
         FailedError if there is no room. A metric that is not finite makes the row a failure, which says so by name,
-        after its reason if one is given.
-        A failure that gets all of what it lacked is one no longer.
+        after its reason if one is given; once it has got all that it lacked it is one no longer.
         """
-        try:
-            self._append(genomes, rows, stage, generation, seconds, reasons)
-        except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise FailedError(
-                f"{self.path} can't be written ({reason}); make room, and run the same command again"
-            ) from None
-
-    def _append(
-        self,
-        genomes: Genomes,
-        rows: Sequence[Row],
-        stage: str,
-        generation: int,
-        seconds: Sequence[float],
-        reasons: Sequence[str],
-    ) -> None:
-        known = self._n
-        indices = [self._index.setdefault(genome.tobytes(), len(self._index)) for genome in genomes]
-        self._n = len(self._index)
-        records = np.zeros(self._n - known, dtype=self._group["rows"].dtype)
-        for i, index in enumerate(indices):
-            failed = [name for name, value in rows[i].items() if not np.isfinite(value)]
-            because = f"{reasons[i]}; " if reasons and reasons[i] else ""
-            reason = f"{because}not finite: {', '.join(failed)}".encode() if failed else b""
-            if index >= known:
-                records[index - known] = (genomes[i], stage.encode(), generation, seconds[i], time.time(), reason)
-            elif failed or index in self._failed:
-                record = self._group["rows"][index : index + 1]
-                if not failed and not _failures(record["failure"][0]) <= rows[i].keys():
-                    continue
-                record["failure"] = reason
-                self._write("rows", index, record)
-            (self._failed.add if failed else self._failed.discard)(index)
-        given = {name: None for row in rows for name in row}
-        self._grow({*self._metrics, *given})
-        for name in dict.fromkeys([*given, *self._group["metrics"]]):
-            self._write_metric(name, known, indices, [row.get(name, np.nan) for row in rows])
-        if len(records):
-            self._write("rows", known, records)
-            self._group.attrs.modify("n_rows", layout.count(self._n) if self._checked else self._n)
-        self._file.flush()
+        with _room(self.path):
+            known = self._n
+            indices = [self._index.setdefault(genome.tobytes(), len(self._index)) for genome in genomes]
+            self._n = len(self._index)
+            records = np.zeros(self._n - known, dtype=self._group["rows"].dtype)
+            for i, index in enumerate(indices):
+                failed = [name for name, value in rows[i].items() if not np.isfinite(value)]
+                because = f"{reasons[i]}; " if reasons and reasons[i] else ""
+                reason = f"{because}not finite: {', '.join(failed)}".encode() if failed else b""
+                if index >= known:
+                    records[index - known] = (genomes[i], stage.encode(), generation, seconds[i], time.time(), reason)
+                elif failed or index in self._failed:
+                    record = self._group["rows"][index : index + 1]
+                    if not failed and not _failures(record["failure"][0]) <= rows[i].keys():
+                        continue
+                    record["failure"] = reason
+                    self._write("rows", index, record)
+                (self._failed.add if failed else self._failed.discard)(index)
+            given = {name: None for row in rows for name in row}
+            self._grow({*self._metrics, *given})
+            for name in dict.fromkeys([*given, *self._group["metrics"]]):
+                self._write_metric(name, known, indices, [row.get(name, np.nan) for row in rows])
+            if len(records):
+                self._write("rows", known, records)
+                self._group.attrs.modify("n_rows", layout.count(self._n) if self._checked else self._n)
+            self._file.flush()
 
     def _grow(self, names: Iterable[str]) -> None:
         """Make room for all rows in the columns kept in memory."""
@@ -226,6 +209,15 @@ def _create(path: Path) -> None:
     with suppress(FileExistsError):
         os.link(partial, path)
     partial.unlink()
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise FailedError(f"{path} can't be written ({reason}); make room, and run the same command again") from None
 
 
 @contextmanager

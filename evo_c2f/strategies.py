@@ -94,10 +94,8 @@ def joint(
     population: int | None = None,
 ) -> Genomes:
     """All genes at once, with the same variation."""
-    seeds, budget = (
-        arena.space.reference[None],
-        Budget(arena.evaluations, population or arena.population, algorithm, screen),
-    )
+    seeds = arena.space.reference[None]
+    budget = Budget(arena.evaluations, population or arena.population, algorithm, screen)
     return arena.evolve("joint", seeds, seeds[:0], budget, rng).genomes
 
 
