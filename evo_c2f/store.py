@@ -166,10 +166,10 @@ class ScoreStore:
                 self._put(column, first, found)
 
     def _put(self, name: str, first: int, values: NDArray[Any]) -> None:
-        end = first + len(values)
-        if len(self._group[name]) < end:
-            self._group[name].resize((end,))
-        self._group[name][first:end] = values
+        dataset, end = self._group[name], first + len(values)  # to open it takes longer than to write a row
+        if len(dataset) < end:
+            dataset.resize((end,))
+        dataset[first:end] = values
 
 
 def read_scores(path: Path) -> list[Scores]:
