@@ -15,7 +15,7 @@ from evo_c2f.files import replacing
 from evo_c2f.layout import Scores
 from evo_c2f.objective import FULL, Box, Limit, Metric, metric, minimised
 from evo_c2f.pareto import Values
-from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, subnet_id
+from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, genome_texts, subnet_ids
 from evo_c2f.store import read_scores
 
 Frame = pd.DataFrame
@@ -41,7 +41,7 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
         measured = [frame for frame in frames if set(objectives) <= set(frame.columns)]
         for frame in measured or frames:  # the latter only to be refused by name
             frame["front"] = pareto.ranks(_minimised(frame, objectives))
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def _store(path: str | Path) -> Path:
@@ -51,22 +51,27 @@ def _store(path: str | Path) -> Path:
 def frame_of(scores: Scores) -> Frame:
     """One context's rows, in the order of measurement."""
     space, rows = SearchSpace.from_dict(scores.space), scores.rows
+    genomes = np.ascontiguousarray(rows["genome"])
+    failure = np.full(len(rows), "", dtype=object)
+    failure[scores.failed] = rows["failure"][scores.failed].astype(str)
+    stages = rows["stage"].tolist()
+    words = {stage: stage.decode() for stage in set(stages)}
     frame = pd.DataFrame(
         {
-            "id": [subnet_id(genome) for genome in rows["genome"]],
+            "id": subnet_ids(genomes),
             "context": scores.context,
-            "stage": rows["stage"].astype(str),
+            "stage": list(map(words.__getitem__, stages)),
             "generation": rows["generation"],
-            **gene_columns(space, rows["genome"]),
+            **gene_columns(space, genomes),
             **scores.metrics,
             "seconds": rows["seconds"],
-            "time": pd.to_datetime(rows["time"], unit="s", utc=True),
-            "failure": rows["failure"].astype(str),
-            "genome": [genome.tobytes().hex() for genome in rows["genome"]],
+            "time": pd.to_datetime((rows["time"] * 1e6).astype(np.int64), unit="us", utc=True),
+            "failure": failure,
+            "genome": genome_texts(genomes),
         }
     )
-    failed = [name for name in scores.metrics if not name.endswith(FULL)]
-    lost = [any(name in text.split(": ")[-1].split(", ") for name in failed) for text in frame["failure"]]
+    searched = {name for name in scores.metrics if not name.endswith(FULL)}
+    lost = [i for i in scores.failed if not searched.isdisjoint(failure[i].split(": ")[-1].split(", "))]
     frame.loc[lost, list(scores.metrics)] = np.nan
     return frame
 
@@ -81,10 +86,10 @@ def sample_frame(space: SearchSpace, genomes: Genomes, columns: dict[str, Any]) 
     """One row a genome (n, n_genes): id, the given columns (n,), genes in words, genome."""
     return pd.DataFrame(
         {
-            "id": [subnet_id(genome) for genome in genomes],
+            "id": subnet_ids(genomes),
             **columns,
             **gene_columns(space, genomes),
-            "genome": [genome.tobytes().hex() for genome in genomes],
+            "genome": genome_texts(genomes),
         }
     )
 
@@ -106,7 +111,7 @@ def gene_columns(space: SearchSpace, genomes: Genomes) -> dict[str, "pd.Categori
     columns = {}
     for gene, name in enumerate(space.gene_names):
         words = [space.gene_text(gene, value) for value in range(int(space.n_choices[gene]))]
-        codes = np.where(active[:, gene], genomes[:, gene].astype(int) + 1, 0)
+        codes = np.where(active[:, gene], genomes[:, gene].astype(np.int8) + 1, 0)
         columns[name] = pd.Categorical.from_codes(codes, pd.Index(["", *words]))
     return columns
 
@@ -224,7 +229,7 @@ def read_front(path: Path) -> Frame:
     """What `write_front` wrote. DamagedFileError if it can't be read."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if [subnet_id(genome) for genome in genomes_of(frame)] != frame["id"].tolist():
+        if subnet_ids(genomes_of(frame)) != frame["id"].tolist():
             raise ValueError("an id is not that of its genome")
         survivors = [{"True": True, "False": False}[text] for text in frame["survivor"]]
         frame["survivor"] = np.array(survivors, dtype=bool)

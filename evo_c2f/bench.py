@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from evo_c2f.analysis import load_scores
 from evo_c2f.layout import Context
 from evo_c2f.space import SearchSpace
 from evo_c2f.store import ScoreStore
@@ -14,7 +15,10 @@ BATCH = 500
 
 
 def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> dict[str, float]:
-    """Rows a second in batches, ms of one row (flushed), us of a look-up, s of opening, with n_rows scores."""
+    """Rows a second in batches, ms of one row (flushed), us of a look-up, s of opening and of load_scores.
+
+    With n_rows scores, and without the numbers of the fronts.
+    """
     genomes = np.unique(space.random(2 * n_rows, rng), axis=0)[:n_rows]
     genomes = genomes[rng.permutation(len(genomes))]
     context = Context(space.to_dict(), "bench", "bench", "bench")
@@ -39,10 +43,14 @@ def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> di
         start = time.perf_counter()
         ScoreStore(path, context).__exit__(None, None, None)
         opening = time.perf_counter() - start
+        start = time.perf_counter()
+        load_scores(path, objectives=None)
+        loading = time.perf_counter() - start
     return {
         "store_rows": float(len(genomes)),
         "append_rows_per_s": rate,
         "append_one_ms": 1e3 * single,
         "look_up_us": 1e6 * look_up,
         "open_s": opening,
+        "load_scores_s": loading,
     }

@@ -49,6 +49,11 @@ class Scores:
     rows: NDArray[np.void]  # fields genome, stage, generation, seconds, time, failure
     metrics: dict[str, NDArray[np.float64]]  # NaN: not measured, or failed
 
+    @property
+    def failed(self) -> NDArray[np.intp]:
+        """The numbers of the rows that say why they failed; by their first letters, as millions are compared slowly."""
+        return np.flatnonzero(self.rows["failure"].astype("S1") != b"")
+
 
 def row_type(n_genes: int) -> np.dtype[np.void]:
     return np.dtype(
@@ -58,7 +63,7 @@ def row_type(n_genes: int) -> np.dtype[np.void]:
             ("generation", "i4"),
             ("seconds", "f8"),
             ("time", "f8"),
-            ("failure", "S160"),
+            ("failure", "S160"),  # the last: what comes before it has a checksum of its own
         ]
     )
 
@@ -106,7 +111,7 @@ def checks_of(group: h5py.Group, name: str, values: NDArray[Any], first: int) ->
     if name != "rows":
         return {f"checks/{name}": checks(values, first, salt)}
     return {
-        "checks/rows": checks(_without_failures(values), first, salt),
+        "checks/rows": checks(values, first, salt, used=values.dtype.itemsize - values.dtype["failure"].itemsize),
         "checks/failures": checks(values["failure"], first, salt),
     }
 
@@ -165,16 +170,13 @@ def read_context(group: h5py.Group) -> Scores:
 
 def _verify_rows(group: h5py.Group, rows: NDArray[np.void]) -> None:
     """OSError if one is not what was written; a failure that was never acknowledged is taken out."""
-    expected, none = (checks_of(group, "rows", part, 0) for part in (rows, _without_failures(rows)))
-    for name in expected:
+    for name, expected in checks_of(group, "rows", rows, 0).items():
         written = _column(group, name, len(rows), np.dtype("u8"))
-        rows["failure"][_unacknowledged(expected[name], none[name], written, "a row")] = b""
-
-
-def _without_failures(rows: NDArray[np.void]) -> NDArray[np.void]:
-    bare = rows.copy()
-    bare["failure"] = b""
-    return bare
+        if not np.array_equal(written, expected):
+            bare = rows.copy()
+            bare["failure"] = b""
+            none = checks_of(group, "rows", bare, 0)[name]
+            rows["failure"][_unacknowledged(expected, none, written, "a row")] = b""
 
 
 def _unacknowledged(
@@ -202,12 +204,14 @@ def _metric(group: h5py.Group, name: str, n: int, checked: bool) -> NDArray[np.f
     values = _column(group, f"metrics/{name}", n, np.dtype("f8"))
     column[: len(values)] = values
     if checked:
-        expected, none = (checks(part, 0, _salt(group, f"metrics/{name}")) for part in (column, np.full(n, np.nan)))
-        begun = f"checks/metrics/{name}" in group
-        written = _column(group, f"checks/metrics/{name}", n, np.dtype("u8")) if begun else none[:0]
-        if np.isnan(column).all():  # its writer may have been killed before it had begun the checksums
-            written = np.append(np.where(written == 0, none[: len(written)], written), none[len(written) :])
-        column[_unacknowledged(expected, none, written, f"a value of {name}")] = np.nan
+        salt, begun = _salt(group, f"metrics/{name}"), f"checks/metrics/{name}" in group
+        expected = checks(column, 0, salt)
+        written = _column(group, f"checks/metrics/{name}", n, np.dtype("u8")) if begun else expected[:0]
+        if not np.array_equal(written, expected):
+            none = checks(np.full(n, np.nan), 0, salt)
+            if np.isnan(column).all():  # its writer may have been killed before it had begun the checksums
+                written = np.append(np.where(written == 0, none[: len(written)], written), none[len(written) :])
+            column[_unacknowledged(expected, none, written, f"a value of {name}")] = np.nan
     return column
 
 

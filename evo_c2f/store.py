@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from evo_c2f import layout
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.layout import Context, Scores
-from evo_c2f.space import Genomes
+from evo_c2f.space import Genomes, genome_keys
 
 READ_ATTEMPTS = 20  # a reader may open the file in the middle of a flush
 
@@ -51,8 +51,8 @@ class ScoreStore:
             scores = layout.read_context(self._group)
         self.notes = scores.notes
         self._n = len(scores.rows)
-        self._index = {row["genome"].tobytes(): i for i, row in enumerate(scores.rows)}
-        self._failed = set(np.flatnonzero(scores.rows["failure"] != b"").tolist())
+        self._index = dict(zip(genome_keys(scores.rows["genome"]), range(self._n), strict=True))
+        self._failed = set(scores.failed.tolist())
         self._metrics = scores.metrics  # each column may be longer than n_rows: it grows by doubling
 
     def __enter__(self) -> "ScoreStore":
