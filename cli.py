@@ -33,15 +33,22 @@ if TYPE_CHECKING:
     from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
     from evo_c2f.studies import Laboratory
+    from evo_c2f.workers import Task, Workers
     from supernet.comparison import Comparison
     from supernet.fairness import Ledger
     from supernet.finetune import Finetuning
     from supernet.job import Data, Job, OnRound, OnSetback
-    from supernet.tasks import Task
+    from supernet.tasks import Task as ImageTask
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
 CHECK_ROUNDS = 200  # of training alone, in `search --check-ranking`
+
+
+def n_workers(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """The number of processes; None for those of Ray."""
+    return None if value == "ray" else click.IntRange(min=1)(value, parameter, context)
+
 
 PATH = click.Path(path_type=Path)
 OPTIONS = {
@@ -59,9 +66,27 @@ OPTIONS = {
     ),  # fmt: skip
     "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
     "threads": click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
+    "workers": click.option(
+        "--workers",
+        default="1",
+        show_default=True,
+        metavar="N|ray",
+        callback=n_workers,
+        help="Processes that measure subnets; ray: as many as a Ray cluster has room for.",
+    ),  # fmt: skip
+    "ray_address": click.option("--ray-address", metavar="ADDR", help="A running cluster's.  [default: this machine]"),
+    "gpus_per_worker": click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        show_default=True,
+        help="Of Ray's workers; 0.5: two share one.",
+    ),  # fmt: skip
+    "steady_state": click.option("--steady-state", is_flag=True, help="Let no worker wait for a generation to end."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
-SEARCHING = ("objective", "max", "min", "evaluations", "algorithm")
+SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
+MEASURING = ("workers", "ray_address", "gpus_per_worker")
 RUNNING = ("device", "threads")
 Given = dict[str, Any]  # a command's options, by name
 
@@ -97,7 +122,7 @@ def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
 
 
 @cli.command("evolve")
-@options("recipe", "run", "set", "seed", *SEARCHING, *RUNNING, "json")
+@options("recipe", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
 @click.option("--stage", type=click.Choice([*STAGES, "all", "joint"]), required=True,
               help="all: the three in order; joint: all genes at once, to compare with.")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Measure those again that failed (not finite, memory, time).")
@@ -107,26 +132,28 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, stages)))
     job = make_job(settings, given)
+    hire = hiring(given, settings)
     claim(run)
     seed = settings.seed if given["seed"] is None else given["seed"]
-    summaries = [evolve(run, settings, s, job, seed, retry_failed) for s in stages]
+    summaries = [evolve(run, settings, s, job, seed, hire, retry_failed) for s in stages]
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 
 
 @cli.command("search")
-@options("recipe", "data", "run", "set", "seed", *SEARCHING, *RUNNING, "json")
+@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
               help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
 def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
     """Train the supernet and search the three stages, in one."""
     run, job = begin_training(given)
+    hire = hiring(given, run.recipe)
     train(run, "joint", job)
     summaries = []
     for stage in STAGES:
         if stage in run.recipe.training.stages:
             train(run, stage, job)
-        summaries.append(evolve(run, run.recipe, stage, job, run.recipe.seed))
+        summaries.append(evolve(run, run.recipe, stage, job, run.recipe.seed, hire))
     conclude(summaries, job.task.baseline_name)
     draw_samples(run, job)
     if check_ranking:
@@ -184,19 +211,41 @@ def verify_command(run: Path, as_json: bool) -> None:
 @cli.command("bench")
 @options("recipe", "data", "set", "seed", *RUNNING, "json")
 @click.option("--rows", type=click.IntRange(min=1), default=10_000, show_default=True, help="Scores in the store.")
-def bench_command(as_json: bool, rows: int, **given: Any) -> None:
+@click.option("--latency-table", type=PATH, help="Time every part of the space, and write this file; nothing else.")
+@click.option("--simulate", type=PATH, metavar="RUN",
+              help="A steady search by many workers that sleep as long as measuring took in RUN, alone.")  # fmt: skip
+def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given: Any) -> None:
     """What a subnet, a round, an evaluation and the store cost on this machine."""
     import numpy as np
 
     from evo_c2f.bench import bench_store
-    from supernet.bench import bench
+    from supernet.bench import bench, bench_latencies
 
     settings = load_recipe(given)
-    results = bench(make_job(settings, given), measured(settings), settings.search.output_size, console.print)
+    if given["simulate"]:
+        simulation(settings, given["simulate"], as_json)
+        return
+    job, size = make_job(settings, given), settings.search.output_size
+    if latency_table:
+        found = bench_latencies(job, size, latency_table, commands.tell)
+        click.echo(json.dumps(found) if as_json else f"{latency_table}")
+        return
+    results = bench(job, measured(settings), size, console.print)
     store = bench_store(settings.space, rows, np.random.default_rng(settings.seed))
     console.print("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
     if as_json:
         click.echo(json.dumps(results | store))
+
+
+def simulation(settings: Recipe, run: Path, as_json: bool) -> None:
+    """Print how busy many workers would be, and what each subnet costs the search itself."""
+    from evo_c2f.analysis import load_scores
+    from evo_c2f.simulation import MEAN_SECONDS, bench_workers
+
+    seconds = load_scores(run, objectives=None)["seconds"].to_numpy()
+    table = bench_workers(settings.space, seconds, settings.seed)
+    commands.tell(f"measuring takes {MEAN_SECONDS:g} s in the mean, and varies as in {run}")
+    click.echo(json.dumps(table) if as_json else markdown(table))
 
 
 @cli.command("train-teacher")
@@ -391,6 +440,8 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
         changes.append(f"search.objectives={json.dumps(given['objective'])}")
     if given.get("algorithm"):
         changes.append(f"search.algorithm={given['algorithm']}")
+    if given.get("steady_state"):
+        changes.append("search.steady_state=true")
     if given.get("evaluations") is not None:
         changes += [f"search.evaluations.{stage}={given['evaluations']}" for stage in stages]
     return tuple(changes)
@@ -429,7 +480,7 @@ def make_job(settings: Recipe, given: Given) -> "Job":
     from evo_c2f.problem import refuse_unreachable
     from supernet.job import Job, choose_device
 
-    torch.set_num_threads(given["threads"] or os.cpu_count() or 1)
+    torch.set_num_threads(given["threads"] or max(1, (os.cpu_count() or 1) // (given.get("workers", 1) or 1)))
     task, data = task_and_data(settings)
     job = Job(settings.space, task, data, settings.seed, choose_device(given["device"]))
     # What can't work is refused before hours of training.
@@ -437,7 +488,7 @@ def make_job(settings: Recipe, given: Given) -> "Job":
     return job
 
 
-def task_and_data(settings: Recipe) -> "tuple[Task, Data]":
+def task_and_data(settings: Recipe) -> "tuple[ImageTask, Data]":
     """What the recipe's `task` and `data` stand for."""
     from supernet.data.aligned import PairData
     from supernet.data.photographs import PhotographData
@@ -735,9 +786,12 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
     weights = run.weights_for(stage)
     supernet = job.trained(weights)
     names, size = measured(settings), settings.search.output_size
-    search = job.measure(supernet, names, size)
+    table = Path(settings.search.latency_table) if settings.search.latency_table else None
+    search = job.measure(supernet, names, size, table)
     full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
     device = f"{job.device}, {torch.get_num_threads()} threads, float32"
+    if table:
+        device += f", latency by table {checkpoint.fingerprint(table)}"
     context = Context(
         settings.space.to_dict(),
         checkpoint.fingerprint(weights),
@@ -755,11 +809,41 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
     )
 
 
-def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int, retry_failed: bool = False) -> "Summary":
+def hiring(given: Given, settings: Recipe) -> "Callable[[Task], Workers]":
+    """Who measures the candidates of a search."""
+    import torch
+
+    from evo_c2f.workers import Here, Processes
+
+    if given["workers"] == 1:
+        return Here
+    if "latency_ms" in measured(settings) and not settings.search.latency_table:
+        raise InputError(
+            "latency_ms is measured on a quiet machine alone; use one worker, or 'python cli.py bench --latency-table "
+            "table.json' and --set search.latency_table=table.json"
+        )
+    if given["workers"]:
+        return partial(Processes, given["workers"], threads=torch.get_num_threads())
+    from evo_c2f.cluster import RayWorkers
+
+    return partial(
+        RayWorkers, address=given["ray_address"], cpus=torch.get_num_threads(), gpus=given["gpus_per_worker"]
+    )
+
+
+def evolve(
+    run: Run,
+    settings: Recipe,
+    stage: Stage,
+    job: "Job",
+    seed: int,
+    hire: "Callable[[Task], Workers]",
+    retry_failed: bool = False,
+) -> "Summary":
     """Search one stage and say what came of it."""
     from evo_c2f.stage import run_stage
 
-    tools = instruments(run, settings, stage, job)
+    tools = replace(instruments(run, settings, stage, job), hire=hire)
     with reporting(console, f"evolving {stage}", recipe.evaluations(settings, stage)) as reporter:
 
         def on_progress(progress: "Progress") -> None:

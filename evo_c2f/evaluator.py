@@ -1,20 +1,17 @@
-"""Genomes to scores: look up, measure what is missing, append."""
+"""Genomes to scores: look up, have measured what is missing, append."""
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f.space import Architecture, Genomes, SearchSpace
-from evo_c2f.store import Row, ScoreStore
+from evo_c2f.space import Genomes, SearchSpace
+from evo_c2f.store import ScoreStore
+from evo_c2f.workers import Measured, Workers
 
-# Architectures -> raw metrics in natural units, NaN for a failure, never 0.
-Measure = Callable[[Sequence[Architecture]], list[Row]]
+Values = NDArray[np.float64]
 
 # Scores are acknowledged at the latest this long after they were measured: a flush for each quick
 # one would cost more than a hundredth of the measuring.
@@ -22,106 +19,88 @@ SECONDS_UNWRITTEN = 1.0
 
 
 class Evaluator:
-    """Scores subnets, each at most once; all that was measured is in the store when a call returns."""
+    """Scores subnets, each at most once; what was measured is in the store when a call or a `with` ends."""
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        store: ScoreStore,
-        measure: Measure,
-        names: Sequence[str],
-        timeout: float | None = None,
-        retry_failed: bool = False,
-    ):
-        """names: the metrics that `measure` gives. timeout: the seconds that one subnet may take.
+    def __init__(self, space: SearchSpace, store: ScoreStore, workers: Workers, retry_failed: bool = False):
+        """retry_failed: those in the store are measured again, once.
 
-        A subnet that takes longer, or more memory than there is, is a failure with that reason, as one is whose
-        metrics are not finite. retry_failed: those in the store are measured again, once.
+        A subnet that failed (time, memory, or a metric that is not finite) is NaN in every metric.
         """
-        self.space, self.store, self.measure, self.names = space, store, measure, tuple(names)
-        self.timeout, self.retry_failed = timeout, retry_failed
-        self.retried: set[bytes] = set()
+        self.space, self.store, self.workers, self.names = space, store, workers, workers.task.names
+        self.retry_failed, self.retried = retry_failed, set[bytes]()
         self.n_measured = 0
-        self.seconds_measuring = 0.0
+        self.seconds_measuring = 0.0  # of all workers, shared out evenly among them
+        self._tickets = count()
+        self._submitted: dict[int, tuple[Genomes, str, int]] = {}
+        self._unwritten: list[tuple[Genomes, str, int, Measured]] = []
+        self._unwritten_since = 0.0  # so that a slow measurement is written at once, quick ones together
 
     def __call__(
         self, genomes: Genomes, stage: str, generation: int, after_each: Callable[[], None] = lambda: None
-    ) -> NDArray[np.float64]:
-        """Different canonical genomes (n, n_genes) -> metrics (n, len(names)), NaN for a failure.
+    ) -> Values:
+        """Different canonical genomes (n, n_genes) -> metrics (n, len(names)).
 
         If after_each raises, what was measured by then is written first.
         """
-        missing = [i for i, genome in enumerate(genomes) if not self._known(genome)]
-        unwritten: list[int] = []
-        rows: list[Row] = []
-        seconds: list[float] = []
-        reasons: list[str] = []
-
-        def write() -> None:
-            if unwritten:
-                self.store.append(genomes[unwritten], rows, stage, generation, seconds, reasons)
-            for pending in (unwritten, rows, seconds, reasons):
-                pending.clear()
-
+        missing = [genome for genome in genomes if not self.knows(genome)]
         try:
-            for i, genome in enumerate(genomes):
-                if i in missing:
-                    start = time.perf_counter()
-                    row, reason = self._measured(self.space.decode(genome))
-                    rows.append(row)
-                    reasons.append(reason)
-                    self.retried.add(genome.tobytes())
-                    seconds.append(time.perf_counter() - start)
-                    unwritten.append(i)
-                    self.n_measured += 1
-                    self.seconds_measuring += seconds[-1]
-                    if sum(seconds) > SECONDS_UNWRITTEN:
-                        write()
+            for _ in range(len(genomes) - len(missing)):
+                after_each()
+            for genome in missing:
+                self.submit(genome, stage, generation)
+            for _ in missing:
+                self.wait()
                 after_each()
         finally:
-            write()
-        return np.array([self._values(genome) for genome in genomes]).reshape(len(genomes), len(self.names))
+            self.write()
+        return np.array([self.values(genome) for genome in genomes]).reshape(len(genomes), len(self.names))
 
-    def _measured(self, architecture: Architecture) -> tuple[Row, str]:
-        """Its metrics, all NaN where it failed; and why it did."""
-        try:
-            with at_most(self.timeout):
-                (row,) = self.measure([architecture])
-                return row, ""
-        except TimeoutError as error:
-            reason = str(error)
-        except (MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
-                raise
-            reason = "out of memory"
-        return dict.fromkeys(self.names, np.nan), reason
-
-    def _known(self, genome: Genomes) -> bool:
+    def knows(self, genome: Genomes) -> bool:
+        """Whether `values` has the genome's metrics, so that it need not be measured."""
         row = self.store.get(genome)
         if self.store.failed(genome):
             return not self.retry_failed or genome.tobytes() in self.retried
         return row is not None and set(self.names) <= row.keys()
 
-    def _values(self, genome: Genomes) -> list[float]:
+    def values(self, genome: Genomes) -> Values:
+        """The metrics of a genome in the store, (len(names),)."""
         # A metric that failed later, on whole images, leaves the others as the search saw them.
         row = self.store.get(genome) or {}
-        return [row[name] if set(self.names) <= row.keys() else np.nan for name in self.names]
+        known = set(self.names) <= row.keys()
+        return np.array([row[name] if known else np.nan for name in self.names])
 
+    def submit(self, genome: Genomes, stage: str, generation: int) -> None:
+        """Have a genome measured that is not known."""
+        ticket = next(self._tickets)
+        self._submitted[ticket] = genome, stage, generation
+        self.workers.submit(ticket, self.space.decode(genome))
 
-@contextmanager
-def at_most(seconds: float | None) -> Iterator[None]:
-    """TimeoutError after so many seconds, as soon as Python is asked. In a process's main thread alone; None: never."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    def wait(self) -> tuple[Genomes, Values]:
+        """One of those submitted, once it is measured, and its metrics."""
+        while True:
+            due = SECONDS_UNWRITTEN - (time.monotonic() - self._unwritten_since) if self._unwritten else 60.0
+            if self._unwritten and due <= 0:
+                self.write()
+            elif done := self.workers.finished(max(due, 0.0)):
+                break
+        ticket, measured = done
+        genome, stage, generation = self._submitted.pop(ticket)
+        if not self._unwritten:
+            self._unwritten_since = time.monotonic() - measured.seconds / self.workers.n
+        self._unwritten.append((genome, stage, generation, measured))
+        self.retried.add(genome.tobytes())
+        self.n_measured += 1
+        self.seconds_measuring += measured.seconds / self.workers.n
+        if time.monotonic() - self._unwritten_since > SECONDS_UNWRITTEN:
+            self.write()
+        values = np.array([measured.row.get(name, np.nan) for name in self.names])
+        return genome, values if np.isfinite(values).all() else np.full(len(self.names), np.nan)
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"longer than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    def write(self) -> None:
+        """Acknowledge what was measured."""
+        for stage in {stage: None for _, stage, _, _ in self._unwritten}:
+            alike = [entry for entry in self._unwritten if entry[1] == stage]
+            genomes, _, generations, measured = zip(*alike, strict=True)
+            rows, reasons, seconds = zip(*((m.row, m.reason, m.seconds) for m in measured), strict=True)
+            self.store.append(np.array(genomes), rows, stage, generations, seconds, reasons)
+        self._unwritten = []

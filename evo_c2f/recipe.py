@@ -162,9 +162,11 @@ class SearchSection(Section):
     rescore: list[str] = []  # further qualities of the final front
     algorithm: AlgorithmName = "nsga2"
     screen: Positive = 1  # offspring bred for each that is measured; a surrogate chooses
+    steady_state: bool = False  # breed as subnets are measured, a few at a time; for many workers
     timeout: Annotated[float, Field(gt=0)] | None = None  # seconds that measuring one subnet may take
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
+    latency_table: str | None = None  # of `bench --latency-table`; without it each subnet's latency is measured
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
     def metrics(self) -> tuple[Metric, ...]:

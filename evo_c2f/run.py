@@ -70,6 +70,9 @@ class Run:
     def front(self, stage: str, suffix: str = "csv") -> Path:
         return self.folder / "fronts" / f"{stage}.{suffix}"
 
+    def order(self, stage: str) -> Path:
+        return self.folder / "fronts" / f"{stage}.order"
+
     def weights_for(self, stage: Stage) -> Path:
         """The checkpoint that the stage is measured with. InputError, with the command, if it is missing."""
         trainings = self.recipe.training.stages

@@ -19,6 +19,7 @@ from evo_c2f.objective import Box
 from evo_c2f.problem import Judge, StageProblem
 from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.steady import Order, steady
 from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation
 
@@ -29,7 +30,7 @@ SURVIVORS = 8
 class Budget:
     """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
 
-    screen: how many offspring are bred for each that is measured; a surrogate chooses.
+    screen: how many offspring are bred for each that is measured; a surrogate chooses. A steady search has none.
     """
 
     evaluations: int
@@ -90,12 +91,13 @@ def evolve(
     budget: Budget,
     rng: np.random.Generator,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    order: Order | None = None,
 ) -> StageResult:
     """Search one stage from its seeds (n, n_genes), the survivors of the stage before.
 
     earlier: what other stages scored in this context, for the hypervolume and the surrogate. All
-    that is random comes from rng, so the same call asks for the same subnets.
-    InputError if no subnet meets the limits.
+    that is random comes from rng, so the same call asks for the same subnets. order: search steadily, in this order
+    as far as it is known. InputError if no subnet meets the limits.
     """
     start, measuring, measured = time.perf_counter(), evaluator.seconds_measuring, evaluator.n_measured
     volume = Volume(judge, box, earlier.metrics)
@@ -103,15 +105,18 @@ def evolve(
     progress = Progress(budget.evaluations, hypervolume=before)
     asked: dict[bytes, NDArray[np.float64]] = {}
 
-    def score(genomes: Genomes) -> NDArray[np.float64]:
-        def after_each() -> None:
-            progress.asked += 1
-            on_progress(progress)
+    def after_each() -> None:
+        progress.asked += 1
+        on_progress(progress)
 
-        metrics = evaluator(genomes, stage, progress.generation, after_each)
+    def note(genomes: Genomes, metrics: NDArray[np.float64]) -> None:
         asked.update((genome.tobytes(), row) for genome, row in zip(genomes, metrics, strict=True))
         volume.add(metrics)
         progress.hypervolume, progress.best = volume.value, volume.best
+
+    def score(genomes: Genomes) -> NDArray[np.float64]:
+        metrics = evaluator(genomes, stage, progress.generation, after_each)
+        note(genomes, metrics)
         return metrics
 
     if n_reachable(space, stage, seeds) <= budget.evaluations:
@@ -119,6 +124,24 @@ def evolve(
         while batch := list(islice(every, budget.population)):
             progress.generation += 1
             score(np.array(batch))
+    elif order:
+        told = steady(
+            space,
+            stage,
+            seeds,
+            evaluator,
+            judge,
+            budget.algorithm,
+            budget.population,
+            budget.evaluations,
+            order,
+            rng,
+        )
+        for genomes, metrics in told:
+            progress.generation += 1
+            note(genomes, metrics)
+            for _ in genomes:
+                after_each()
     else:
         screen = Screen(space, judge)
 

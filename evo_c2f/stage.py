@@ -1,6 +1,7 @@
 """One stage of a run from beginning to end: seeds, search, final scores, front, picture."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from evo_c2f import analysis
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.evaluator import Evaluator, Measure
+from evo_c2f.evaluator import Evaluator
 from evo_c2f.layout import Context
 from evo_c2f.objective import Box, Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
@@ -17,7 +18,9 @@ from evo_c2f.report import draw_front
 from evo_c2f.run import Run
 from evo_c2f.search import Budget, Progress, Scored, StageResult, best_front, evolve
 from evo_c2f.space import STAGES, Genomes, Stage
+from evo_c2f.steady import Order
 from evo_c2f.store import ScoreStore
+from evo_c2f.workers import Here, Measure, Task, Workers
 
 STATIC_COSTS = ("params", "macs", "size_mb")
 
@@ -37,6 +40,7 @@ class Instruments:
     baseline: Mapping[str, float]
     costs: Costs
     context: Context
+    hire: Callable[[Task], Workers] = Here  # for the candidates; a final front is measured by this process
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,25 @@ def run_stage(
     seeds = space.reference[None] if seeds is None else seeds
     judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)
     notes = {"baseline": dict(tools.baseline), "recipe": recipe.name}
-    with ScoreStore(run.scores, tools.context, notes) as store:
-        how = recipe.search
-        evaluator = Evaluator(space, store, tools.search, tools.names, how.timeout, retry_failed)
+    how = recipe.search
+    with (
+        closing(tools.hire(Task(tools.search, tools.names, how.timeout))) as workers,
+        ScoreStore(run.scores, tools.context, notes) as store,
+    ):
+        evaluator = Evaluator(space, store, workers, retry_failed)
         widest = dict(zip(tools.names, evaluator(space.reference[None], "reference", 0)[0], strict=True))
         if not np.isfinite(list(widest.values())).all():
             raise InputError(
                 "the widest subnet gives no finite scores; train again with a lower training.learning_rate"
             )
         box = Box.between(objectives, tools.baseline, widest)
-        order = (*STAGES, "joint")
-        earlier = Scored(*store.table(tools.names, ("reference", *order[: order.index(stage)])))
-        rng = np.random.default_rng([seed, 2, order.index(stage)])
+        stages = (*STAGES, "joint")
+        earlier = Scored(*store.table(tools.names, ("reference", *stages[: stages.index(stage)])))
+        rng = np.random.default_rng([seed, 2, stages.index(stage)])
         budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen)
-        result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress)
+        search = (tools.context, seed, budget, seeds.tobytes(), objectives, limits)
+        order = Order(run.order(stage), search) if how.steady_state else None
+        result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress, order)
         frame = _front_frame(run, stage, result, judge, store, tools)
     analysis.write_front(frame, run.front(stage))
     everything = analysis.load_scores(run.scores, objectives=None)
@@ -147,7 +156,7 @@ def _front_frame(
     space, names = run.recipe.space, tools.names
     genomes, metrics = result.genomes[result.front], result.metrics[result.front]
     if not space.still_open(stage).any():
-        full = Evaluator(space, store, tools.full, tools.full_names)(genomes, stage, 0)
+        full = Evaluator(space, store, Here(Task(tools.full, tools.full_names)))(genomes, stage, 0)
         names, metrics = names + tools.full_names, np.concatenate([metrics, full], axis=1)
         final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
         kept = best_front(space, genomes, metrics, final)

@@ -93,17 +93,18 @@ class ScoreStore:
         genomes: Genomes,
         rows: Sequence[Row],
         stage: str,
-        generation: int,
+        generation: int | Sequence[int],
         seconds: Sequence[float],
         reasons: Sequence[str] = (),
     ) -> None:
         """Add different genomes with their metrics, or metrics that known ones lack; acknowledged on return.
 
-        FailedError if there is no room. A metric that is not finite makes the row a failure, which says so by name,
+        generation: of all, or of each. A metric that is not finite makes the row a failure, which says so by name,
         after its reason if one is given; once it has got all that it lacked it is one no longer.
+        FailedError if there is no room.
         """
         with _room(self.path):
-            known = self._n
+            known, generations = self._n, np.broadcast_to(generation, len(genomes))
             indices = [self._index.setdefault(genome.tobytes(), len(self._index)) for genome in genomes]
             self._n = len(self._index)
             records = np.zeros(self._n - known, dtype=self._group["rows"].dtype)
@@ -112,7 +113,14 @@ class ScoreStore:
                 because = f"{reasons[i]}; " if reasons and reasons[i] else ""
                 reason = f"{because}not finite: {', '.join(failed)}".encode() if failed else b""
                 if index >= known:
-                    records[index - known] = (genomes[i], stage.encode(), generation, seconds[i], time.time(), reason)
+                    records[index - known] = (
+                        genomes[i],
+                        stage.encode(),
+                        generations[i],
+                        seconds[i],
+                        time.time(),
+                        reason,
+                    )
                 elif failed or index in self._failed:
                     record = self._group["rows"][index : index + 1]
                     if not failed and not _failures(record["failure"][0]) <= rows[i].keys():

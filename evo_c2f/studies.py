@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from evo_c2f import analysis, ranking
 from evo_c2f.errors import InputError
-from evo_c2f.evaluator import Evaluator, Measure
+from evo_c2f.evaluator import Evaluator
 from evo_c2f.layout import Context
 from evo_c2f.objective import Box, Metric, metric, minimised
 from evo_c2f.problem import Costs
@@ -18,6 +18,7 @@ from evo_c2f.ranking import Values
 from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.store import ScoreStore
 from evo_c2f.strategies import Arena, Strategy
+from evo_c2f.workers import Here, Measure, Task
 
 DRAW, BOOTSTRAP, SEARCH = 3, 4, 6  # streams of the seed
 HELD_OUT = 0.6
@@ -93,7 +94,7 @@ def scores(
     """Each quality of the genomes, (n,), as a gain: higher is better. What the store at `path` holds is not measured
     again."""
     with ScoreStore(path, tool.context) as store:
-        table = Evaluator(space, store, tool.measure, tool.names)(genomes, stage, 0, after_each)
+        table = Evaluator(space, store, Here(Task(tool.measure, tool.names)))(genomes, stage, 0, after_each)
     return dict(zip(tool.names, gains(table, tool.names).T, strict=True))
 
 
@@ -193,7 +194,7 @@ def study_search(
     tool, _ = lab.shared(lab.own, 0)
     curves: dict[tuple[str, int], Values] = {}
     with ScoreStore(path, tool.context) as store:
-        evaluator = Evaluator(lab.space, store, tool.measure, tool.names)
+        evaluator = Evaluator(lab.space, store, Here(Task(tool.measure, tool.names)))
         widest = dict(zip(tool.names, evaluator(lab.space.reference[None], "reference", 0)[0], strict=True))
         box = Box.between(objectives, tool.baseline, widest)
         arena = Arena(lab.space, evaluator, box, lab.costs, contest.evaluations, contest.population)

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from evo_c2f.space import Architecture
@@ -15,6 +17,7 @@ from supernet.criterion import Criterion, L1Alone
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import Job
+from supernet.latency import latency_ms, measure_table
 from supernet.optimizer import OPTIMIZERS, is_matrix, make_optimizer, step_used
 from supernet.students import SharedSubnets
 from supernet.training import Crew, fair_gradients
@@ -59,6 +62,24 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
     steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in results["optimizer_ms"].items())
     say(f"a step of the optimiser over the widest subnet: {steps}")
     return results
+
+
+def bench_latencies(job: Job, output_size: tuple[int, int], out: Path, say: Callable[[str], None]) -> dict[str, float]:
+    """Write the latency of every part of the space, and tell how well their sums order whole networks."""
+    table = measure_table(job.space, job.task.frame, output_size, job.device)
+    table.save(out)
+    genomes = job.space.random(RANDOM_SUBNETS, np.random.default_rng(job.seed))
+    architectures = [job.space.decode(genome) for genome in genomes]
+    supernet = job.supernet()
+    whole = [latency_ms(supernet, architecture, output_size) for architecture in architectures]
+    added = [table(architecture) for architecture in architectures]
+    rank = float(spearmanr(whole, added).statistic)
+    ratio = median(a / w for a, w in zip(added, whole, strict=True))
+    say(
+        f"{out}: {len(table.ms)} parts; of {RANDOM_SUBNETS} random subnets, the sums and the whole networks' latencies "
+        f"have rank correlation {rank:.3f}, and the sum is {ratio:.2f} of the whole (median)"
+    )
+    return {"latency_rank_correlation": rank, "latency_sum_ratio": ratio}
 
 
 def optimizer_steps(network: nn.Module) -> dict[str, float]:

@@ -19,6 +19,7 @@ from supernet.criterion import Criterion, Guide
 from supernet.discriminator import PatchGan
 from supernet.fairness import Ledger
 from supernet.generator import IMAGE_CHANNELS, Subnet, Supernet
+from supernet.latency import describe, read_table
 from supernet.losses import Adversarial
 from supernet.measure import Measure, Score
 from supernet.models import load_network
@@ -275,9 +276,16 @@ class Job:
         checkpoint.save(target, weights, metadata)
         state.unlink(missing_ok=True)
 
-    def measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
-        """The cheap measure of the search, on the images that all candidates are compared on."""
-        return Measure(supernet, self.task, self.data.search(), names, output_size)
+    def measure(
+        self, supernet: Supernet, names: list[str], output_size: tuple[int, int], latencies: Path | None = None
+    ) -> Measure:
+        """The cheap measure of the search, on the images that all candidates are compared on.
+
+        latencies: a table of them, not to measure them. InputError if it is of something else.
+        """
+        about = describe(self.space, self.task.frame, output_size, self.device)
+        latency = read_table(latencies, about) if latencies else None
+        return Measure(supernet, self.task, self.data.search(), names, output_size, latency=latency)
 
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
         """That of a final front; qualities are named `*_full`."""

@@ -1,9 +1,7 @@
 """One subnet to its raw metrics: the callable that the search engine is given."""
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -12,12 +10,10 @@ from evo_c2f.space import Architecture
 from supernet import qualities
 from supernet.cost import costs
 from supernet.generator import Supernet
+from supernet.latency import latency_ms
 from supernet.tasks import Task
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
-
-LATENCY_REPEATS = 7
-LATENCY_WARM_UPS = 2
 
 
 class Score:
@@ -63,12 +59,17 @@ class Measure(Score):
         names: Sequence[str],
         output_size: tuple[int, int],
         suffix: str = "",
+        latency: Callable[[Architecture], float] | None = None,
     ):
-        """names: the metrics to give; qualities get the suffix. output_size: (height, width) for the costs."""
+        """names: the metrics to give; qualities get the suffix. output_size: (height, width) for the costs.
+
+        latency: in ms, of a table; None to measure it.
+        """
         wanted = [name for name in names if qualities.is_quality(name, task)]
         super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)
         self.supernet, self.output_size = supernet.eval(), output_size
         self.others = [name for name in names if name not in wanted]
+        self.latency = latency or partial(latency_ms, supernet, output_size=output_size)
 
     @property
     def names(self) -> list[str]:
@@ -84,24 +85,6 @@ class Measure(Score):
         if self.others:
             known = costs(architecture, self.supernet.frame, self.output_size)
             if "latency_ms" in self.others:
-                known["latency_ms"] = latency_ms(self.supernet, architecture, self.output_size)
+                known["latency_ms"] = self.latency(architecture)
             row |= {name: known[name] for name in self.others}
         return row
-
-
-@torch.inference_mode()
-def latency_ms(supernet: Supernet, architecture: Architecture, output_size: tuple[int, int]) -> float:
-    """Median time of the extracted subnet on one image, after warm-up, on the supernet's device."""
-    subnet = supernet.extract(architecture).eval()
-    device = next(subnet.parameters()).device
-    scale = 2**supernet.frame.input_level
-    image = torch.rand(1, 3, *(side // scale for side in output_size), device=device)
-    image = image.to(memory_format=torch.channels_last)
-    times = []
-    for _ in range(LATENCY_WARM_UPS + LATENCY_REPEATS):
-        start = time.perf_counter()
-        subnet(image)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(1000 * (time.perf_counter() - start))
-    return median(times[LATENCY_WARM_UPS:])

@@ -6,6 +6,7 @@ import pytest
 from evo_c2f import evaluator as evaluators
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.store import ScoreStore, read_scores
+from evo_c2f.workers import Here, Task
 
 
 class Counted:
@@ -39,14 +40,14 @@ def genomes(tiny):
 
 
 def test_metrics_come_in_the_order_of_the_names(tiny, store, measure, genomes):
-    values = Evaluator(tiny, store, measure, ("macs", "psnr_y"))(genomes, "path", 1)
+    values = Evaluator(tiny, store, Here(Task(measure, ("macs", "psnr_y"))))(genomes, "path", 1)
     rows = measure([tiny.decode(genome) for genome in genomes])
     assert values.tolist() == [[row["macs"], row["psnr_y"]] for row in rows]
 
 
 def test_what_was_measured_is_kept_with_its_stage_and_generation(tmp_path, tiny, context_of, measure, names, genomes):
     with ScoreStore(tmp_path / "scores.h5", context_of(tiny)) as store:
-        evaluator = Evaluator(tiny, store, measure, names)
+        evaluator = Evaluator(tiny, store, Here(Task(measure, names)))
         evaluator(genomes[:3], "path", 1)
         evaluator(genomes[:5], "operator", 2)
         expected = measure([tiny.decode(genome) for genome in genomes[:5]])
@@ -58,10 +59,10 @@ def test_what_was_measured_is_kept_with_its_stage_and_generation(tmp_path, tiny,
 
 
 def test_nothing_is_measured_twice(tiny, store, counted, names, genomes):
-    evaluator = Evaluator(tiny, store, counted, names)
+    evaluator = Evaluator(tiny, store, Here(Task(counted, names)))
     first = evaluator(genomes, "path", 1)
     again = evaluator(genomes[::-1], "operator", 2)[::-1]
-    fresh = Evaluator(tiny, store, counted, names)
+    fresh = Evaluator(tiny, store, Here(Task(counted, names)))
     assert (again == first).all() and (fresh(genomes, "path", 1) == first).all()
     assert len(counted.asked) == len(set(counted.asked)) == len(genomes)
     assert (evaluator.n_measured, fresh.n_measured) == (len(genomes), 0)
@@ -75,7 +76,7 @@ def test_a_failure_is_nan_in_every_metric_and_not_tried_again(tiny, store, names
         asked.extend(architectures)
         return [row | {"psnr_y": value} if [fails] == architectures else row for row in measure(architectures)]
 
-    evaluator = Evaluator(tiny, store, failing, names)
+    evaluator = Evaluator(tiny, store, Here(Task(failing, names)))
     for _ in range(2):
         values = evaluator(genomes[:3], "path", 1)
         assert np.isnan(values[1]).all() and np.isfinite(values[[0, 2]]).all()
@@ -83,9 +84,11 @@ def test_a_failure_is_nan_in_every_metric_and_not_tried_again(tiny, store, names
 
 
 def test_a_row_that_lacks_a_metric_is_measured_for_it_and_keeps_its_values(tiny, store, counted, genomes):
-    before = Evaluator(tiny, store, lambda a: [{"psnr_y": row["psnr_y"]} for row in counted(a)], ("psnr_y",))
+    before = Evaluator(
+        tiny, store, Here(Task(lambda a: [{"psnr_y": row["psnr_y"]} for row in counted(a)], ("psnr_y",)))
+    )
     first = before(genomes[:2], "path", 1)
-    evaluator = Evaluator(tiny, store, counted, ("psnr_y", "macs"))
+    evaluator = Evaluator(tiny, store, Here(Task(counted, ("psnr_y", "macs"))))
     for _ in range(2):  # measured, and then remembered: the same
         values = evaluator(genomes[:3], "operator", 1)
         assert (values[:2, :1] == first).all() and np.isfinite(values).all()
@@ -95,20 +98,20 @@ def test_a_row_that_lacks_a_metric_is_measured_for_it_and_keeps_its_values(tiny,
 def test_a_metric_that_fails_later_leaves_the_others_known(tiny, store, measure, genomes):
     """A search that is run again must find what it found before its front failed on the whole images."""
     search, full = ("psnr_y", "macs"), ("psnr_y_full",)
-    first = Evaluator(tiny, store, measure, search)(genomes[:2], "channel", 1)
-    failing = Evaluator(tiny, store, lambda architectures: [{"psnr_y_full": float("nan")}], full)
+    first = Evaluator(tiny, store, Here(Task(measure, search)))(genomes[:2], "channel", 1)
+    failing = Evaluator(tiny, store, Here(Task(lambda architectures: [{"psnr_y_full": float("nan")}], full)))
     for _ in range(2):
         assert np.isnan(failing(genomes[:1], "channel", 0)).all()
     assert failing.n_measured == 1
-    assert Evaluator(tiny, store, measure, search)(genomes[:2], "channel", 1).tolist() == first.tolist()
+    assert Evaluator(tiny, store, Here(Task(measure, search)))(genomes[:2], "channel", 1).tolist() == first.tolist()
 
 
 def test_no_genomes_have_no_metrics(tiny, store, measure, names, genomes):
-    assert Evaluator(tiny, store, measure, names)(genomes[:0], "path", 1).shape == (0, len(names))
+    assert Evaluator(tiny, store, Here(Task(measure, names)))(genomes[:0], "path", 1).shape == (0, len(names))
 
 
 def test_progress_counts_what_is_remembered_as_well(tiny, store, measure, names, genomes):
-    evaluator, steps = Evaluator(tiny, store, measure, names), []
+    evaluator, steps = Evaluator(tiny, store, Here(Task(measure, names))), []
     evaluator(genomes[:4], "path", 1)
     evaluator(genomes[:6], "path", 2, lambda: steps.append(evaluator.n_measured))
     assert steps == [4, 4, 4, 4, 5, 6]
@@ -117,7 +120,7 @@ def test_progress_counts_what_is_remembered_as_well(tiny, store, measure, names,
 def test_slow_scores_are_written_one_by_one(tiny, store, measure, names, genomes, monkeypatch):
     monkeypatch.setattr(evaluators, "SECONDS_UNWRITTEN", 0.0)  # as if each measurement took long
     steps = []
-    Evaluator(tiny, store, measure, names)(genomes[:3], "path", 1, lambda: steps.append(len(store)))
+    Evaluator(tiny, store, Here(Task(measure, names)))(genomes[:3], "path", 1, lambda: steps.append(len(store)))
     assert steps == [1, 2, 3]
 
 
@@ -127,7 +130,7 @@ def test_an_interrupt_loses_nothing_that_was_measured(tiny, store, counted, name
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Evaluator(tiny, store, counted, names)(genomes, "path", 1, interrupt)
+        Evaluator(tiny, store, Here(Task(counted, names)))(genomes, "path", 1, interrupt)
     assert len(store) == len(counted.asked) == 4
 
 
@@ -149,7 +152,7 @@ def test_a_subnet_that_takes_too_much_is_a_failure(tmp_path, store, tiny, measur
             time.sleep(10)
         return measure(architectures)
 
-    values = Evaluator(tiny, store, greedy, names, timeout=0.1)(genomes[:3], "path", 1)
+    values = Evaluator(tiny, store, Here(Task(greedy, names, timeout=0.1)))(genomes[:3], "path", 1)
     assert np.isnan(values[1]).all() and np.isfinite(values[[0, 2]]).all() and store.failed(genomes[1])
     store.__exit__(None, None, None)
     (scores,) = read_scores(tmp_path / "scores.h5")
@@ -163,8 +166,10 @@ def test_a_failure_is_measured_again_where_that_is_asked_for(tmp_path, store, ti
         asked.extend(architectures)
         return measure(architectures)
 
-    Evaluator(tiny, store, lambda architectures: [{"psnr_y": float("nan"), "macs": 1.0}], names)(genomes[:1], "path", 1)
-    again = Evaluator(tiny, store, better, names, retry_failed=True)
+    Evaluator(tiny, store, Here(Task(lambda architectures: [{"psnr_y": float("nan"), "macs": 1.0}], names)))(
+        genomes[:1], "path", 1
+    )
+    again = Evaluator(tiny, store, Here(Task(better, names)), retry_failed=True)
     for _ in range(2):
         assert np.isfinite(again(genomes[:2], "path", 2)).all()
     assert len(asked) == 2 and not store.failed(genomes[0])
@@ -181,5 +186,5 @@ def test_an_error_of_the_measure_loses_nothing_that_was_measured_before(tiny, st
         return measure(architectures)
 
     with pytest.raises(RuntimeError, match="a mistake"):
-        Evaluator(tiny, store, broken, names)(genomes, "path", 1)
+        Evaluator(tiny, store, Here(Task(broken, names)))(genomes, "path", 1)
     assert len(store) == 4 and store.get(genomes[4]) is None

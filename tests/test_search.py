@@ -13,6 +13,7 @@ from evo_c2f.problem import Cheapest, Judge
 from evo_c2f.search import SURVIVORS, Budget, Scored, Volume, best_front, evolve
 from evo_c2f.space import subnet_id
 from evo_c2f.store import ScoreStore
+from evo_c2f.workers import Here, Task
 
 NAN = float("nan")
 BASELINE = {"psnr_y": 25.0}
@@ -76,7 +77,7 @@ def search(tmp_path, measure, names, objectives, costs, context_of):
                 raise KeyboardInterrupt
 
         with ScoreStore(path or tmp_path / f"{next(stores)}.h5", context_of(space)) as store:
-            evaluator = Evaluator(space, store, measure, names)
+            evaluator = Evaluator(space, store, Here(Task(measure, names)))
             nothing = Scored(seeds[:0], np.empty((0, len(names))))
             budget, rng = Budget(evaluations, population, algorithm, screen), np.random.default_rng(seed)
             searched.result = evolve(

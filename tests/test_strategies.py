@@ -5,6 +5,7 @@ from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box
 from evo_c2f.store import ScoreStore
 from evo_c2f.strategies import STRATEGIES, Arena
+from evo_c2f.workers import Here, Task
 
 EVALUATIONS = 60
 
@@ -14,7 +15,7 @@ def arena(tmp_path, large, measure, names, objectives, costs, context_of):
     (widest,) = measure([large.decode(large.reference)])
     box = Box.between(objectives, {"psnr_y": 25.0}, widest)
     with ScoreStore(tmp_path / "scores.h5", context_of(large)) as store:
-        yield Arena(large, Evaluator(large, store, measure, names), box, costs, EVALUATIONS, 12)
+        yield Arena(large, Evaluator(large, store, Here(Task(measure, names))), box, costs, EVALUATIONS, 12)
 
 
 def needs_numba(name):

@@ -1,0 +1,113 @@
+"""Two machines that are one: a Ray cluster of two nodes on this one."""
+
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+ray = pytest.importorskip("ray")
+
+from logged import Logged  # noqa: E402
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from evo_c2f.cluster import RayWorkers  # noqa: E402
+from evo_c2f.errors import InputError  # noqa: E402
+from evo_c2f.evaluator import Evaluator  # noqa: E402
+from evo_c2f.objective import Box, metric  # noqa: E402
+from evo_c2f.problem import Judge  # noqa: E402
+from evo_c2f.search import Budget, Scored, evolve  # noqa: E402
+from evo_c2f.store import ScoreStore  # noqa: E402
+from evo_c2f.workers import Here, Task  # noqa: E402
+
+OBJECTIVES = (metric("psnr_y"), metric("macs"))
+BASELINE = {"psnr_y": 0.0, "macs": 0.0}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A node with the driver, and another, one CPU each."""
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+    )
+    made.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+    here = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])}}
+    ray.init(address=made.address, include_dashboard=False, log_to_driver=False, runtime_env=here)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def front(large, measure, names, costs, context_of, tmp_path):
+    """The front that a search finds, the subnets measured, and how often measuring was begun."""
+
+    def search(name, hire, during=lambda progress: None, seconds=0.0):
+        judge = Judge(large, "path", names, OBJECTIVES, (), costs)
+        (widest,) = measure([large.decode(large.reference)])
+        box = Box.between(OBJECTIVES, BASELINE, widest)
+        log = tmp_path / f"{name}.log"
+        with (
+            closing(hire(Task(Logged(measure, log, seconds), names))) as workers,
+            ScoreStore(tmp_path / f"{name}.h5", context_of(large)) as store,
+        ):
+            seeds = large.reference[None]
+            result = evolve(
+                large,
+                "path",
+                seeds,
+                Evaluator(large, store, workers),
+                judge,
+                box,
+                Scored(seeds[:0], np.empty((0, len(names)))),
+                Budget(40, 8),
+                np.random.default_rng(0),
+                during,
+            )
+            begun = log.read_text().splitlines()
+            return result.genomes[result.front], result.metrics, len(store), len(begun)
+
+    return search
+
+
+def on_ray(task):
+    return RayWorkers(task, None, cpus=1, gpus=0.0)
+
+
+def test_a_cluster_finds_the_front_of_one_process(cluster, front):
+    alone, together = front("alone", Here), front("together", on_ray)
+    assert (alone[0] == together[0]).all() and (alone[1] == together[1]).all()
+    assert together[2:] == (40, 40)
+
+
+def test_a_node_that_is_lost_in_the_middle_changes_nothing(cluster, front):
+    alone = front("alone", Here)
+    lost = cluster.add_node(num_cpus=2, node_ip_address="127.0.0.1")
+
+    def lose(progress):
+        if progress.asked == 12:
+            cluster.remove_node(lost, allow_graceful=False)
+
+    together = front("together", on_ray, lose, seconds=0.2)
+    assert (alone[0] == together[0]).all() and (alone[1] == together[1]).all() and together[2] == 40
+    assert 40 <= together[3] <= 42  # what the lost ones were measuring, and nothing that was told
+
+
+def test_a_node_that_joins_is_used(cluster, large, measure, names):
+    with closing(on_ray(Task(Logged(measure, Path(os.devnull), 0.0), names))) as workers:
+        before = workers.n
+        joined = cluster.add_node(num_cpus=3, node_ip_address="127.0.0.1")
+        deadline = time.monotonic() + 60
+        while workers.n < before + 3 and time.monotonic() < deadline:
+            workers.finished(0.1)
+        assert workers.n == before + 3
+    cluster.remove_node(joined)
+
+
+def test_a_cluster_too_small_for_one_worker_is_refused(cluster, measure, names):
+    with pytest.raises(InputError, match=r"the Ray cluster has no 64 CPUs and 0 GPUs for one worker; ask for less"):
+        RayWorkers(Task(measure, names), None, cpus=64, gpus=0.0)
