@@ -61,6 +61,7 @@ def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.
     """What a table depends on."""
     return {
         "space": space.digest,
+        "parts": len({key(part) for part in every_part(space)}),
         "input_level": frame.input_level,
         "activation": frame.activation,
         "normalise": frame.normalise,
@@ -77,8 +78,10 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
     try:
         table = LatencyTable(**json.loads(path.read_text()))
         differs = [
-            f"{name} {table.about[name]} and not {value}" for name, value in about.items() if table.about[name] != value
+            f"{name} {table.about[name]}, not {value}" for name, value in about.items() if table.about[name] != value
         ]
+        if len(table.ms) != table.about["parts"] + 1:
+            raise ValueError("a part is missing")
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedFileError(f"{path} is no latency table ({error}); make it anew") from None
     if differs:
