@@ -134,10 +134,14 @@ def test_later_trainings_go_on_with_the_survivors(photographs: Path, tmp_path: P
     assert {name: counts["rounds"] for name, counts in ledger.items()} == {"joint": 6, "operator": 3, "channel": 3}
 
 
-def test_all_runs_the_stages_in_order_and_joint_frees_all_genes(run: Path, tmp_path: Path) -> None:
+def test_all_runs_the_stages_in_order_by_any_number_of_workers_and_joint_frees_all_genes(
+    run: Path, tmp_path: Path
+) -> None:
     shutil.copytree(run, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "fronts")
-    assert exit_code("evolve", "--stage", "all", "--run", tmp_path / "r", "--threads", 1, *EVALUATIONS) == 0
+    (tmp_path / "r" / "scores.h5").unlink()
+    words = ("--run", tmp_path / "r", "--threads", 1, "--workers", 2, *EVALUATIONS)
+    assert exit_code("evolve", "--stage", "all", *words) == 0
     assert exit_code("evolve", "--stage", "joint", "--run", tmp_path / "r", "--threads", 1, *EVALUATIONS) == 0
     assert (tmp_path / "r" / "fronts" / "channel.csv").read_text() == (run / "fronts" / "channel.csv").read_text()
     operators = analysis.load_scores(tmp_path / "r").query("stage == 'joint'")["operator_0"].unique()
@@ -152,6 +156,19 @@ def test_limits_and_other_objectives_shape_the_front(run: Path, tmp_path: Path) 
     assert exit_code(*words, *objectives, *EVALUATIONS) == 0
     front = analysis.read_front(tmp_path / "r" / "fronts" / "channel.csv")
     assert (front["size_mb"] <= limit).all() and (front["latency_ms"] > 0).all() and front["ssim_y"].between(0, 1).all()
+
+
+def test_many_workers_take_latencies_from_a_table(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, work = tmp_path / "table.json", shutil.copytree(run, tmp_path / "r")
+    words = ("evolve", "--stage", "path", "--run", work, "--threads", 1, "--workers", 2, "--objective", "psnr_y")
+    words += ("--objective", "latency_ms", "--evaluations", 8, "--steady-state")
+    assert exit_code(*words) == 2 and "latency_ms is measured on a quiet machine alone" in capsys.readouterr().err
+    assert exit_code("bench", "--recipe", work / "recipe.yaml", "--threads", 1, "--latency-table", table) == 0
+    assert "rank correlation" in capsys.readouterr().err
+    assert exit_code(*words, "--set", f"search.latency_table={table}") == 0
+    assert (analysis.read_front(work / "fronts" / "path.csv")["latency_ms"] > 0).all()
 
 
 def test_front_writes_tables_for_people_and_programs(
