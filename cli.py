@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cache, partial
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -414,6 +415,21 @@ def study_command(
 
 for model_command in commands.COMMANDS:
     cli.add_command(model_command)
+
+
+def load_plugins(context: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    """Import what adds operators, objectives and datasets; torch only where there is such a thing."""
+    if modules or entry_points(group="evo_c2f.plugins"):
+        from supernet import plugins
+
+        plugins.load(modules)
+
+
+for command in cli.commands.values():
+    command.params.append(
+        click.Option(["--plugin"], multiple=True, metavar="MODULE", is_eager=True, expose_value=False,
+                     callback=load_plugins, help="Adds operators, objectives or datasets: a module, or a .py file.")
+    )  # fmt: skip
 
 
 # -- what the commands share --------------------------------------------------------------------

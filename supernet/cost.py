@@ -1,11 +1,15 @@
 """What an architecture costs, from its genes alone: parameters, multiply-adds and size."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 from evo_c2f.space import Architecture
 from supernet.generator import Frame, Part, convolutions, parts
 
 BYTES_PER_PARAMETER = 4
+
+Price = Callable[[Architecture, Frame, tuple[int, int]], float]
+OTHERS: dict[str, Price] = {}  # that plugins add
 
 
 @lru_cache(maxsize=65536)

@@ -145,15 +145,20 @@ class Job:
     seed: int
     device: torch.device
 
+    def __post_init__(self) -> None:
+        """InputError if the space names an operator that there is none of."""
+        unknown = [name for name in self.space.operators if name not in OPERATORS]
+        if unknown:
+            raise InputError(
+                f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}, and what a --plugin adds"
+            )
+
     def check(self, settings: TrainingSettings, names: Sequence[str], rescored: Sequence[str]) -> None:
         """InputError, before anything is trained, if the images, the space, the losses or the metrics can't serve.
 
         names: the metrics of the search, which its final front is scored on too; rescored: further ones of that.
         """
         search, full = self.data.counts()
-        unknown = [name for name in self.space.operators if name not in OPERATORS]
-        if unknown:
-            raise InputError(f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}")
         for name in names:
             qualities.check(name, *search)
         for name in [*(qualities.for_count(name, full[0]) for name in names), *rescored]:

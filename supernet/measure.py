@@ -8,7 +8,7 @@ from torch import Tensor
 
 from evo_c2f.space import Architecture
 from supernet import qualities
-from supernet.cost import costs
+from supernet.cost import OTHERS, costs
 from supernet.generator import Supernet
 from supernet.latency import latency_ms
 from supernet.tasks import Task
@@ -86,5 +86,7 @@ class Measure(Score):
             known = costs(architecture, self.supernet.frame, self.output_size)
             if "latency_ms" in self.others:
                 known["latency_ms"] = self.latency(architecture)
+            for name in OTHERS.keys() & set(self.others):
+                known[name] = OTHERS[name](architecture, self.supernet.frame, self.output_size)
             row |= {name: known[name] for name in self.others}
         return row

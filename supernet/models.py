@@ -12,6 +12,7 @@ from evo_c2f.space import Architecture
 from supernet import checkpoint
 from supernet.generator import Frame, Subnet
 from supernet.onnx_runtime import OnnxNetwork
+from supernet.operators import OPERATORS
 from supernet.plain import PlainUpscaler
 from supernet.tasks import Task, task_of
 from supernet.teacher import ResNetGenerator
@@ -49,7 +50,11 @@ def build_network(metadata: dict[str, Any]) -> nn.Module:
         return ResNetGenerator(**metadata["resnet"])
     if "plain" in metadata:
         return PlainUpscaler(**metadata["plain"])
-    return Subnet(Architecture.from_dict(metadata["architecture"]), Frame(**metadata["frame"]))
+    architecture = Architecture.from_dict(metadata["architecture"])
+    for cell in architecture.cells:
+        if cell.operator not in OPERATORS:
+            raise InputError(f"operator {cell.operator!r} is unknown; name the --plugin that adds it")
+    return Subnet(architecture, Frame(**metadata["frame"]))
 
 
 def file_of(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """What a task is: how its generators meet the image, and how they are scored."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -26,10 +27,28 @@ class Task(Protocol):
     def protocol(self) -> str: ...
 
 
+OTHERS: dict[str, Metric] = {}  # that plugins add
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A plugin's metric, which sees nothing of the border, and no more than can be shown."""
+
+    metric: Metric
+    border: int
+
+    def __call__(self, output: Tensor, target: Tensor) -> Tensor:
+        judged = (..., *(slice(self.border, side - self.border) for side in target.shape[-2:]))
+        value = self.metric(output.clamp(0, 1)[judged], target[judged])
+        # What can't be shown is no image: clamping would hide that the network failed.
+        return value.where(output.flatten(1).isfinite().all(dim=1), float("nan"))
+
+
 def metrics_with(border: int) -> dict[str, Metric]:
     """Those of both tasks, with `border` pixels on each side not judged."""
     known = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ssim_rgb": ssim_rgb}
-    return {name: partial(metric, border=border) for name, metric in known.items()}
+    own: dict[str, Metric] = {name: partial(metric, border=border) for name, metric in known.items()}
+    return own | {name: Judged(metric, border) for name, metric in OTHERS.items()}
 
 
 class SuperResolution:

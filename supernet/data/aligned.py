@@ -22,6 +22,9 @@ EVALUATION_BATCH = 64
 CACHE_BYTES = 1 << 30  # decoded images are kept in memory up to this; edges2shoes is larger
 
 
+SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plugins add
+
+
 def split_files(root: Path, split: str) -> list[Path]:
     """The image files of one split, by name. InputError if it is absent or empty."""
     folder = root / split
@@ -215,10 +218,10 @@ class PairData:
         settings = self.settings
         if settings.folder is None:
             raise InputError("this recipe comes without images; give an aligned folder (train/, val/) with --data DIR")
-        openmoji_size = settings.load_size or settings.crop
-        root = (
-            openmoji.cached(openmoji_size, self.on_render) if settings.folder == "openmoji" else Path(settings.folder)
-        )
+        if settings.folder == "openmoji":
+            root = openmoji.cached(settings.load_size or settings.crop, self.on_render)
+        else:
+            root = SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
         names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
         found = {use: split_files(root, split) for use, split in names.items()}
         everything = list(dict.fromkeys(path for paths in found.values() for path in paths))

@@ -34,6 +34,10 @@ class Photograph:
     digest: str
 
 
+# Other sources by name, that plugins add: (name, pixels) of every photograph.
+SOURCES: dict[str, Callable[[], Iterable[tuple[str, Pixels]]]] = {}
+
+
 def embedded() -> list[Path]:
     """The files of EMBEDDED."""
     return [Path(str(files(package) / name)) for package, names in EMBEDDED.items() for name in names]
@@ -57,20 +61,23 @@ def load(paths: Sequence[Path], least_side: int, warn: Callable[[str], None]) ->
     photographs: list[Photograph] = []
     for path in paths:
         try:
-            pixels = read_rgb(path)
+            photographs.append(photograph(path.name, read_rgb(path), least_side))
         except ValueError as error:
             warn(f"{path.name} is left out: {error}")
-            continue
-        height, width = pixels.shape[:2]
-        if min(height, width) < least_side:
-            raise InputError(
-                f"{path.name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs; "
-                "remove it, or set a smaller data.patch and data.crop"
-            )
-        photographs.append(Photograph(path.name, pixels, hashlib.sha256(pixels.tobytes()).hexdigest()))
     if not photographs:
         raise InputError(f"none of the {len(paths)} images in {paths[0].parent} can be read")
     return photographs
+
+
+def photograph(name: str, pixels: Pixels, least_side: int) -> Photograph:
+    """InputError if it is smaller than `least_side`."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < least_side:
+        raise InputError(
+            f"{name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs; "
+            "remove it, or set a smaller data.patch and data.crop"
+        )
+    return Photograph(name, pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
 def refuse_benchmark_images(photographs: Iterable[Photograph], benchmark: Iterable[Photograph]) -> None:
@@ -201,8 +208,12 @@ class PhotographData:
         settings = self.settings
         if settings.folder is None:
             raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
-        paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
-        found = load(paths, max(self.side, settings.crop), self.warn)
+        least = max(self.side, settings.crop)
+        if settings.folder in SOURCES:
+            found = [photograph(name, pixels, least) for name, pixels in SOURCES[settings.folder]()]
+        else:
+            paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
+            found = load(paths, least, self.warn)
         for benchmark in settings.benchmarks:
             refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn))
         return split(found, settings.validation_images, self.seed)

@@ -1,0 +1,88 @@
+"""What a module from outside may add: operators, objectives and datasets; and how such modules are found.
+
+A plugin is a Python module that uses the functions below when it is imported: one named by `--plugin`, or one that an
+installed package names in the entry points `evo_c2f.plugins`. A run's files never name one: they may come from others.
+"""
+
+import sys
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from evo_c2f.errors import InputError
+from evo_c2f.objective import METRICS, Metric
+from supernet import cost, tasks
+from supernet.data import aligned, photographs
+from supernet.images import Pixels
+from supernet.operators import OPERATORS, Operator
+
+GROUP = "evo_c2f.plugins"
+
+Made = TypeVar("Made")
+
+
+def operator(name: str) -> Callable[[type[Operator]], type[Operator]]:
+    """Decorates an `Operator`, which `space.operators` may then name: another name, where it computes otherwise."""
+    return lambda made: _add(OPERATORS, name, made, "operator")
+
+
+def quality(name: str, better: Literal["lower", "higher"], label: str) -> Callable[[tasks.Metric], tasks.Metric]:
+    """Decorates a metric of (output, target), each (b, 3, h, w) in 0..1 without what is not judged -> (b,)."""
+
+    def add(made: tasks.Metric) -> tasks.Metric:
+        _add(METRICS, name, Metric(name, better, "quality", label), "metric")
+        return _add(tasks.OTHERS, name, made, "metric")
+
+    return add
+
+
+def price(name: str, label: str) -> Callable[[cost.Price], cost.Price]:
+    """Decorates a cost of (architecture, frame, (height, width) of the output) -> float; lower is better."""
+
+    def add(made: cost.Price) -> cost.Price:
+        _add(METRICS, name, Metric(name, "lower", "cost", label), "metric")
+        return _add(cost.OTHERS, name, made, "metric")
+
+    return add
+
+
+def images(name: str) -> Callable[[Callable[[], Iterable[tuple[str, Pixels]]]], Any]:
+    """Decorates a source of photographs, (name, pixels (h, w, 3) of 8 bits), which `data.folder` may then name."""
+    return lambda made: _add(photographs.SOURCES, name, made, "dataset")
+
+
+def pairs(name: str) -> Callable[[Callable[[], Path]], Any]:
+    """Decorates what gives (and makes, where it is missing) an aligned folder, which `data.folder` may then name."""
+    return lambda made: _add(aligned.SOURCES, name, made, "dataset")
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import the plugins that are installed, and the named ones: modules, or .py files. InputError if one can't be."""
+    for point in entry_points(group=GROUP):
+        _imported(point.value, point.load)
+    for module in modules:
+        path = Path(module)
+        if path.suffix == ".py":
+            if not path.is_file():
+                raise InputError(f"plugin {path} does not exist")
+            sys.path.insert(0, str(path.parent.absolute()))  # worker processes get the same
+        name = path.stem if path.suffix == ".py" else module
+        _imported(module, lambda name=name: import_module(name))  # type: ignore[misc]
+
+
+def _imported(name: str, load: Callable[[], object]) -> None:
+    try:
+        load()
+    except InputError:
+        raise
+    except Exception as error:  # whatever somebody's module does
+        raise InputError(f"plugin {name} can't be imported: {type(error).__name__}: {error}") from error
+
+
+def _add(table: dict[str, Any], name: str, made: Made, kind: str) -> Made:
+    if name in table:
+        raise InputError(f"{kind} {name!r} is there already; the plugin must choose another name")
+    table[name] = made
+    return made

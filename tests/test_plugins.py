@@ -1,0 +1,122 @@
+"""An operator, an objective and a dataset from outside the package, each in under 30 lines, as a user adds them."""
+
+import re
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from test_cli import EVALUATIONS, command, tiny
+
+from evo_c2f import analysis
+from supernet import plugins
+
+OPERATOR = '''
+"""A depthwise 5x5 between two pointwise convolutions."""
+
+from supernet import plugins
+from supernet.operators import Operator
+from supernet.slicing import Conv
+
+
+@plugins.operator("wide_eye")
+class WideEye(Operator):
+    @staticmethod
+    def convolutions(width, inner):
+        look = Conv(inner, inner, 5, depthwise=True)
+        return {"first": Conv(width, inner), "look": look, "last": Conv(inner, width)}
+
+    def body(self, x, width, inner):
+        return self.last(self.look(self.activation(self.first(x, inner)), inner), width)
+'''
+
+OBJECTIVE = '''
+"""How far gradients are from those of the target; and how much the widest feature map holds."""
+
+from supernet import plugins
+
+
+@plugins.quality("edge_error", "lower", "error of edges")
+def edge_error(output, target):
+    difference = output - target
+    across, down = difference.diff(dim=-1), difference.diff(dim=-2)
+    return across.abs().mean(dim=(1, 2, 3)) + down.abs().mean(dim=(1, 2, 3))
+
+
+@plugins.price("peak_mb", "largest feature map (MB)")
+def peak_mb(architecture, frame, size):
+    pixels = [width * size[0] * size[1] / 4**level for level, width in architecture.widths]
+    return 4 * max(pixels) / 1e6
+'''
+
+DATASET = '''
+"""Checkerboards of many sizes."""
+
+import numpy as np
+
+from supernet import plugins
+
+
+@plugins.images("checkerboards")
+def checkerboards():
+    for side in range(2, 12):
+        board = np.indices((120, 120)).sum(axis=0) // side % 2
+        yield f"board{side}", np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
+'''
+
+
+@pytest.mark.parametrize("plugin", [OPERATOR, OBJECTIVE, DATASET])
+def test_each_takes_less_than_thirty_lines(plugin: str) -> None:
+    assert len(plugin.strip().splitlines()) < 30
+
+
+def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(tmp_path: Path) -> None:
+    for name, text in (("eyes", OPERATOR), ("edges", OBJECTIVE), ("boards", DATASET)):
+        (tmp_path / f"{name}.py").write_text(text)
+    added = [word for name in ("eyes", "edges", "boards") for word in ("--plugin", tmp_path / f"{name}.py")]
+    settings = tiny("space.operators=[residual, wide_eye]", "data.folder=checkerboards")
+    wanted = ("--objective", "edge_error", "--objective", "peak_mb", "--max", "size_mb=0.5")
+    words = ("--run", tmp_path / "run", "--threads", 1, "--workers", 2)
+    done = command("search", *words, *added, *wanted, *EVALUATIONS, *settings)
+    assert done.returncode == 0, done.stderr
+    scores = analysis.load_scores(tmp_path / "run", objectives=None)
+    assert (scores[["edge_error", "peak_mb"]] > 0).all(axis=None)
+    assert "wide_eye" in set(scores.filter(like="operator_").astype(str).to_numpy().ravel())
+    front = analysis.read_front(tmp_path / "run" / "fronts" / "channel.csv")
+    assert (front["edge_error_full"] > 0).all()
+    again = command("finetune", *words[:4], *added, "--pick", "best", "--set", "finetune.rounds=2")
+    assert again.returncode == 0, again.stderr
+    without = command("evolve", "--stage", "path", *words[:2])
+    assert without.returncode == 2 and "Traceback" not in without.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "plugin .*mine.py does not exist"),
+        ("1 / 0", "plugin .*mine.py can't be imported: ZeroDivisionError: division by zero"),
+        ("import nowhere", "plugin .*mine.py can't be imported: ModuleNotFoundError: No module named 'nowhere'"),
+        (OPERATOR.replace("wide_eye", "residual"), "operator 'residual' is there already"),
+        (OBJECTIVE.replace("peak_mb", "macs"), "metric 'macs' is there already"),
+    ],
+)
+def test_a_plugin_that_cannot_be_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
+    path = tmp_path / "mine.py"
+    if text is not None:
+        path.write_text(text)
+    done = command("front", "--plugin", path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(sentence, done.stderr), done.stderr
+
+
+def test_an_installed_package_adds_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "boards_for_entry.py").write_text(DATASET.replace("checkerboards", "entry_boards"))
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("boards", "boards_for_entry", plugins.GROUP)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    from supernet.data.photographs import SOURCES
+
+    plugins.load([])
+    try:
+        assert len(list(SOURCES["entry_boards"]())) == 10
+    finally:
+        del SOURCES["entry_boards"]
