@@ -17,6 +17,7 @@ from evo_c2f.errors import DamagedFileError, FailedError, InputError
 
 T = TypeVar("T")
 ENDINGS = (InputError, DamagedFileError, FailedError, OSError, KeyboardInterrupt)  # of one process: all end by it
+LOST = "a process that trains with this one has ended; run the same command again"  # gloo's own words: --debug
 LONGEST_WAIT = timedelta(days=30)  # of the others, while the first searches
 
 
@@ -78,7 +79,7 @@ class Several(Ranks):
         try:
             torch.distributed.all_reduce(values)
         except RuntimeError as error:
-            raise _lost(error) from None
+            raise FailedError(LOST) from error
         return values.div_(self.count)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter], *numbers: float) -> list[float]:
@@ -113,12 +114,7 @@ class Several(Ranks):
         try:
             how(*objects, group=self.words)
         except RuntimeError as error:
-            raise _lost(error) from None
-
-
-def _lost(error: RuntimeError) -> FailedError:
-    reason = str(error).partition("\n")[0]
-    return FailedError(f"a process that trains with this one is gone ({reason}); run the same command again")
+            raise FailedError(LOST) from error
 
 
 def by_torchrun() -> bool:
