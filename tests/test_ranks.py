@@ -33,9 +33,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         worker.plain(folder, ALONE, folder / "begun-alone.state.safetensors", worker.STOP)
     with writing(folder / "locked"):
         line = [*TORCHRUN, str(ROOT / "tests" / "ranks_worker.py"), str(folder)]
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr
-    (folder / "said.txt").write_text(done.stderr)
+        process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+        try:
+            said = process.communicate(timeout=240)[1]
+        finally:
+            process.terminate()  # where they wait for each other for ever, torchrun ends them
+    assert process.returncode == 0, said
+    (folder / "said.txt").write_text(said)
     return folder
 
 
