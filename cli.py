@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from supernet.fairness import Ledger
     from supernet.finetune import Finetuning
     from supernet.job import Data, Job, OnRound, OnSetback
+    from supernet.ranks import Ranks
     from supernet.tasks import Task as ImageTask
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
@@ -84,6 +85,9 @@ OPTIONS = {
         help="Of Ray's workers; 0.5: two share one.",
     ),  # fmt: skip
     "steady_state": click.option("--steady-state", is_flag=True, help="Let no worker wait for a generation to end."),
+    "devices": click.option(
+        "--devices", type=click.IntRange(min=1), help="Processes that train together, one a GPU.  [default: 1]"
+    ),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
 SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
@@ -111,14 +115,14 @@ def cli(debug: bool) -> None:
 
 
 @cli.command("train-supernet")
-@options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
+@options("recipe", "data", "run", "set", "seed", *RUNNING, "devices", "json")
 @click.option("--stage", type=click.Choice(["joint", "operator", "channel"]), default="joint", show_default=True,
               help="joint: all dimensions; the others go on with the survivors of the stage before.")  # fmt: skip
 def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
     """Train the supernet so that every choice gets the same number of updates."""
     run, job = begin_training(given)
     done = train(run, stage, job)
-    if as_json:
+    if as_json and job.ranks.first:
         click.echo(json.dumps(done))
 
 
@@ -142,11 +146,13 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 
 
 @cli.command("search")
-@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
+@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
               help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
 def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
     """Train the supernet and search the three stages, in one."""
+    from supernet.ranks import ALONE
+
     run, job = begin_training(given)
     hire = hiring(given, run.recipe)
     train(run, "joint", job)
@@ -154,7 +160,10 @@ def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> No
     for stage in STAGES:
         if stage in run.recipe.training.stages:
             train(run, stage, job)
-        summaries.append(evolve(run, run.recipe, stage, job, run.recipe.seed, hire))
+        summaries.append(job.ranks.from_first(partial(evolve, run, run.recipe, stage, job, run.recipe.seed, hire)))
+    if not job.ranks.first:
+        return
+    job = replace(job, ranks=ALONE)  # the others have gone
     conclude(summaries, job.task.baseline_name)
     draw_samples(run, job)
     if check_ranking:
@@ -311,7 +320,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
 
 @cli.command("finetune")
-@options("recipe", "run", "set", "max", "min", *RUNNING, "json")
+@options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "json")
 @click.option("--pick", default="knee", show_default=True, help="knee or best of what was measured, or an id.")
 @click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
 @click.option("--name", default="model", show_default=True, help="The model's folder within the run.")
@@ -319,13 +328,15 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
     """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply."""
     from evo_c2f import analysis
 
-    run = open_run(given)
+    ranks = join(given)
+    run = ranks.from_first(lambda: open_run(given))
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
-    job, search = make_job(settings, given), settings.search
-    genome = analysis.pick(run.folder, search.metrics(), search.limits(), pick)
-    claim(run)
+    job, search = ranks.together(lambda: make_job(settings, given, ranks)), settings.search
+    genome = ranks.from_first(lambda: analysis.pick(run.folder, search.metrics(), search.limits(), pick))
+    ranks.from_first(lambda: claim(run))
     result = finetune(run, settings, job, name, genome, from_scratch)
-    click.echo(json.dumps(result) if as_json else markdown([result]))
+    if ranks.first:
+        click.echo(json.dumps(result) if as_json else markdown([result]))
 
 
 @cli.command("benchmark")
@@ -472,11 +483,28 @@ def begin(given: Given, default: str = DEFAULT_RECIPE) -> Run:
 
 def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, Job]":
     """The run that the options ask for, claimed once its recipe has proved to work; and its torch side."""
-    run = begin(given, default)
-    job = make_job(run.recipe, given)
-    job.check(run.recipe.training, measured(run.recipe), run.recipe.search.rescore)
-    claim(run)
+    ranks = join(given)
+    run = ranks.from_first(lambda: begin(given, default))
+
+    def prepare() -> "Job":
+        ranks.part(run.recipe.data.batch)  # refused now, if it can't be dealt
+        job = make_job(run.recipe, given, ranks)
+        job.check(run.recipe.training, measured(run.recipe), run.recipe.search.rescore)
+        return job
+
+    job = ranks.together(prepare)
+    ranks.from_first(lambda: claim(run))
     return run, job
+
+
+def join(given: Given) -> "Ranks":
+    """The processes that train together, as torchrun or --devices has it; those after the first say nothing."""
+    from supernet import ranks
+
+    if "devices" not in given:
+        return ranks.ALONE
+    console.quiet = commands.console.quiet = ranks.told_by_another(given["devices"])
+    return ranks.join(given["devices"], given["device"])
 
 
 def claim(run: Run) -> None:
@@ -489,16 +517,18 @@ def open_run(given: Given) -> Run:
     return Run.open(given["run"] or Path("results") / Path(given["recipe"] or DEFAULT_RECIPE).stem)
 
 
-def make_job(settings: Recipe, given: Given) -> "Job":
-    """The torch side of a recipe, on the device that the options name."""
+def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None) -> "Job":
+    """The torch side of a recipe, on the device that the options name, or on that of these processes."""
     import torch
 
     from evo_c2f.problem import refuse_unreachable
     from supernet.job import Job, choose_device
+    from supernet.ranks import ALONE
 
+    ranks = ranks or ALONE
     torch.set_num_threads(given["threads"] or max(1, (os.cpu_count() or 1) // (given.get("workers", 1) or 1)))
     task, data = task_and_data(settings)
-    job = Job(settings.space, task, data, settings.seed, choose_device(given["device"]))
+    job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or given["device"]), ranks)
     # What can't work is refused before hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
     return job
@@ -543,7 +573,7 @@ def finetune(
     from supernet.finetune import Finetuning, plan_of
 
     how, architecture = settings.finetune, settings.space.decode(genome)
-    supernet = job.trained(run.weights_for("channel"))
+    supernet = job.trained(job.ranks.from_first(lambda: run.weights_for("channel")), job.ranks)
     about = {
         "recipe": settings.name,
         "subnet": subnet_id(genome),
@@ -751,12 +781,14 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     """Train one stage of the run's supernet, unless that was done; what came of it."""
     from evo_c2f.stage import read_survivors
 
-    target, settings = run.checkpoint(stage), run.recipe.training
-    if target.is_file():
+    target, settings, ranks = run.checkpoint(stage), run.recipe.training, job.ranks
+    if ranks.from_first(target.is_file):
         console.print(f"{target} is there already; nothing to train", highlight=False, soft_wrap=True)
         return {"checkpoint": str(target), "rounds": 0}
-    survivors = None if stage == "joint" else read_survivors(run, stage)
-    start = None if stage == "joint" else run.weights_for(STAGES[STAGES.index(stage) - 1])
+    survivors = start = None
+    if stage != "joint":
+        survivors = ranks.from_first(lambda: read_survivors(run, stage))
+        start = ranks.from_first(lambda: run.weights_for(STAGES[STAGES.index(stage) - 1]))
     rounds = settings.rounds if stage == "joint" else settings.stage_rounds
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
@@ -922,6 +954,12 @@ def draw_samples(run: Run, job: "Job") -> None:
     console.print(f"{target}: held-out images, side by side", highlight=False, soft_wrap=True)
 
 
+def say(sentence: str) -> None:
+    """On standard error, unless another process says the same."""
+    if not console.quiet:
+        click.echo(sentence, err=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error is one sentence."""
     debug = "--debug" in (sys.argv if arguments is None else arguments)
@@ -934,15 +972,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (InputError, DamagedFileError, FailedError) as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; the same command goes on from here", err=True)
+        say("interrupted; the same command goes on from here")
         sys.exit(130)
     except OSError as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}")
         sys.exit(1)
 
 

@@ -1,14 +1,23 @@
 """The discriminator in training: it judges generators, and learns from all fakes of a round at once."""
 
 import copy
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from supernet.discriminator import PatchGan
-from supernet.losses import IGNORANCE, Adversarial, discriminator_loss, feature_distance, generator_loss
+from supernet.losses import (
+    IGNORANCE,
+    Adversarial,
+    discriminator_loss,
+    feature_distance,
+    generator_loss,
+    mean_sizes,
+)
 from supernet.optimizer import pack, unpack
+from supernet.ranks import ALONE, Ranks
 
 SMOOTHING = 0.98
 COLLAPSED = 0.02  # of the loss of knowing nothing: the generators then learn nothing more from it
@@ -28,18 +37,22 @@ class Adversary:
         self.updates = 0
         self.loss = IGNORANCE[kind]  # smoothed
 
-    def look(self, source: Tensor, target: Tensor) -> None:
+    def look(self, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
         """Keep what the real images look like to it, for one round."""
         with torch.no_grad():
             self.real = self.frozen(source, target)
+            self.sizes = ranks.average(mean_sizes(self.real[1]))
 
     def judge(self, source: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """(adversarial loss, feature matching loss) of a generator's output; the discriminator gets no gradient."""
         scores, features = self.frozen(source, output)
         real_scores, real_features = self.real
-        return generator_loss(self.kind, real_scores, scores), feature_distance(features, real_features)
+        matching = feature_distance(features, real_features, self.sizes)
+        return generator_loss(self.kind, real_scores, scores), matching
 
-    def learn(self, source: Tensor, target: Tensor, fakes: Sequence[Tensor], rate: float) -> float:
+    def learn(
+        self, source: Tensor, target: Tensor, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE
+    ) -> float:
         """One update on the real images and the fakes of all of a round's subnets; its loss.
 
         rate: the share of the peak learning rate. Nothing changes where the loss is not finite.
@@ -47,10 +60,10 @@ class Adversary:
         real, _ = self.discriminator(source, target)
         fake, _ = self.discriminator(source.repeat(len(fakes), 1, 1, 1), torch.cat([*fakes]))
         loss = discriminator_loss(self.kind, real, fake)
-        value = loss.item()
-        if value == value and abs(value) != float("inf"):
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        (value,) = ranks.average_gradients(self.discriminator.parameters(), loss.item())
+        if math.isfinite(value):
             self.optimizer.param_groups[0]["lr"] = self.peak * rate
             self.optimizer.step()
             self.updates += 1

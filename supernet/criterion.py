@@ -1,5 +1,6 @@
 """The loss of a generator in training: L1, and what the recipe adds to it."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.adversary import Adversary
-from supernet.losses import feature_distance, spectrum_distance
+from supernet.losses import feature_distance, mean_sizes, spectrum_distance
 from supernet.perceptual import VggFeatures
+from supernet.ranks import ALONE, Ranks
 
 Guide = Callable[[Tensor], Tensor]
 
@@ -65,17 +67,18 @@ class Criterion:
         self.last, self.earlier = weights, earlier
         self.features, self.adversary, self.guide = features, adversary, guide
 
-    def begin(self, index: int, source: Tensor, target: Tensor) -> None:
-        """Take the batch of round `index`, and what all its subnets have in common."""
+    def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
+        """Take the batch of round `index`, or this process's part of it, and what all its subnets have in common."""
         self.source, self.target = source, target
         self.weights = next((weights for until, weights in self.earlier if index < until), self.last)
         with torch.no_grad():
             if self.features and self.weights.perceptual:
                 self.wanted = self.features(target)
+                self.sizes = ranks.average(mean_sizes(self.wanted))
             if self.guide and self.weights.distillation:
                 self.guided = self.guide(source)
         if self.adversary and self.contested:
-            self.adversary.look(source, target)
+            self.adversary.look(source, target, ranks)
 
     @property
     def contested(self) -> bool:
@@ -91,7 +94,7 @@ class Criterion:
         if weights.spectrum:
             loss = loss + weights.spectrum * spectrum_distance(output, self.target)
         if self.features and weights.perceptual:
-            loss = loss + weights.perceptual * feature_distance(self.features(output), self.wanted)
+            loss = loss + weights.perceptual * feature_distance(self.features(output), self.wanted, self.sizes)
         if self.guide and weights.distillation:
             loss = loss + weights.distillation * F.l1_loss(output, self.guided)
         if self.adversary and self.contested:
@@ -99,12 +102,12 @@ class Criterion:
             loss = loss + weights.adversarial * adversarial + weights.feature_matching * matching
         return loss
 
-    def finish(self, fakes: Sequence[Tensor], rate: float) -> str | None:
+    def finish(self, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE) -> str | None:
         """Let the discriminator learn from the round's fakes; what has gone wrong with it, in words."""
         if self.adversary is None or not self.contested:
             return None
-        loss = self.adversary.learn(self.source, self.target, fakes, rate)
-        if loss != loss or abs(loss) == float("inf"):
+        loss = self.adversary.learn(self.source, self.target, fakes, rate, ranks)
+        if not math.isfinite(loss):
             return "the discriminator's loss is not finite"
         if self.adversary.collapsed:
             return f"the discriminator wins outright (its loss is {self.adversary.loss:.2g}): it teaches nothing more"

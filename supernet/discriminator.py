@@ -63,4 +63,4 @@ class PatchGan(nn.Module):
             x = convolution(x)
             x = F.leaky_relu(F.instance_norm(x) if index else x, 0.2)
             features.append(x)
-        return self.last(x), features
+        return self.last(x).float(), features

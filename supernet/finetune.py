@@ -80,17 +80,22 @@ class Finetuning:
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:
         """Train it unless that was done; what its file says: `metrics` on the held-out images, `seconds`, `about`."""
+        ranks = self.job.ranks
         self.plan.check(self.job.data)
-        target = self.begin()
+        target = ranks.from_first(self.begin)
         trained = self.folder / "trained.safetensors"  # not yet judged
-        if not target.is_file():
-            if not trained.is_file():
-                metadata = {**models.header(network), "about": self.about}
-                self.job.train_alone(network, self.training, trained, metadata, on_round, on_setback, self.plan)
-            tensors, metadata = checkpoint.load(trained)
-            network.load_state_dict(tensors)
-            network.eval().to(self.job.device)
-            metadata["metrics"] = self.job.score(names, full=True).of(network)
-            checkpoint.save(target, tensors, metadata)
-            trained.unlink()
-        return checkpoint.load(target)[1]
+        if ranks.from_first(lambda: not (target.is_file() or trained.is_file())):
+            metadata = {**models.header(network), "about": self.about}
+            self.job.train_alone(network, self.training, trained, metadata, on_round, on_setback, self.plan)
+
+        def judge() -> dict[str, Any]:
+            if not target.is_file():
+                tensors, metadata = checkpoint.load(trained)
+                network.load_state_dict(tensors)
+                network.eval().to(self.job.device)
+                metadata["metrics"] = self.job.score(names, full=True).of(network)
+                checkpoint.save(target, tensors, metadata)
+                trained.unlink()
+            return checkpoint.load(target)[1]
+
+        return ranks.from_first(judge)

@@ -25,6 +25,7 @@ from supernet.measure import Measure, Score
 from supernet.models import load_network
 from supernet.operators import OPERATORS
 from supernet.perceptual import VggFeatures
+from supernet.ranks import ALONE, Ranks
 from supernet.sampling import Sampler, make_rounds
 from supernet.students import Alone, SharedSubnets
 from supernet.tasks import Task
@@ -43,7 +44,9 @@ class Data(Protocol):
     @property
     def fingerprint(self) -> str: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
-    def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> training.Batches: ...
+    def training(
+        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
+    ) -> training.Batches: ...
     def search(self) -> list[tuple[Tensor, Tensor]]: ...
     def full(self) -> list[tuple[Tensor, Tensor]]: ...
 
@@ -120,7 +123,8 @@ class Plan:
     def batches(self, job: "Job") -> training.Batches:
         """Those of each round."""
         seed = (job.seed, 0, 3)
-        kinds = {side: job.data.training(seed, side, self.batch) for side in {None, *(side for _, side in self.sides)}}
+        sides = {None, *(side for _, side in self.sides)}
+        kinds = {side: job.data.training(seed, side, self.batch, job.ranks) for side in sides}
         return Scheduled([(until, kinds[side]) for until, side in self.sides], kinds[None])
 
 
@@ -144,6 +148,7 @@ class Job:
     data: Data
     seed: int
     device: torch.device
+    ranks: Ranks = ALONE  # that train together; measuring is each one's own
 
     def __post_init__(self) -> None:
         """InputError if the space names an operator that there is none of."""
@@ -179,10 +184,13 @@ class Job:
         torch.manual_seed(self.seed)
         return Subnet(architecture, self.task.frame).to(self.device)
 
-    def trained(self, path: Path) -> Supernet:
-        """With the weights of a checkpoint. DamagedFileError if it can't be read, InputError if older than its task."""
+    def trained(self, path: Path, ranks: Ranks = ALONE) -> Supernet:
+        """With the weights of a checkpoint. DamagedFileError if it can't be read, InputError if older than its task.
+
+        ranks: whose first reads it for all.
+        """
         supernet = self.supernet()
-        tensors, metadata = checkpoint.load(path)
+        tensors, metadata = ranks.from_first(lambda: checkpoint.load(path))
         frame = asdict(self.task.frame)
         if metadata.get("frame", {**frame, "activation": "gelu"}) != frame:
             raise InputError(f"{path} was trained for networks of an older version; remove it and train again")
@@ -237,9 +245,10 @@ class Job:
         """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`.
 
         finish: is told the updates of every choice, and the seconds that it took in all sittings, before `target` is
-        there: so what it keeps is there whenever `target` is, whatever is killed.
+        there: so what it keeps is there whenever `target` is, whatever is killed. Of several processes that call this
+        together, the first alone tells and writes.
         """
-        supernet = self.trained(start) if start else self.supernet()
+        supernet = self.trained(start, self.ranks) if start else self.supernet()
         # Each training draws its own batches and its own decks.
         number = ("joint", "operator", "channel").index(stage)
         rng = np.random.default_rng([self.seed, 1, number])
@@ -247,18 +256,23 @@ class Job:
         state, notes = target.with_suffix(".state.safetensors"), dict[str, float]()
         weights = training.train(
             SharedSubnets(supernet, rounds, settings.divide_gradients),
-            self.data.training((self.seed, 0, number)),
+            self.data.training((self.seed, 0, number), ranks=self.ranks),
             self.criterion(settings, supernet),
             settings,
             state,
             on_round,
             on_setback,
             notes,
+            self.ranks,
         )
-        finish(rounds.ledger, notes["seconds"])
-        frame = asdict(self.task.frame)
-        checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict(), "frame": frame})
-        state.unlink(missing_ok=True)
+
+        def keep() -> None:
+            finish(rounds.ledger, notes["seconds"])
+            frame = asdict(self.task.frame)
+            checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict(), "frame": frame})
+            state.unlink(missing_ok=True)
+
+        self.ranks.from_first(keep)
 
     def train_alone(
         self,
@@ -277,9 +291,15 @@ class Job:
         """
         state, plan = target.with_suffix(".state.safetensors"), plan or Plan()
         batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
-        weights = training.train(Alone(network), batches, criterion, settings, state, on_round, on_setback, metadata)
-        checkpoint.save(target, weights, metadata)
-        state.unlink(missing_ok=True)
+        weights = training.train(
+            Alone(network), batches, criterion, settings, state, on_round, on_setback, metadata, self.ranks
+        )
+
+        def keep() -> None:
+            checkpoint.save(target, weights, metadata)
+            state.unlink(missing_ok=True)
+
+        self.ranks.from_first(keep)
 
     def measure(
         self, supernet: Supernet, names: list[str], output_size: tuple[int, int], latencies: Path | None = None

@@ -35,13 +35,19 @@ def generator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
     return F.softplus(real.mean() - fake).mean() + F.softplus(real - fake.mean()).mean()
 
 
-def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Mean over the layers of the L1 distance, relative to what the wanted features are on average.
+def mean_sizes(features: Sequence[Tensor]) -> Tensor:
+    """Mean absolute value of each layer's features, (layers,)."""
+    return torch.stack([f.float().abs().mean() for f in features])
+
+
+def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor], sizes: Tensor | None = None) -> Tensor:
+    """Mean over the layers of the L1 distance, relative to `sizes`: None for the mean_sizes of the wanted features.
 
     Serves feature matching (pix2pixHD, arXiv 1711.11585, eq. 4) and the perceptual loss (arXiv 1603.08155).
     """
-    distances = [F.l1_loss(f, w) / w.abs().mean().clamp(min=1e-6) for f, w in zip(found, wanted, strict=True)]
-    return torch.stack(distances).mean()
+    sizes = mean_sizes(wanted) if sizes is None else sizes
+    distances = torch.stack([F.l1_loss(f.float(), w.float()) for f, w in zip(found, wanted, strict=True)])
+    return (distances / sizes.clamp(min=1e-6)).mean()
 
 
 def spectrum_distance(output: Tensor, target: Tensor) -> Tensor:

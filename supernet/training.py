@@ -4,8 +4,10 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from evo_c2f.errors import FailedError
 from supernet import checkpoint
 from supernet.criterion import Criterion
 from supernet.optimizer import OptimizerName, make_optimizer, pack, step_used, unpack
+from supernet.ranks import ALONE, Ranks
 from supernet.students import Forward, Students
 
 SECONDS_BETWEEN_SAVES = 60.0
@@ -21,6 +24,7 @@ WARM_UP_ROUNDS = 50
 ROUNDS_BETWEEN_SNAPSHOTS = 200
 MOST_SETBACKS = 5
 
+Precision = Literal["float32", "bf16"]
 Learned = tuple[float, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
 Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
 
@@ -40,10 +44,12 @@ class Settings(Protocol):
     def final_rate(self) -> float: ...
     @property
     def ema(self) -> float: ...
+    @property
+    def precision(self) -> Precision: ...
 
 
 class Batches(Protocol):
-    """(source, target) by the number of the round, in 0..1."""
+    """(source, target) by the number of the round, in 0..1: of the round's batch, this process's part."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
 
@@ -51,13 +57,14 @@ class Batches(Protocol):
 class Learning:
     """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
 
-    def __init__(self, students: Students, criterion: Criterion, settings: Settings):
-        self.students, self.criterion = students, criterion
+    def __init__(self, students: Students, criterion: Criterion, settings: Settings, ranks: Ranks = ALONE):
+        self.students, self.criterion, self.ranks = students, criterion, ranks
         self.parameters = list(students.module.parameters())
         betas = (settings.beta1, 0.99)
         self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.learning_rate, betas)
         self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
         self.index = self.setbacks = 0
+        self.asked_to_stop = self.stops = False  # here; and on all processes, once they have heard of it
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next round depends on; the batches depend on the index alone."""
@@ -85,6 +92,12 @@ class Learning:
             self.criterion.adversary.restore(groups["adversary"], metadata["adversary"])
         self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
 
+    def hear(self, *numbers: float, of: Sequence[nn.Parameter] = ()) -> list[float]:
+        """Average gradients and numbers over the processes, and learn on the way whether one was asked to stop."""
+        *means, asked = self.ranks.average_gradients(of, *numbers, float(self.asked_to_stop))
+        self.stops = asked > 0
+        return means
+
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The state, copied."""
         tensors, metadata = self.state()
@@ -111,6 +124,7 @@ def train(
     on_round: Callable[[int, float], None],
     on_setback: Callable[[int, str], None] = lambda index, trouble: None,
     notes: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
     """Train in place for settings.rounds rounds; the averaged weights, to be evaluated.
 
@@ -121,13 +135,15 @@ def train(
     the discriminator wins outright, training goes back to its last good state, at most 200 rounds
     old, and on_setback(index, why) is told.
     notes: what the caller keeps beside the state, as JSON; `seconds` of training are counted in it, without on_round.
+    ranks: the processes that train together. The first alone saves, and is told; what it reads, all take up.
     """
     device = next(students.module.parameters()).device
     students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learning, notes = Learning(students, criterion, settings), {} if notes is None else notes
+    learning, notes = Learning(students, criterion, settings, ranks), {} if notes is None else notes
     notes.setdefault("seconds", 0.0)
-    if state.exists():
-        tensors, metadata = checkpoint.load(state)
+    saved_before = ranks.from_first(lambda: checkpoint.load(state) if state.exists() else None)
+    if saved_before:
+        tensors, metadata = saved_before
         learning.restore(tensors, metadata)
         notes.update(metadata["notes"])
 
@@ -136,25 +152,31 @@ def train(
         checkpoint.save(state, tensors, {**metadata, "notes": notes})
 
     good, saved = learning.snapshot(), time.monotonic()
-    with Crew(device) as side_by_side:
+    with Crew(device, ranks.here) as side_by_side:
         while learning.index < settings.rounds:
             started = time.monotonic()
             source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])
             loss, trouble = one_round(learning, source, target, settings, side_by_side)
             notes["seconds"] += time.monotonic() - started
             if trouble:
-                on_setback(learning.index, trouble)
+                if ranks.first:
+                    on_setback(learning.index, trouble)
                 learning.go_back(good, trouble)
                 continue
             learning.index += 1
             if learning.index % ROUNDS_BETWEEN_SNAPSHOTS == 0:
                 good = learning.snapshot()
-            try:
-                on_round(learning.index, loss)
-            except KeyboardInterrupt:
-                save()
-                raise
-            if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+            if ranks.first:
+                try:
+                    on_round(learning.index, loss)
+                except KeyboardInterrupt:
+                    learning.asked_to_stop = True
+            if ranks.count == 1 or learning.index == settings.rounds:
+                learning.hear()
+            if learning.stops:
+                ranks.from_first(save)  # the others wait: when one process ends, torchrun ends the rest
+                raise KeyboardInterrupt
+            if ranks.first and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                 save()
                 saved = time.monotonic()
     return learning.average
@@ -166,14 +188,19 @@ class Crew:
     One small network can't keep them all busy; each gets its share of them. Use it in a `with`.
     """
 
-    def __init__(self, device: torch.device):
-        self.threads = torch.get_num_threads() if device.type == "cpu" else 1
+    def __init__(self, device: torch.device, processes: int = 1):
+        """processes: on this machine, which share its threads."""
+        self.before = torch.get_num_threads()
+        self.share = max(1, self.before // processes)
+        self.threads = self.share if device.type == "cpu" else 1
         self.pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> "Crew":
+        torch.set_num_threads(self.share)
         return self
 
     def __exit__(self, *error: object) -> None:
+        torch.set_num_threads(self.before)
         if self.pool:
             self.pool.shutdown()
 
@@ -193,10 +220,13 @@ def one_round(
     """One update of everything; (mean loss, what has gone wrong, in words)."""
     rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
     learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
-    criterion, students = learning.criterion, learning.students
-    criterion.begin(learning.index, source, target)
+    criterion, students, ranks = learning.criterion, learning.students, learning.ranks
+    casting = partial(autocast, source.device, settings.precision)
+    with casting():
+        criterion.begin(learning.index, source, target, ranks)
     networks, used = students.deal()
-    loss, outputs = fair_gradients(networks, used, source, criterion, side_by_side)
+    loss, outputs = fair_gradients(networks, used, source, criterion, side_by_side, casting)
+    (loss,) = learning.hear(loss, of=used)
     students.settle()
     if not math.isfinite(loss):
         for parameter in used:
@@ -204,7 +234,13 @@ def one_round(
         return loss, "the loss is not finite"
     step_used(learning.optimizer, used)
     update_average(list(learning.average.values()), learning.parameters, learning.index, settings.ema)
-    return loss, criterion.finish(outputs, rate)
+    with casting():
+        return loss, criterion.finish(outputs, rate, ranks)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Where convolutions run in the precision, in this thread."""
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
 def fair_gradients(
@@ -213,6 +249,7 @@ def fair_gradients(
     source: Tensor,
     criterion: Criterion,
     side_by_side: Map = map,
+    casting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[float, list[Tensor]]:
     """Fill the gradients of the used parameters, all None before, from a round's networks on the criterion's batch.
 
@@ -222,8 +259,9 @@ def fair_gradients(
     """
 
     def learn(network: Forward) -> Learned:
-        output = network(source)
-        loss = criterion.loss(output) / len(networks)
+        with casting():
+            output = network(source).float()
+            loss = criterion.loss(output) / len(networks)
         return loss.item(), output.detach(), torch.autograd.grad(loss, used, allow_unused=True)
 
     total, outputs = 0.0, []

@@ -63,7 +63,7 @@ def test_in_the_first_rounds_l1_stands_alone():
 def test_the_discriminator_sees_the_fakes_of_all_subnets_before_its_one_update(monkeypatch):
     judge, seen = adversary(), []
     criterion = Criterion(L1Alone(adversarial=1.0), adversary=judge)
-    monkeypatch.setattr(judge, "learn", lambda source, target, fakes, rate: seen.append(fakes) or 1.0)
+    monkeypatch.setattr(judge, "learn", lambda source, target, fakes, rate, ranks: seen.append(fakes) or 1.0)
     criterion.begin(0, SOURCE, TARGET)
     outputs = [random_images(2, 3, 16, 16, seed=s) for s in range(4)]
     for output in outputs:

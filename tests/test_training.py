@@ -21,7 +21,7 @@ from torch import Tensor
 
 from evo_c2f.errors import DamagedFileError, FailedError
 from evo_c2f.space import Architecture, Genomes
-from supernet import training
+from supernet import checkpoint, training
 from supernet.adversary import Adversary
 from supernet.criterion import Criterion, L1Alone
 from supernet.discriminator import PatchGan
@@ -481,3 +481,36 @@ def test_one_network_alone_gets_all_threads():
     with training.Crew(torch.device("cpu")) as side_by_side:
         list(side_by_side(lambda network: None, [None]))
         assert side_by_side.pool is None
+
+
+# -- precision ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids=["one thread", "side by side"])
+def test_bf16_is_for_the_convolutions_and_what_is_kept_stays_float32(tmp_path: Path, threads):
+    before, found, seen = torch.get_num_threads(), {}, set()
+    try:
+        torch.set_num_threads(threads)
+        for precision in ("float32", "bf16"):
+            supernet, losses, state = translator(), list[float](), tmp_path / f"{precision}.safetensors"
+            for module in supernet.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    module.register_forward_hook(lambda m, x, y, precision=precision: seen.add((precision, y.dtype)))
+
+            def stop_at_3(index: int, loss: float, losses: list[float] = losses) -> None:
+                losses.append(loss)
+                if index == 3:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                training.train(
+                    SharedSubnets(supernet, joint_rounds()), Pairs(), adversarial_criterion(),
+                    training_settings(6, precision=precision), state, stop_at_3,
+                )  # fmt: skip
+            found[precision] = losses
+            assert {t.dtype for name, t in checkpoint.load(state)[0].items()} == {torch.float32}
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {("float32", torch.float32), ("bf16", torch.bfloat16)}
+    assert found["bf16"] == pytest.approx(found["float32"], rel=0.02)
+    assert found["bf16"] != found["float32"]

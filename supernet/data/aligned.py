@@ -16,6 +16,7 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.data import openmoji
 from supernet.images import SUFFIXES, Pixels, read_rgb, to_tensor
+from supernet.ranks import ALONE, Ranks
 
 Direction = Literal["AtoB", "BtoA"]
 EVALUATION_BATCH = 64
@@ -140,6 +141,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of each half, the same in all."""
+        height, width = self[0][0].shape[:2]
+        return height, width
+
     def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
         """(source, target)."""
         if index in self.known:
@@ -154,20 +161,23 @@ class Pairs:
 class PairBatches:
     """Training batches. One depends on the seed and its index alone, so training resumes anywhere."""
 
-    def __init__(self, pairs: Pairs, crop: int, flip: bool, batch: int, seed: int | Sequence[int]):
-        """crop: side of the square cut out at random; flip: mirror half of them."""
-        self.pairs, self.crop, self.flip, self.batch = pairs, crop, flip, batch
+    def __init__(
+        self, pairs: Pairs, crop: int, flip: bool, batch: int, seed: int | Sequence[int], ranks: Ranks = ALONE
+    ):
+        """crop: side of the square cut out at random; flip: mirror half of them. This process gets its part."""
+        self.pairs, self.crop, self.flip, self.batch, self.part = pairs, crop, flip, batch, ranks.part(batch)
         self.seed = [seed] if isinstance(seed, int) else [*seed]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(source, target), each (b, 3, crop, crop) in 0..1."""
         rng = np.random.default_rng([*self.seed, index])
         sources, targets = [], []
-        for number in rng.integers(len(self.pairs), size=self.batch):
-            pair = self.pairs[int(number)]
-            top, left = (int(rng.integers(side - self.crop + 1)) for side in pair[0].shape[:2])
+        for position, number in enumerate(rng.integers(len(self.pairs), size=self.batch)):
+            top, left = (int(rng.integers(side - self.crop + 1)) for side in self.pairs.size)
             mirrored = self.flip and bool(rng.integers(2))
-            for pixels, into in zip(pair, (sources, targets), strict=True):
+            if position not in self.part:
+                continue
+            for pixels, into in zip(self.pairs[int(number)], (sources, targets), strict=True):
                 cut = pixels[top : top + self.crop, left : left + self.crop]
                 into.append(cut[:, ::-1] if mirrored else cut)
         return to_tensor(np.stack(sources)), to_tensor(np.stack(targets))
@@ -263,11 +273,13 @@ class PairData:
         side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
         return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
 
-    def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> PairBatches:
+    def training(
+        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
+    ) -> PairBatches:
         """Batches to train on; side and batch: None for the recipe's."""
         settings = self.settings
         pairs = Pairs(self.splits["train"], settings.direction, settings.load_size)
-        return PairBatches(pairs, side or settings.crop, settings.flip, batch or settings.batch, seed)
+        return PairBatches(pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """What all candidates are compared on."""

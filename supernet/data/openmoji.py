@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from evo_c2f.errors import InputError
@@ -161,5 +162,8 @@ def cached(size: int, on_image: Callable[[int, int], None] = lambda done, total:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evo_c2f"
     folder = cache / f"openmoji-{VERSION}-{size}"
     if not folder.is_dir():
-        write_folder(folder, size, on_image)
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{folder.name}.lock"):  # of processes that train together, one renders
+            if not folder.is_dir():
+                write_folder(folder, size, on_image)
     return folder

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.images import SUFFIXES, Pixels, read_rgb, resize_bicubic, to_pixels, to_tensor
+from supernet.ranks import ALONE, Ranks
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
 # of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.
@@ -117,11 +118,17 @@ class PatchPairs:
     """
 
     def __init__(
-        self, photographs: Sequence[Photograph], scale: int, patch: int, batch: int, seed: int | Sequence[int]
+        self,
+        photographs: Sequence[Photograph],
+        scale: int,
+        patch: int,
+        batch: int,
+        seed: int | Sequence[int],
+        ranks: Ranks = ALONE,
     ):
-        """patch: side of the low-resolution patches in pixels."""
+        """patch: side of the low-resolution patches in pixels. Of each batch, this process gets its part."""
         self.pairs = [low_and_high(p.pixels, scale) for p in photographs]
-        self.scale, self.patch, self.batch = scale, patch, batch
+        self.scale, self.patch, self.batch, self.part = scale, patch, batch, ranks.part(batch)
         self.seed = [seed] if isinstance(seed, int) else [*seed]
         areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float)
         self.chances = areas / areas.sum()
@@ -130,10 +137,12 @@ class PatchPairs:
         """(low (b, 3, p, p), high (b, 3, s * p, s * p)), flipped and turned at random."""
         rng = np.random.default_rng([*self.seed, index])
         lows, highs = [], []
-        for image in rng.choice(len(self.pairs), size=self.batch, p=self.chances):
+        for position, image in enumerate(rng.choice(len(self.pairs), size=self.batch, p=self.chances)):
             low, high = self.pairs[image]
             top, left = (int(rng.integers(side - self.patch + 1)) for side in low.shape[:2])
             turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+            if position not in self.part:
+                continue
             for pixels, unit, into in ((low, 1, lows), (high, self.scale, highs)):
                 cut = pixels[unit * top : unit * (top + self.patch), unit * left : unit * (left + self.patch)]
                 cut = np.rot90(cut, turns)
@@ -238,10 +247,12 @@ class PhotographData:
         sides = [min(image.pixels.shape[:2]) for image in self.images[1]]
         return (self.settings.validation_crops, self.settings.crop), (len(sides), min(sides))
 
-    def training(self, seed: Sequence[int], side: int | None = None, batch: int | None = None) -> PatchPairs:
+    def training(
+        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
+    ) -> PatchPairs:
         """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's."""
         patch, batch = side or self.settings.patch, batch or self.settings.batch
-        return PatchPairs(self.images[0], self.scale, patch, batch, seed)
+        return PatchPairs(self.images[0], self.scale, patch, batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """What all candidates are compared on: the validation crops."""
