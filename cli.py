@@ -222,13 +222,15 @@ def verify_command(run: Path, as_json: bool) -> None:
 @options("recipe", "data", "set", "seed", *RUNNING, "json")
 @click.option("--rows", type=click.IntRange(min=1), default=10_000, show_default=True, help="Scores in the store.")
 @click.option("--latency-table", type=PATH, help="Time every part of the space, and write this file; nothing else.")
+@click.option("--workers", type=click.IntRange(min=2), help="Compare so many that measure with one; nothing else.")
 @click.option("--simulate", type=PATH, metavar="RUN",
               help="A steady search by many workers that sleep as long as measuring took in RUN, alone.")  # fmt: skip
 def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given: Any) -> None:
     """What a subnet, a round, an evaluation and the store cost on this machine."""
     import numpy as np
 
-    from evo_c2f.bench import bench_store
+    from evo_c2f.bench import bench_processes, bench_store
+    from evo_c2f.workers import Task
     from supernet.bench import bench, bench_latencies
 
     settings = load_recipe(given)
@@ -237,11 +239,16 @@ def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given:
         return
     job, size = make_job(settings, given), settings.search.output_size
     if latency_table:
-        found = bench_latencies(job, size, latency_table, commands.tell)
-        click.echo(json.dumps(found) if as_json else f"{latency_table}")
+        click.echo(json.dumps(bench_latencies(job, size, latency_table, commands.tell)))
+        return
+    rng = np.random.default_rng(settings.seed)
+    if given["workers"]:
+        measure = job.measure(job.supernet(), measured(settings), size)
+        task = Task(measure, tuple(measure.names))
+        click.echo(json.dumps(bench_processes(given["workers"], task, settings.space, rng)))
         return
     results = bench(job, measured(settings), size, console.print)
-    store = bench_store(settings.space, rows, np.random.default_rng(settings.seed))
+    store = bench_store(settings.space, rows, rng)
     console.print("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
     if as_json:
         click.echo(json.dumps(results | store))

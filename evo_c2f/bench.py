@@ -1,7 +1,9 @@
-"""What the score store costs on this machine."""
+"""What the score store costs on this machine, and what more workers gain."""
 
 import time
+from contextlib import closing
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -10,8 +12,10 @@ from evo_c2f.analysis import load_scores
 from evo_c2f.layout import Context
 from evo_c2f.space import SearchSpace
 from evo_c2f.store import ScoreStore
+from evo_c2f.workers import Processes, Task
 
 BATCH = 500
+BLOCK, TURNS = 16, 5
 
 
 def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> dict[str, float]:
@@ -54,3 +58,22 @@ def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> di
         "open_s": opening,
         "load_scores_s": loading,
     }
+
+
+def bench_processes(n: int, task: Task, space: SearchSpace, rng: np.random.Generator) -> dict[str, float]:
+    """Subnets a minute by one worker of one thread, and by n, in turn on the same subnets; and their ratio."""
+    architectures = [space.decode(genome) for genome in space.random(BLOCK * n, rng)]
+    with closing(Processes(1, task, threads=1)) as one, closing(Processes(n, task, threads=1)) as many:
+        rates: dict[int, list[float]] = {1: [], n: []}
+        for turn in range(TURNS + 1):
+            for workers in (one, many):
+                start = time.perf_counter()
+                for ticket, architecture in enumerate(architectures):
+                    workers.submit(ticket, architecture)
+                left = len(architectures)
+                while left:
+                    left -= workers.finished(60.0) is not None
+                if turn:  # in the first, they start
+                    rates[workers.n].append(60 * len(architectures) / (time.perf_counter() - start))
+    slow, fast = median(rates[1]), median(rates[n])
+    return {"subnets_per_minute_1": slow, f"subnets_per_minute_{n}": fast, "ratio": fast / slow}
