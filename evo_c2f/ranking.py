@@ -67,6 +67,27 @@ def interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, flo
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
+def lead(score: Values, rival: Values, alone: Values, rng: np.random.Generator) -> dict[str, float]:
+    """How far a score's tau is above a rival's, with a 95 % bootstrap interval; both lose the same architectures."""
+
+    def difference(a: Values, b: Values, truth: Values, axis: int = -1) -> Values:
+        return tau(a, truth) - tau(b, truth)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        found = bootstrap(
+            (score, rival, alone),
+            difference,
+            paired=True,
+            method="percentile",
+            n_resamples=RESAMPLES,
+            batch=BATCH,
+            rng=rng,
+        )
+    low, high = found.confidence_interval
+    return {"lead": float(difference(score, rival, alone)), "lead_low": float(low), "lead_high": float(high)}
+
+
 def top_overlap(a: Values, b: Values, k: int = TOP) -> float:
     """The share of the k best (highest) by a that are among the k best by b."""
     return len({*np.argsort(-a)[:k]} & {*np.argsort(-b)[:k]}) / k

@@ -1,6 +1,6 @@
 """The evidence: does the supernet rank as training alone does, which training ranks best, which search pays?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,15 +115,15 @@ def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callabl
     return analysis.sample_frame(lab.space, sample.genomes, columns)
 
 
-def agreement(lab: Laboratory, frame: analysis.Frame, score: Values) -> dict[str, ranking.Ranking]:
-    """How well a score (n,) orders the architectures of each part: 'choices' and 'held out'."""
-    found = {}
+def agreement(
+    lab: Laboratory, frame: analysis.Frame, score: Values
+) -> Iterator[tuple[str, NDArray[np.int64], ranking.Ranking]]:
+    """How well a score (n,) orders the architectures of each part, 'choices' and 'held out', whose rows are given."""
     for part, rows in (("choices", ~frame["held_out"]), ("held out", frame["held_out"])):
         at = np.flatnonzero(rows)
         truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
         rng = np.random.default_rng([lab.seed, BOOTSTRAP])
-        found[part] = ranking.compare(score[at], truth[at], macs[at], rng)
-    return found
+        yield part, at, ranking.compare(score[at], truth[at], macs[at], rng)
 
 
 def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
@@ -151,21 +151,24 @@ def study_trainings(
     seeds: int,
     path: Path,
 ) -> list[dict[str, Any]]:
-    """One row a score and a part of the sample: how well it ranks. Every training `seeds` times; MACs, as a score,
-    first. Adds each score to the frame as a column."""
-    rows: list[dict[str, Any]] = []
-
-    def add(name: str, seed: int | None, score: Values, about: Mapping[str, float]) -> None:
-        for part, found in agreement(lab, frame, score).items():
-            rows.append({"score": name, "seed": seed, "part": part, **found.columns(), **about})
-
-    add("macs", None, frame["macs"].to_numpy(), {})
+    """One row a score and a part of the sample: how well it ranks, and how far the recipe's own training is ahead of
+    it with the same seed. Every training `seeds` times; MACs, as a score, first. Adds each score to the frame as a
+    column."""
+    costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
     for name in trainings:
         for seed in range(seeds):
-            tool, about = lab.shared(name, seed)
-            values = scores(lab.space, path, tool, genomes, name)[lab.quality]
-            frame[f"{name} {seed}"] = values
-            add(name, seed, values, about)
+            tool, costs[name, seed] = lab.shared(name, seed)
+            frame[f"{name} {seed}"] = scores(lab.space, path, tool, genomes, name)[lab.quality]
+    rows: list[dict[str, Any]] = []
+    truth = frame[f"alone_{lab.quality}_full"].to_numpy()
+    for (name, seed), about in costs.items():
+        score = frame[name if seed is None else f"{name} {seed}"].to_numpy()
+        for part, at, found in agreement(lab, frame, score):
+            rows.append({"score": name, "seed": seed, "part": part, **found.columns(), **about})
+            if name != lab.own and (lab.own, seed or 0) in costs:
+                ours = frame[f"{lab.own} {seed or 0}"].to_numpy()
+                rng = np.random.default_rng([lab.seed, BOOTSTRAP])
+                rows[-1] |= ranking.lead(ours[at], score[at], truth[at], rng)
     return rows
 
 

@@ -60,3 +60,13 @@ def test_bands_tell_a_score_that_only_sorts_by_cost():
     assert all(low > 0.6 for _, low, _ in knowing.bands)
     columns = knowing.columns()
     assert columns["band_3_low"] == knowing.bands[2][1] and "bands" not in columns
+
+
+def test_a_lead_is_the_difference_of_two_taus_on_the_same_resamples():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=60)
+    good, poor = truth + rng.normal(size=60) / 4, truth + rng.normal(size=60)
+    found = ranking.lead(good, poor, truth, np.random.default_rng(1))
+    assert found["lead"] == pytest.approx(ranking.tau(good, truth) - ranking.tau(poor, truth))
+    assert 0 < found["lead_low"] < found["lead"] < found["lead_high"]
+    assert ranking.lead(good, good, truth, np.random.default_rng(1)) == {"lead": 0, "lead_low": 0, "lead_high": 0}
