@@ -156,9 +156,9 @@ def study_trainings(
     column."""
     costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
     for name in trainings:
-        for seed in range(seeds):
-            tool, costs[name, seed] = lab.shared(name, seed)
-            frame[f"{name} {seed}"] = scores(lab.space, path, tool, genomes, name)[lab.quality]
+        for number in range(seeds):
+            tool, costs[name, number] = lab.shared(name, number)
+            frame[f"{name} {number}"] = scores(lab.space, path, tool, genomes, name)[lab.quality]
     rows: list[dict[str, Any]] = []
     truth = frame[f"alone_{lab.quality}_full"].to_numpy()
     for (name, seed), about in costs.items():
