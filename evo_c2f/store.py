@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f import layout
+from evo_c2f import layout, probe
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.layout import Context, Scores
 from evo_c2f.space import Genomes, genome_keys
@@ -37,7 +37,9 @@ class ScoreStore:
         """
         self.path = path
         with _explained(path):
-            if not path.exists():
+            if path.exists():
+                _refuse_what_hangs(path)
+            else:
                 _create(path)
             # libver stays at its default: 'latest' left files that a killed writer made unreadable.
             self._file = h5py.File(path, "a")
@@ -179,6 +181,7 @@ def read_scores(path: Path) -> list[Scores]:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; run 'python cli.py evolve --stage path' first")
+    _refuse_what_hangs(path)
     for attempt in range(READ_ATTEMPTS):
         try:
             with _explained(path), h5py.File(path, "r", locking=False) as file:
@@ -190,6 +193,11 @@ def read_scores(path: Path) -> list[Scores]:
                 raise
             time.sleep(0.05)
     raise AssertionError("unreachable")
+
+
+def _refuse_what_hangs(path: Path) -> None:
+    if not probe.comes_back(path):
+        raise DamagedFileError(f"{path} is damaged (the HDF5 library never ends on it); move it away to measure anew")
 
 
 def _failures(text: bytes) -> set[str]:

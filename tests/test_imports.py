@@ -62,7 +62,7 @@ def test_the_supernet_knows_the_space_and_no_search(path):
 
 @pytest.mark.parametrize(
     ("package", "homes"),
-    [("h5py", ["evo_c2f/layout.py", "evo_c2f/store.py"]), ("pandas", ["evo_c2f/analysis.py"])],
+    [("h5py", ["evo_c2f/layout.py", "evo_c2f/probe.py", "evo_c2f/store.py"]), ("pandas", ["evo_c2f/analysis.py"])],
 )
 def test_a_format_is_known_to_few_files(package, homes):
     everywhere = [*ENGINE, *GENERATOR, ROOT / "cli.py"]
