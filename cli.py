@@ -1,5 +1,6 @@
 """The command line: fair supernet training and coarse-to-fine search of small image generators."""
 
+import errno
 import json
 import os
 import sys
@@ -842,7 +843,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        click.echo(f"error: {error}{'; make room, and run the same command again' if full else ''}", err=True)
         sys.exit(1)
 
 
