@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -769,7 +770,7 @@ def evolve(run: Run, settings: Recipe, stage: Stage, job: "Job", seed: int, retr
             note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
-        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed)
+        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
     run.log("evolved", **{k: v for k, v in asdict(summary).items() if k != "front"})
     console.print(
         f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "
@@ -838,6 +839,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        if arguments is None:  # a process of its own: a third Ctrl-C shall not stop it from ending
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         click.echo("interrupted; the same command goes on from here", err=True)
         sys.exit(130)
     except OSError as error:
