@@ -172,8 +172,11 @@ def verify_command(run: Path, as_json: bool) -> None:
     """Whether every file of the run is as it was written, and what to do where one is not (then the exit code is 1)."""
     from evo_c2f.verify import verify
     from supernet import checkpoint
+    from supernet.seal import check_export
 
-    findings = list(verify(run, checkpoint.load))
+    readers: dict[str, Callable[[Path], object]] = {".onnx": check_export, ".pt2": check_export}
+    readers[".safetensors"] = checkpoint.load
+    findings = list(verify(run, readers))
     faults = [finding.fault for finding in findings if finding.fault]
     if as_json:
         click.echo(json.dumps([{"file": str(finding.path), "fault": finding.fault} for finding in findings]))
