@@ -1,7 +1,9 @@
 """The command line: fair supernet training and coarse-to-fine search of small image generators."""
 
+import errno
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -207,8 +209,11 @@ def verify_command(run: Path, as_json: bool) -> None:
     """Whether every file of the run is as it was written, and what to do where one is not (then the exit code is 1)."""
     from evo_c2f.verify import verify
     from supernet import checkpoint
+    from supernet.seal import check_export
 
-    findings = list(verify(run, checkpoint.load))
+    readers: dict[str, Callable[[Path], object]] = {".onnx": check_export, ".pt2": check_export}
+    readers[".safetensors"] = checkpoint.load
+    findings = list(verify(run, readers))
     faults = [finding.fault for finding in findings if finding.fault]
     if as_json:
         click.echo(json.dumps([{"file": str(finding.path), "fault": finding.fault} for finding in findings]))
@@ -907,7 +912,7 @@ def evolve(
             note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
-        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed)
+        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
     run.log("evolved", **{k: v for k, v in asdict(summary).items() if k != "front"})
     console.print(
         f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "
@@ -982,12 +987,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"error: {error}")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        if arguments is None:  # a process of its own: a third Ctrl-C shall not stop it from ending
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         say("interrupted; the same command goes on from here")
         sys.exit(130)
     except OSError as error:
         if debug:
             raise
-        say(f"error: {error}")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        say(f"error: {error}{'; make room, and run the same command again' if full else ''}")
         sys.exit(1)
 
 

@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under another name, then renamed."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,3 +29,16 @@ def write_text(path: Path, text: str) -> None:
     """A reader sees the old file or the new one."""
     with replacing(path) as partial:
         partial.write_text(text)
+
+
+def reserve(descriptor: int, start: int, n_bytes: int) -> None:
+    """Have the disk keep room for an open file's bytes from `start` on. OSError if it has none.
+
+    A system that can't promise it lets it be.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, start, n_bytes)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise

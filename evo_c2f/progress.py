@@ -29,6 +29,10 @@ class Reporter:
             self.bar.update(self.bar.task_ids[0], completed=done, note=note)
         else:
             self._line(done, note)
+        self.pause()
+
+    def pause(self) -> None:
+        """Between two steps that are not counted. Raises as `update` does."""
         if self.interrupted:
             raise KeyboardInterrupt
 
@@ -52,7 +56,7 @@ class Reporter:
 
 @contextmanager
 def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
-    """A Reporter; meanwhile the first Ctrl-C waits for its next `update`, a second one stops at once."""
+    """A Reporter; meanwhile the first Ctrl-C waits for its next `update`, or the end, a second one stops at once."""
     reporter = Reporter(console, title, total)
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
@@ -73,3 +77,4 @@ def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
             yield reporter
     finally:
         signal.signal(signal.SIGINT, before)
+    reporter.pause()

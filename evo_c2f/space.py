@@ -314,6 +314,8 @@ def subnet_ids(genomes: Genomes) -> list[str]:
 
 def genome_keys(genomes: Genomes) -> list[bytes]:
     """`tobytes` of each of many, (n, n_genes)."""
+    if not len(genomes):  # of a front without rows, which has no columns either
+        return []
     keys: list[bytes] = np.ascontiguousarray(genomes).view(f"V{genomes.shape[1]}").ravel().tolist()
     return keys
 

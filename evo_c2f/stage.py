@@ -94,10 +94,12 @@ def run_stage(
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     retry_failed: bool = False,
+    pause: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
     recipe: the run's, perhaps with other search settings. retry_failed: measure what failed again.
+    pause: called after each measurement of the final front; what it raises stops the stage, and nothing is lost.
     InputError if no subnet meets the limits.
     """
     space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
@@ -124,7 +126,7 @@ def run_stage(
         search = (tools.context, seed, budget, seeds.tobytes(), objectives, limits)
         order = Order(run.order(stage), search) if how.steady_state else None
         result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress, order)
-        frame = _front_frame(run, stage, result, judge, store, tools)
+        frame = _front_frame(run, stage, result, judge, store, tools, pause)
     analysis.write_front(frame, run.front(stage))
     everything = analysis.load_scores(run.scores, objectives=None)
     everything = everything[everything["context"] == tools.context.key]
@@ -150,13 +152,19 @@ def run_stage(
 
 
 def _front_frame(
-    run: Run, stage: Stage, result: StageResult, judge: Judge, store: ScoreStore, tools: Instruments
+    run: Run,
+    stage: Stage,
+    result: StageResult,
+    judge: Judge,
+    store: ScoreStore,
+    tools: Instruments,
+    pause: Callable[[], None],
 ) -> analysis.Frame:
     """The stage's front, one row a subnet; the last stage's is scored again on the whole images."""
     space, names = run.recipe.space, tools.names
     genomes, metrics = result.genomes[result.front], result.metrics[result.front]
     if not space.still_open(stage).any():
-        full = Evaluator(space, store, Here(Task(tools.full, tools.full_names)))(genomes, stage, 0)
+        full = Evaluator(space, store, Here(Task(tools.full, tools.full_names)))(genomes, stage, 0, pause)
         names, metrics = names + tools.full_names, np.concatenate([metrics, full], axis=1)
         final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
         kept = best_front(space, genomes, metrics, final)

@@ -1,5 +1,6 @@
 """The score store: every subnet's metrics in one HDF5 file, which `layout` describes."""
 
+import io
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f import layout
+from evo_c2f import layout, probe
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
+from evo_c2f.files import reserve
 from evo_c2f.layout import Context, Scores
 from evo_c2f.space import Genomes, genome_keys
 
 READ_ATTEMPTS = 20  # a reader may open the file in the middle of a flush
+SPARE_BYTES = 1 << 20  # chunks begun, and the library's own trees and heaps
 
 Row = dict[str, float]
 
@@ -33,18 +36,24 @@ class ScoreStore:
     def __init__(self, path: Path, context: Context, notes: Mapping[str, Any] | None = None):
         """notes: what a reader should know beside the scores (JSON); kept from the first opening.
 
-        InputError if another process writes, DamagedFileError if the file can't be read.
+        InputError if another process writes, DamagedFileError if the file can't be read, FailedError if there is no
+        room.
         """
         self.path = path
         with _explained(path):
-            if not path.exists():
+            if path.exists():
+                _refuse_what_hangs(path)
+            else:
                 _create(path)
             # libver stays at its default: 'latest' left files that a killed writer made unreadable.
             self._file = h5py.File(path, "a")
             layout.refuse_newer(path, self._file)
-            self._group = self._file.require_group(context.key)
             self._checked = self._file.attrs["format"] > 1
-            if layout.is_unborn(self._group):
+            born = context.key in self._file and not layout.is_unborn(self._file[context.key])
+            if not born:
+                self._reserve(0)
+            self._group = self._file.require_group(context.key)
+            if not born:
                 layout.begin(self._group, context, notes or {}, self._checked)
             layout.drop_uncounted(self._group)
             self._file.flush()
@@ -60,6 +69,8 @@ class ScoreStore:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
+            self._file.flush()
+            os.ftruncate(self._file.id.get_vfd_handle(), self._file.id.get_filesize())  # what was reserved beyond
             self._file.close()
         except (OSError, RuntimeError):
             if error is None:  # or it is said already that there is no room
@@ -103,6 +114,9 @@ class ScoreStore:
         after its reason if one is given; once it has got all that it lacked it is one no longer.
         FailedError if there is no room.
         """
+        new = {name for row in rows for name in row} - self._metrics.keys()
+        cells = len(genomes) * (1 + len(self._metrics)) + (self._n + len(genomes)) * len(new)
+        self._reserve(len(genomes) * self._group["rows"].dtype.itemsize + 16 * cells)
         with _room(self.path):
             known, generations = self._n, np.broadcast_to(generation, len(genomes))
             indices = [self._index.setdefault(genome.tobytes(), len(self._index)) for genome in genomes]
@@ -136,6 +150,12 @@ class ScoreStore:
                 self._write("rows", known, records)
                 self._group.attrs.modify("n_rows", layout.count(self._n) if self._checked else self._n)
             self._file.flush()
+
+    def _reserve(self, n_bytes: int) -> None:
+        """FailedError if there is no room for so much more: a flush that stops half way leaves a file that none can
+        read."""
+        with _room(self.path):
+            reserve(self._file.id.get_vfd_handle(), self._file.id.get_filesize(), 2 * n_bytes + SPARE_BYTES)
 
     def _grow(self, names: Iterable[str]) -> None:
         """Make room for all rows in the columns kept in memory."""
@@ -187,6 +207,7 @@ def read_scores(path: Path) -> list[Scores]:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; run 'python cli.py evolve --stage path' first")
+    _refuse_what_hangs(path)
     for attempt in range(READ_ATTEMPTS):
         try:
             with _explained(path), h5py.File(path, "r", locking=False) as file:
@@ -200,6 +221,11 @@ def read_scores(path: Path) -> list[Scores]:
     raise AssertionError("unreachable")
 
 
+def _refuse_what_hangs(path: Path) -> None:
+    if not probe.comes_back(path):
+        raise DamagedFileError(f"{path} is damaged (the HDF5 library never ends on it); move it away to measure anew")
+
+
 def _failures(text: bytes) -> set[str]:
     """The metrics that a failure names."""
     return set(text.decode().rpartition("not finite: ")[2].split(", "))
@@ -210,13 +236,18 @@ def _create(path: Path) -> None:
 
     Linked, not renamed: a file that another process has published meanwhile stays.
     """
+    empty = io.BytesIO()  # not at once to the disk: the library ends badly where it finds no room
+    with h5py.File(empty, "w") as file:
+        file.attrs["format"] = layout.FORMAT
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with h5py.File(partial, "w") as file:
-        file.attrs["format"] = layout.FORMAT
-    with suppress(FileExistsError):
-        os.link(partial, path)
-    partial.unlink()
+    try:
+        with _room(path):
+            partial.write_bytes(empty.getvalue())
+        with suppress(FileExistsError):
+            os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Whether the files of a run are as they were written."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from evo_c2f.recipe import load_run
 from evo_c2f.run import read_log
 from evo_c2f.store import read_scores
 
-NOT_CHECKED = {".md", ".txt", ".onnx", ".pt2"}  # text and exports
+NOT_CHECKED = {".md", ".txt"}
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,22 @@ class Finding:
     fault: str | None
 
 
-def verify(folder: Path, read_weights: Callable[[Path], object]) -> Iterator[Finding]:
-    """One finding a file of the run, in the order of their names. read_weights: raises as `read_scores` does.
+Read = Callable[[Path], object]  # raises as `read_scores` does
 
-    What can't be told from its own bytes (text, exports) is left out. InputError if there is no such folder.
+
+def verify(folder: Path, readers: Mapping[str, Read]) -> Iterator[Finding]:
+    """One finding a file of the run, in the order of their names. readers: by suffix, of what this package can't read.
+
+    What can't be told from its own bytes (text) is left out. InputError if there is no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name a run's, such as results/quick")
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith(".") and path.suffix not in NOT_CHECKED:
-            yield Finding(path, _fault(path, read_weights))
+            yield Finding(path, _fault(path, readers))
 
 
-def _fault(path: Path, read_weights: Callable[[Path], object]) -> str | None:
+def _fault(path: Path, readers: Mapping[str, Read]) -> str | None:
     if ".partial" in path.name:
         return f"{path} was left by a process that was killed; remove it"
     try:
@@ -48,8 +51,8 @@ def _fault(path: Path, read_weights: Callable[[Path], object]) -> str | None:
             analysis.read_front(path)
         elif path.suffix == ".h5":
             read_scores(path)
-        elif path.suffix == ".safetensors":
-            read_weights(path)
+        elif path.suffix in readers:
+            readers[path.suffix](path)
         elif path.suffix == ".json":
             json.loads(path.read_text())
         elif path.suffix == ".png":

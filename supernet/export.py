@@ -15,6 +15,7 @@ from evo_c2f.files import replacing
 from supernet.models import Model
 from supernet.onnx_runtime import OnnxNetwork
 from supernet.pictures import read_picture
+from supernet.seal import seal
 
 Format = Literal["onnx", "pt2"]
 TOLERANCE = 1e-4
@@ -111,6 +112,7 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half
     onnx.helper.set_model_props(model, {"evo_c2f": json.dumps(metadata)})
     onnx.checker.check_model(model)
     onnx.save(model, path)
+    seal(path)
 
 
 def forget_sources(model: Any) -> None:

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from evo_c2f.errors import DamagedFileError, InputError
+from supernet.seal import check_onnx
 
 
 class OnnxNetwork:
     """(b, 3, h, w) in 0..1 -> the network's output, on the CPU, with as many threads as torch has.
 
-    metadata: what the export wrote. InputError if the file is not one of ours, or ONNX Runtime is not installed.
+    metadata: what the export wrote. DamagedFileError if the file is not as it was written, InputError if it is none of
+    ours, or ONNX Runtime is not installed.
     """
 
     def __init__(self, path: Path):
@@ -21,6 +23,7 @@ class OnnxNetwork:
             import onnxruntime
         except ImportError:
             raise InputError("an .onnx file needs ONNX Runtime; run 'pip install onnxruntime'") from None
+        check_onnx(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         try:

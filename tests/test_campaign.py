@@ -5,6 +5,7 @@ All of it: python -m pytest -m campaign (bounded to 20 minutes). Without that a 
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,22 +128,48 @@ def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(wh
     assert {p.name for p in reference.rglob("*")} == {p.name for p in killed.rglob("*")}, "something was left behind"
 
 
-def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(whole, photographs, tmp_path):
+FULL = [  # how many kilobytes are left: none for the run, the weights, the scores, a picture or the model
+    ("train-supernet", (12,)),
+    ("evolve", (8, 40)),
+    ("finetune", (3, 100)),
+    ("search", (40, 1000, 1600)),
+]
+
+
+@pytest.mark.parametrize(("command", "left"), FULL)
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(whole, photographs, tmp_path, command, left):
     if not whole:
         pytest.skip("minutes; with -m campaign")
-    disk = tmp_path / "disk"
+    disk, ready = tmp_path / "disk", tmp_path / "ready"
     disk.mkdir()
-    words = ("--data", photographs, "--threads", 1, *EVALUATIONS, *changed(), "--run", disk / "run")
-    for kilobytes in (40, 1000, 1600):  # for the weights not, for the scores not, for a picture not
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk], check=False).returncode:
+    how = ("--data", photographs, "--threads", 1, *changed("finetune.rounds=6"))
+    first = {"evolve": "train-supernet", "finetune": "search"}.get(command)
+    if first:
+        process = start(COMMAND, first, *how, *(EVALUATIONS if first == "search" else ()), "--run", ready)
+        errors = process.communicate()[1]
+        assert process.returncode == 0, errors
+    words = {
+        "train-supernet": how,
+        "evolve": ("--stage", "path", "--threads", 1, *EVALUATIONS),
+        "finetune": ("--threads", 1),
+        "search": (*how, *EVALUATIONS),
+    }[command]
+    for kilobytes in left:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=False).returncode:
             pytest.skip("a file system of its own needs the right to mount")
         try:
-            process = start(COMMAND, "search", *words)
+            if first:
+                shutil.copytree(ready, disk / "run")
+            (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 1024 * kilobytes))
+            process = start(COMMAND, command, *words, "--run", disk / "run")
             errors = process.communicate()[1]
             if process.returncode:
-                assert process.returncode == 1 and "Traceback" not in errors and "error: " in errors, errors
-            subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-            for again in (("search", *words), ("verify", disk / "run")):
+                assert process.returncode == 1 and "Traceback" not in errors, errors
+                assert "error: " in errors and "make room, and run the same command again" in errors, errors
+            else:
+                assert kilobytes > 1000, "there was no need of so much room"
+            (disk / "filler").unlink()
+            for again in ((command, *words, "--run", disk / "run"), ("verify", disk / "run")):
                 process = start(COMMAND, *again)
                 said, errors = process.communicate()
                 assert process.returncode == 0, said + errors

@@ -452,6 +452,36 @@ def test_a_search_that_was_stopped_ends_with_the_same_front(run: Path, tmp_path:
     assert fronts[0] == fronts[1]
 
 
+@pytest.mark.parametrize("words", [("train-supernet",), ("evolve", "--stage", "path", "--evaluations", 400)])
+def test_a_second_ctrl_c_stops_at_once_and_loses_nothing(
+    run: Path, photographs: Path, tmp_path: Path, words: tuple[str | int, ...]
+) -> None:
+    stopped, known = shutil.copytree(run, tmp_path / "run"), len(analysis.load_scores(run / "scores.h5"))
+    if words[0] == "train-supernet":
+        stopped = tmp_path / "new"
+        words = (*words, "--data", photographs, *tiny("training.rounds=90000"))
+    process = start(*words, "--threads", 1, "--run", stopped)
+    assert process.stderr is not None
+    if words[0] == "evolve":
+        wait_for(lambda: len(analysis.load_scores(stopped / "scores.h5")) > known, process)
+        known = len(analysis.load_scores(stopped / "scores.h5"))
+    else:
+        log = stopped / "log.jsonl"
+        wait_for(lambda: log.exists() and "round" in log.read_text(), process)
+    process.send_signal(signal.SIGINT)
+    said = ""
+    while "stopping after this step" not in said:
+        said += process.stderr.readline()
+    for _ in range(3):  # the third may come while the process ends
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    said += process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "the same command goes on" in said and "Traceback" not in said, said
+    assert exit_code("verify", stopped) == 0
+    if words[0] == "evolve":
+        assert len(analysis.load_scores(stopped / "scores.h5")) >= known
+
+
 # -- bad input ----------------------------------------------------------------------------------
 
 

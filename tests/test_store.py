@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.layout import FORMAT, Context
 from evo_c2f.space import SearchSpace
-from evo_c2f.store import ScoreStore, read_scores
+from evo_c2f.store import SPARE_BYTES, ScoreStore, read_scores
 
 NAN, INF = float("nan"), float("inf")
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ import numpy as np
 from evo_c2f.errors import InputError
 from evo_c2f.space import SearchSpace
 from evo_c2f.layout import Context
-from evo_c2f.store import ScoreStore, read_scores
+from evo_c2f.store import SPARE_BYTES, ScoreStore, read_scores
 
 path, task, argument = Path(sys.argv[1]), sys.argv[3], int(sys.argv[4])
 space = SearchSpace.from_dict(json.loads(sys.argv[2]))
@@ -381,6 +381,33 @@ def test_a_writer_killed_before_its_first_flush_leaves_nothing_in_the_way(path, 
     with ScoreStore(path, context_of(tiny)) as store:
         append(store, genomes[:1], [{"psnr_y": 30.0}])
     assert len(read_scores(path)[0].rows) == 1
+
+
+@pytest.mark.parametrize(("written", "room"), [(0, 0), (0, 10_000), (250, SPARE_BYTES + 10_000)])
+def test_where_there_is_no_room_nothing_is_lost_and_the_next_writer_goes_on(path, tiny, context_of, written, room):
+    """For no file; for a file and no context in it; for some more rows."""
+    if written:
+        numbers = [np.frombuffer(i.to_bytes(tiny.n_genes, "big"), dtype=np.uint8) for i in range(written)]
+        with ScoreStore(path, context_of(tiny)) as store:
+            append(store, np.array(numbers), [{"psnr_y": float(i), "macs": 2.0 * i} for i in range(written)])
+        room += path.stat().st_size
+    full = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+    words = [str(path), json.dumps(tiny.to_dict()), "write", str(written)]
+    done = subprocess.run(
+        [sys.executable, "-c", full + SECOND_PROCESS, *words], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1 and "can't be written" in done.stderr.splitlines()[-1], done.stderr
+    known = written + len(done.stdout.splitlines())
+    assert (known > written) == (written > 0)
+    if room:
+        assert [len(scores.rows) for scores in read_scores(path)] == ([known] if known else [])
+    assert not list(path.parent.glob("*.partial"))
+    next_writer = second_process(path, tiny, "write", known)
+    assert next_writer.stdout.readline() == f"{known}\n"
+    next_writer.kill()
+    next_writer.communicate()
+    (scores,) = read_scores(path)
+    assert scores.metrics["psnr_y"].tolist() == list(range(len(scores.rows)))
 
 
 def test_a_copy_of_the_file_is_a_store_as_well(path, tiny, genomes, context_of, tmp_path):
