@@ -68,6 +68,8 @@ class ScoreStore:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not self._file:  # closed already
+            return
         try:
             self._file.flush()
             os.ftruncate(self._file.id.get_vfd_handle(), self._file.id.get_filesize())  # what was reserved beyond
