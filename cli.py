@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import click
+import rich_click as click
+from click import get_current_context
 from rich.console import Console
 
 from evo_c2f import __version__, recipe
@@ -103,7 +104,11 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 
 @click.group()
-@click.version_option(__version__)
+@click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front"])
+@click.command_panel("From a front to a model", commands=["finetune", "evaluate", "export", "apply"])
+@click.command_panel("Compare", commands=["benchmark", "compare", "train-teacher", "study"])
+@click.command_panel("Data, files and machines", commands=["data", "verify", "bench"])
+@click.version_option(__version__, prog_name="evo-c2f")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """Search small image generators: train a supernet fairly, then evolve paths, operators and channels."""
@@ -205,7 +210,7 @@ def verify_command(run: Path, as_json: bool) -> None:
     else:
         click.echo("\n".join([*faults, f"{len(findings)} files were read, {len(faults)} of them are not whole"]))
     if faults:
-        click.get_current_context().exit(1)
+        get_current_context().exit(1)
 
 
 @cli.command("bench")
@@ -465,7 +470,7 @@ def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, J
 
 def claim(run: Run) -> None:
     """Be the run's only writer until the command ends, and keep its recipe."""
-    click.get_current_context().with_resource(writing(run.folder))
+    get_current_context().with_resource(writing(run.folder))
     run.keep_recipe()
 
 
