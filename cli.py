@@ -84,6 +84,7 @@ OPTIONS = {
         help="Of Ray's workers; 0.5: two share one.",
     ),  # fmt: skip
     "steady_state": click.option("--steady-state", is_flag=True, help="Let no worker wait for a generation to end."),
+    "tensorboard": click.option("--tensorboard", is_flag=True, help="Draw the training in <run>/tensorboard."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
 SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
@@ -115,7 +116,7 @@ def cli(debug: bool) -> None:
 
 
 @cli.command("train-supernet")
-@options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
+@options("recipe", "data", "run", "set", "seed", *RUNNING, "tensorboard", "json")
 @click.option("--stage", type=click.Choice(["joint", "operator", "channel"]), default="joint", show_default=True,
               help="joint: all dimensions; the others go on with the survivors of the stage before.")  # fmt: skip
 def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
@@ -146,7 +147,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 
 
 @cli.command("search")
-@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
+@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "tensorboard", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
               help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
 def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
@@ -315,7 +316,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
 
 @cli.command("finetune")
-@options("recipe", "run", "set", "max", "min", *RUNNING, "json")
+@options("recipe", "run", "set", "max", "min", *RUNNING, "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True, help="knee or best of what was measured, or an id.")
 @click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
 @click.option("--name", default="model", show_default=True, help="The model's folder within the run.")
@@ -325,7 +326,7 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
-    job, search = make_job(settings, given), settings.search
+    job, search = make_job(settings, given, run.folder), settings.search
     genome = analysis.pick(run.folder, search.metrics(), search.limits(), pick)
     claim(run)
     result = finetune(run, settings, job, name, genome, from_scratch)
@@ -462,7 +463,7 @@ def begin(given: Given, default: str = DEFAULT_RECIPE) -> Run:
 def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, Job]":
     """The run that the options ask for, claimed once its recipe has proved to work; and its torch side."""
     run = begin(given, default)
-    job = make_job(run.recipe, given)
+    job = make_job(run.recipe, given, run.folder)
     job.check(run.recipe.training, measured(run.recipe), run.recipe.search.rescore)
     claim(run)
     return run, job
@@ -478,8 +479,8 @@ def open_run(given: Given) -> Run:
     return Run.open(given["run"] or Path("results") / Path(given["recipe"] or DEFAULT_RECIPE).stem)
 
 
-def make_job(settings: Recipe, given: Given) -> "Job":
-    """The torch side of a recipe, on the device that the options name."""
+def make_job(settings: Recipe, given: Given, folder: Path | None = None) -> "Job":
+    """The torch side of a recipe, on the device that the options name; its trainings drawn in the folder, if asked."""
     import torch
 
     from evo_c2f.problem import refuse_unreachable
@@ -488,6 +489,10 @@ def make_job(settings: Recipe, given: Given) -> "Job":
     torch.set_num_threads(given["threads"] or max(1, (os.cpu_count() or 1) // (given.get("workers", 1) or 1)))
     task, data = task_and_data(settings)
     job = Job(settings.space, task, data, settings.seed, choose_device(given["device"]))
+    if folder and given.get("tensorboard"):
+        from supernet.board import Board
+
+        job.board = Board(folder / "tensorboard", task, data.search, job.device)
     # What can't work is refused before hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
     return job
@@ -654,7 +659,7 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
     about = partial(Context, settings.space.to_dict(), dataset=job.data.fingerprint)
 
     def alone(number: int) -> Instrument:
-        again = replace(job, seed=job.seed + number)
+        again = replace(job, seed=job.seed + number, board=None)
         plan = plan_of(settings.finetune, settings.training.losses, None)
         measure = TrainedAlone(again, settings.for_finetuning(), plan, [quality], run.folder / "supernet")
         words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
