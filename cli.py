@@ -534,6 +534,7 @@ def finetune(
     run: Run, settings: Recipe, job: "Job", name: str, genome: "Genomes", from_scratch: bool
 ) -> dict[str, Any]:
     """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics."""
+    from supernet.card import data_name
     from supernet.finetune import Finetuning, plan_of
 
     how, architecture = settings.finetune, settings.space.decode(genome)
@@ -544,6 +545,7 @@ def finetune(
         "start": "scratch" if from_scratch else "inherited",
         "losses": settings.finetune.losses_in_words(settings.training.losses),
         "images": how.rounds * (how.batch or settings.data.batch),
+        "data": data_name(settings.data.folder),
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
@@ -608,6 +610,7 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
     """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
     import torch
 
+    from supernet.card import data_name
     from supernet.finetune import Finetuning, plan_of
     from supernet.job import Plan
     from supernet.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
@@ -621,6 +624,7 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
         name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(losses)
         plan = plan_of(settings.finetune, losses, None)
     about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
+    about["data"] = data_name(settings.data.folder)
     torch.manual_seed(job.seed)
     network = PlainUpscaler(scale=settings.task.scale)
     finetuned(run, settings, Finetuning(job, run.folder / "models" / name, training, plan, about), network)

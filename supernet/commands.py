@@ -98,8 +98,9 @@ def evaluate_command(
 @click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
 @click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
 def export_command(model: Path, out: Path | None, form: Any, half: bool, samples: tuple[Path, ...]) -> None:
-    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model."""
+    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
     from supernet import models
+    from supernet.card import write_card
     from supernet.export import export, metadata_of, sample_images
 
     file = models.file_of(model)
@@ -109,6 +110,9 @@ def export_command(model: Path, out: Path | None, form: Any, half: bool, samples
     target = out or file.with_suffix(f".{form}")
     worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
     tell(f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}")
+    card = target.with_suffix(".md")
+    if not write_card(found, card, target.with_suffix(".onnx").name):
+        tell(f"{card} is there already, and no card of ours: it is left as it is")
 
 
 @click.command("apply")
