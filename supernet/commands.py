@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 
 PATH = click.Path(path_type=Path)
-MODEL = click.option("--model", type=PATH, required=True, help="A model's folder, or a .safetensors or .onnx file.")
+MODEL = click.option(
+    "--model", type=PATH, required=True, help="A model's folder, or its .safetensors file; evaluate takes .onnx too."
+)
 DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
