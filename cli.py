@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-import click
+import rich_click as click
+from click import get_current_context
 from rich.console import Console
 
 from evo_c2f import __version__, recipe
@@ -90,6 +91,7 @@ OPTIONS = {
     "devices": click.option(
         "--devices", type=click.IntRange(min=1), help="Processes that train together, one a GPU.  [default: 1]"
     ),
+    "tensorboard": click.option("--tensorboard", is_flag=True, help="Draw the training in <run>/tensorboard."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
 SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
@@ -110,14 +112,18 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 
 @click.group()
-@click.version_option(__version__)
+@click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front"])
+@click.command_panel("From a front to a model", commands=["finetune", "evaluate", "export", "apply"])
+@click.command_panel("Compare", commands=["benchmark", "compare", "train-teacher", "study"])
+@click.command_panel("Data, files and machines", commands=["data", "verify", "bench"])
+@click.version_option(__version__, prog_name="evo-c2f")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
     """Search small image generators: train a supernet fairly, then evolve paths, operators and channels."""
 
 
 @cli.command("train-supernet")
-@options("recipe", "data", "run", "set", "seed", *RUNNING, "devices", "json")
+@options("recipe", "data", "run", "set", "seed", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--stage", type=click.Choice(["joint", "operator", "channel"]), default="joint", show_default=True,
               help="joint: all dimensions; the others go on with the survivors of the stage before.")  # fmt: skip
 def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
@@ -148,7 +154,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 
 
 @cli.command("search")
-@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "json")
+@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
               help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
 def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
@@ -220,7 +226,7 @@ def verify_command(run: Path, as_json: bool) -> None:
     else:
         click.echo("\n".join([*faults, f"{len(findings)} files were read, {len(faults)} of them are not whole"]))
     if faults:
-        click.get_current_context().exit(1)
+        get_current_context().exit(1)
 
 
 @cli.command("bench")
@@ -332,7 +338,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
 
 @cli.command("finetune")
-@options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "json")
+@options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True, help="knee or best of what was measured, or an id.")
 @click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
 @click.option("--name", default="model", show_default=True, help="The model's folder within the run.")
@@ -343,7 +349,7 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
     ranks = join(given)
     run = ranks.from_first(lambda: open_run(given))
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
-    job, search = ranks.together(lambda: make_job(settings, given, ranks)), settings.search
+    job, search = ranks.together(lambda: make_job(settings, given, ranks, run.folder)), settings.search
     genome = ranks.from_first(lambda: analysis.pick(run.folder, search.metrics(), search.limits(), pick))
     ranks.from_first(lambda: claim(run))
     result = finetune(run, settings, job, name, genome, from_scratch)
@@ -500,7 +506,7 @@ def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, J
 
     def prepare() -> "Job":
         ranks.part(run.recipe.data.batch)  # refused now, if it can't be dealt
-        job = make_job(run.recipe, given, ranks)
+        job = make_job(run.recipe, given, ranks, run.folder)
         job.check(run.recipe.training, measured(run.recipe), run.recipe.search.rescore)
         return job
 
@@ -521,7 +527,7 @@ def join(given: Given) -> "Ranks":
 
 def claim(run: Run) -> None:
     """Be the run's only writer until the command ends, and keep its recipe."""
-    click.get_current_context().with_resource(writing(run.folder))
+    get_current_context().with_resource(writing(run.folder))
     run.keep_recipe()
 
 
@@ -529,8 +535,11 @@ def open_run(given: Given) -> Run:
     return Run.open(given["run"] or Path("results") / Path(given["recipe"] or DEFAULT_RECIPE).stem)
 
 
-def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None) -> "Job":
-    """The torch side of a recipe, on the device that the options name, or on that of these processes."""
+def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, folder: Path | None = None) -> "Job":
+    """The torch side of a recipe, on the device that the options name, or on that of these processes.
+
+    Its trainings are drawn in the folder, if asked.
+    """
     import torch
 
     from evo_c2f.problem import refuse_unreachable
@@ -541,6 +550,10 @@ def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None) -> "J
     torch.set_num_threads(given["threads"] or max(1, (os.cpu_count() or 1) // (given.get("workers", 1) or 1)))
     task, data = task_and_data(settings)
     job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or given["device"]), ranks)
+    if folder and given.get("tensorboard") and ranks.first:
+        from supernet.board import Board
+
+        job.board = Board(folder / "tensorboard", task, data.search, job.device)
     # What can't work is refused before hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
     return job
@@ -582,6 +595,7 @@ def finetune(
     run: Run, settings: Recipe, job: "Job", name: str, genome: "Genomes", from_scratch: bool
 ) -> dict[str, Any]:
     """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics."""
+    from supernet.card import data_name
     from supernet.finetune import Finetuning, plan_of
 
     how, architecture = settings.finetune, settings.space.decode(genome)
@@ -592,6 +606,7 @@ def finetune(
         "start": "scratch" if from_scratch else "inherited",
         "losses": settings.finetune.losses_in_words(settings.training.losses),
         "images": how.rounds * (how.batch or settings.data.batch),
+        "data": data_name(settings.data.folder),
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
@@ -656,6 +671,7 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
     """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
     import torch
 
+    from supernet.card import data_name
     from supernet.finetune import Finetuning, plan_of
     from supernet.job import Plan
     from supernet.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
@@ -669,6 +685,7 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
         name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(losses)
         plan = plan_of(settings.finetune, losses, None)
     about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
+    about["data"] = data_name(settings.data.folder)
     torch.manual_seed(job.seed)
     network = PlainUpscaler(scale=settings.task.scale)
     finetuned(run, settings, Finetuning(job, run.folder / "models" / name, training, plan, about), network)
@@ -707,7 +724,7 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
     about = partial(Context, settings.space.to_dict(), dataset=job.data.fingerprint)
 
     def alone(number: int) -> Instrument:
-        again = replace(job, seed=job.seed + number)
+        again = replace(job, seed=job.seed + number, board=None)
         plan = plan_of(settings.finetune, settings.training.losses, None)
         measure = TrainedAlone(again, settings.for_finetuning(), plan, [quality], run.folder / "supernet")
         words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"

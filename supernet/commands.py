@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+import rich_click as click
 from rich.console import Console
 from rich.progress import track
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 
 PATH = click.Path(path_type=Path)
-MODEL = click.option("--model", type=PATH, required=True, help="A model's folder, or a .safetensors or .onnx file.")
+MODEL = click.option(
+    "--model", type=PATH, required=True, help="A model's folder, or its .safetensors file; evaluate takes .onnx too."
+)
 DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
 THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
@@ -98,8 +100,9 @@ def evaluate_command(
 @click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
 @click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
 def export_command(model: Path, out: Path | None, form: Any, half: bool, samples: tuple[Path, ...]) -> None:
-    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model."""
+    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
     from supernet import models
+    from supernet.card import write_card
     from supernet.export import export, metadata_of, sample_images
 
     file = models.file_of(model)
@@ -109,6 +112,9 @@ def export_command(model: Path, out: Path | None, form: Any, half: bool, samples
     target = out or file.with_suffix(f".{form}")
     worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
     tell(f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}")
+    card = target.with_suffix(".md")
+    if not write_card(found, card, target.with_suffix(".onnx").name):
+        tell(f"{card} is there already, and no card of ours: it is left as it is")
 
 
 @click.command("apply")

@@ -11,6 +11,7 @@ from torch import nn
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
 from supernet import checkpoint, models
+from supernet.card import write_card
 from supernet.generator import Supernet
 from supernet.job import Job, LossSettings, OnRound, OnSetback, Plan, TrainingSettings
 
@@ -96,6 +97,7 @@ class Finetuning:
                 metadata["metrics"] = self.job.score(names, full=True).of(network)
                 checkpoint.save(target, tensors, metadata)
                 trained.unlink()
+            write_card(models.read_model(target), target.with_suffix(".md"), target.with_suffix(".onnx").name)
             return checkpoint.load(target)[1]
 
         return ranks.from_first(judge)

@@ -14,6 +14,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage
 from supernet import checkpoint, criterion, qualities, training
 from supernet.adversary import Adversary
+from supernet.board import Board
 from supernet.cost import costs
 from supernet.criterion import Criterion, Guide
 from supernet.discriminator import PatchGan
@@ -149,6 +150,7 @@ class Job:
     seed: int
     device: torch.device
     ranks: Ranks = ALONE  # that train together; measuring is each one's own
+    board: Board | None = None  # where its trainings are drawn
 
     def __post_init__(self) -> None:
         """InputError if the space names an operator that there is none of."""
@@ -254,6 +256,9 @@ class Job:
         rng = np.random.default_rng([self.seed, 1, number])
         rounds = make_rounds(settings.sampler, self.space, stage, survivors, rng)
         state, notes = target.with_suffix(".state.safetensors"), dict[str, float]()
+        if self.board:
+            widest = partial(supernet, architecture=self.space.decode(self.space.reference))
+            on_round = self.board.following(stage, widest, settings.rounds, on_round)
         weights = training.train(
             SharedSubnets(supernet, rounds, settings.divide_gradients),
             self.data.training((self.seed, 0, number), ranks=self.ranks),
@@ -291,6 +296,8 @@ class Job:
         """
         state, plan = target.with_suffix(".state.safetensors"), plan or Plan()
         batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
+        if self.board:
+            on_round = self.board.following(target.parent.name, network, settings.rounds, on_round)
         weights = training.train(
             Alone(network), batches, criterion, settings, state, on_round, on_setback, metadata, self.ranks
         )

@@ -66,8 +66,11 @@ def file_of(path: Path) -> Path:
 
 
 def load_network(path: Path) -> nn.Module:
-    """The network of a model written here, frozen. InputError if it is absent, DamagedFileError if it holds none."""
-    return _read(file_of(path))[0]
+    """The network of a model written here, frozen. InputError if it is absent or exported, DamagedFileError if none."""
+    file = file_of(path)
+    if file.suffix == ".onnx":
+        raise InputError(f"{file} is exported already; name the model that it was made from")
+    return _read(file)[0]
 
 
 def _read(file: Path) -> tuple[nn.Module, dict[str, Any]]:

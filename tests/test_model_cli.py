@@ -1,6 +1,7 @@
 """From a front to a model that is used, as a user does it: finetune, evaluate, export, apply."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_a_fine_tuned_model_says_what_it_is_and_what_it_gives(searched: Path) ->
     assert metadata["about"]["subnet"] == said["subnet"] and metadata["about"]["start"] == "inherited"
     assert {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "lpips"} == metadata["metrics"].keys()
     assert metadata["seconds"] > 0 and said["params"] > 0
-    assert sorted(p.name for p in (searched / "model").iterdir()) == ["finetune.json", "model.safetensors"]
+    assert sorted(p.name for p in (searched / "model").iterdir()) == ["finetune.json", "model.md", "model.safetensors"]
 
 
 def test_the_same_fine_tuning_again_trains_nothing_and_another_is_refused(
@@ -162,6 +163,15 @@ def test_a_model_is_judged_image_by_image(searched: Path, benchmark: Path, capsy
     assert "mean" in capsys.readouterr().out
 
 
+def run_as_the_card_says(card: Path, picture: Path) -> tuple[int, int]:
+    """The size of what comes out of the code in a model's card."""
+    (code,) = re.findall(r"```python\n(.*?)```", card.read_text(), re.S)
+    shutil.copy(picture, card.with_name("in.png"))
+    subprocess.run([sys.executable, "-c", code], cwd=card.parent, check=True)
+    size: tuple[int, int] = Image.open(card.with_name("out.png")).size
+    return size
+
+
 def test_an_exported_model_is_judged_the_same(
     searched: Path, benchmark: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +181,7 @@ def test_an_exported_model_is_judged_the_same(
     assert exit_code("export", "--model", searched / "exported", "--sample", sample) == 0
     file = searched / "exported" / "model.onnx"
     assert file.is_file() and "MB on disk" in capsys.readouterr().err
+    assert run_as_the_card_says(file.with_suffix(".md"), sample) == Image.open(benchmark / "HR" / "0.png").size
     means = []
     for model in (searched / "exported", file):
         words = ("evaluate", "--model", model, "--data", benchmark, "--threads", 1, "--metric", "psnr_y", "--json")

@@ -1,0 +1,186 @@
+"""What README and the docs tell people to type: each command is run on a tiny real run, or at least understood."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+from test_cli import ROOT, exit_code, tiny
+
+import cli
+from evo_c2f import recipe
+
+FIRST = [ROOT / "README.md", ROOT / "docs" / "start.md"]  # the other pages go on with their runs
+PAGES = [*FIRST, *sorted(set((ROOT / "docs").glob("*.md")) - set(FIRST))]
+OTHERS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+OTHERS += sorted((ROOT / "results").rglob("README.md"))
+NAMES = {str(page.relative_to(ROOT)): page for page in [*PAGES, *OTHERS]}
+
+# Run for real, each once, in this order of pages; the rest needs benchmarks, a GPU or minutes, and is only understood.
+RUN = ("search", "train-supernet", "evolve", "front", "finetune", "evaluate", "export", "apply", "verify", "data split")
+LONG = ("openmoji", "edges2shoes", "--check-ranking", "results/try", "results/few", "export --model results/quick")
+SHORT = ("training.rounds=2", "training.stage_rounds=2", "search.population=4", "finetune.rounds=2")
+SHORT += ("finetune.phases=[]",)
+TRAINING = (*tiny(*SHORT), "--threads", "1")
+SEARCHING = ("--evaluations", "6")
+ELSEWHERE = {"--no-deps"}  # of pip
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(language, text) of each fenced block."""
+    return re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.S | re.M)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words after 'python cli.py' of each line in the page's blocks, and in its running text."""
+    found, variables = [], {}
+    for language, text in blocks(page):
+        if language:
+            continue
+        for line in text.replace("\\\n", " ").splitlines():
+            if assigned := re.fullmatch(r'(\w+)="(.*)"', line):
+                variables[f"${assigned[1]}"] = assigned[2]
+            for name, value in variables.items():
+                line = re.sub(rf"^{re.escape(name)}\b", value, line)
+            found.append(line)
+    found += [span for span in spans(page) if re.match(r"python cli\.py |evo-c2f ", span)]
+    lines = [shlex.split(line, comments=True) for line in found]
+    return [words[2:] if words[0] == "python" else words[1:] for words in lines if is_ours(words)]
+
+
+def spans(page: Path) -> list[str]:
+    """What stands between backticks in the running text."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def is_ours(words: list[str]) -> bool:
+    return words[:2] == ["python", "cli.py"] or words[:1] == ["evo-c2f"]
+
+
+def understood(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """(command, its options) as click reads them. A wrong option, argument or setting raises."""
+    command: click.Command = cli.cli
+    context = command.make_context("evo-c2f", list(words))
+    names: list[str] = []
+    while isinstance(command, click.Group):
+        name, found, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        assert found is not None and name is not None
+        command, context = found, found.make_context(name, rest, parent=context)
+        names.append(name)
+    given = context.params
+    if "set" in given and not (given.get("run") or Path("x")).suffix:
+        named = given.get("recipe") or cli.DEFAULT_RECIPE
+        recipe.load(named, (*given["set"], *cli.search_changes(given, cli.STAGES)))
+    return " ".join(names), given
+
+
+ALL = [(name, words) for name, page in NAMES.items() for words in commands(page)]
+
+
+@pytest.mark.parametrize(("page", "words"), ALL, ids=[f"{page}: {' '.join(words)[:60]}" for page, words in ALL])
+def test_every_command_is_understood(page: str, words: list[str]) -> None:
+    if words[-1:] == ["--help"] or words[:1] == ["--help"]:
+        return
+    if not {"...", "RECIPE"} & set(words):
+        understood([word.replace("FILE.yaml", str(ROOT / "evo_c2f/recipes/quick.yaml")) for word in words])
+
+
+def test_every_option_that_is_named_exists() -> None:
+    def options(command: click.Command) -> set[str]:
+        own = {name for parameter in command.params for name in parameter.opts}
+        return own.union(*map(options, command.commands.values())) if isinstance(command, click.Group) else own
+
+    known = options(cli.cli) | ELSEWHERE | {"--help"}
+    for page in PAGES:
+        named = {word for span in spans(page) for word in re.findall(r"(?<!\S)--[a-z][a-z-]+", span)}
+        assert named <= known, (page, named - known)
+
+
+def test_every_page_opens_with_a_command_and_links_to_what_is_there() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        assert blocks(page)[0][0] == "", page
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert link.startswith("https://") or (page.parent / link).exists(), (page, link)
+    assert all(f"(docs/{page.name})" in PAGES[0].read_text() for page in PAGES[1:])
+
+
+# -- run for real ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def place(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the pages call DIR, PAIRS, Set5, Set14, IN, inputs and targets, all of it tiny."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copytree(photographs, folder / "DIR")
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 8), ("val", 2), ("test", 2)):
+        for root, width in (("PAIRS", 64), ("inputs", 32), ("targets", 32)):
+            (folder / root / split).mkdir(parents=True)
+            for i in range(n):
+                noise = rng.integers(0, 255, (32, width, 3), np.uint8)
+                Image.fromarray(noise).save(folder / root / split / f"{i}.png")
+    for name in ("Set5", "Set14"):
+        (folder / name / "HR").mkdir(parents=True)
+        (folder / name / "LR_bicubic" / "X4").mkdir(parents=True)
+        with Image.open(photographs / "0.png") as image:
+            image.crop((0, 0, 96, 96)).save(folder / name / "HR" / "a.png")
+            image.crop((0, 0, 96, 96)).resize((24, 24)).save(folder / name / "LR_bicubic" / "X4" / "a.png")
+    (folder / "IN").mkdir()
+    shutil.copy(folder / "Set5" / "LR_bicubic" / "X4" / "a.png", folder / "IN")
+    return folder
+
+
+def made_tiny(name: str, given: dict[str, Any], words: list[str]) -> list[str]:
+    """The command with settings that end in seconds."""
+    begun = given.get("run") and (given["run"] / "recipe.yaml").is_file()
+    if name in ("search", "train-supernet") and (given["recipe"] or not begun):
+        words = [*words, *TRAINING, *([] if given["data"] else ["--data", "DIR"])]
+    if name in ("search", "evolve"):
+        words = [*words, *SEARCHING]
+    if name == "data split":
+        words = [*words, "--test", "2"]
+    if name == "apply":
+        words = [*words, "--overwrite"]
+    return words if "--threads" in words or "device" not in given else [*words, "--threads", "1"]
+
+
+def narrowed(words: list[str]) -> list[str]:
+    """Without limits that were chosen for networks of a real size."""
+    return [word for word in words if word not in ("--max", "--min") and not re.match(r"(size_mb|macs|psnr_y)=", word)]
+
+
+@pytest.mark.parametrize("page", [name for name, page in NAMES.items() if page in PAGES])
+def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evo_c2f.objective import METRICS
+    from supernet.operators import OPERATORS
+
+    monkeypatch.chdir(place)
+    kept = dict(OPERATORS), dict(METRICS)
+    names: dict[str, Any] = {}
+    try:
+        for language, text in blocks(NAMES[page]):  # what they add to the package, the page's commands may use
+            if language == "python" and "load_model" not in text:
+                exec(text, names)
+        for words in commands(NAMES[page]):
+            if set(words) & {"--help", "..."} or any(word in " ".join(words) for word in LONG):
+                continue
+            name, given = understood(words)
+            done = place / "done"
+            line = shlex.join(narrowed(made_tiny(name, given, words))).replace("verify RUN", "verify results/mine")
+            if name in RUN and line not in (done.read_text().splitlines() if done.exists() else []):
+                assert exit_code(*shlex.split(line)) == 0, line
+                done.open("a").write(line + "\n")
+        for language, text in blocks(NAMES[page]):
+            if language == "python" and "load_model" in text:
+                exec(text, names)
+    finally:
+        for table, before in zip((OPERATORS, METRICS), kept, strict=True):
+            table.clear()
+            table.update(before)  # type: ignore[arg-type]

@@ -1,0 +1,25 @@
+"""The notebook of the results goes from the committed scores to a command, and is committed without what it showed."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "results" / "analysis.ipynb"
+
+
+def test_the_notebook_comes_to_a_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT / "results")}})
+    client.execute()
+    said = notebook.cells[-1].outputs[0].text
+    assert said.splitlines()[1].startswith("python cli.py finetune --run results/sr-x4 --pick ")
+    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def test_the_notebook_is_committed_without_outputs() -> None:
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
