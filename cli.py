@@ -993,6 +993,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error is one sentence."""
     debug = "--debug" in (sys.argv if arguments is None else arguments)
     try:
+        if any("\0" in word for word in arguments or ()):  # from Python; no shell can pass one on
+            raise InputError("a word holds a zero byte; leave it out")
         code = cli.main(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
