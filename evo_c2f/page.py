@@ -39,7 +39,7 @@ def page_data(run: Run) -> dict[str, Any]:
         "contexts": [described_context(m) for m in page_scores.different(stages)],
         "baseline_name": baseline_name,
         "rows": rows,
-        "shown_first": shown_first(run, stages, rows),
+        "shown_first": shown_first(run, stages, rows, samples),
         "pickable": pickable(run, stages, rows),
         "command": f"{LEAD} finetune --run {shlex.quote(str(run.folder))}",
         "growth": page_scores.growth(run, stages),
@@ -109,22 +109,29 @@ def _best(name: str, value: float, m: Measured, baseline_name: str) -> str:
 
 
 def _with_unit(value: float, unit: str) -> str:
-    digits = f"{value:.2f}" if unit == "dB" else in_short(value)
+    digits = f"{value:.2f}" if unit == "dB" else in_short(float(f"{value:.3g}"))
     return f"{digits} {unit}".strip() if unit not in ("MACs", "parameters") else digits
 
 
 def _large(n: int) -> str:
-    return f"{n:,}" if n < 10**7 else f"{n:.2g}".replace("e+", " x 10^")
+    if n < 10**7:
+        return f"{n:,}"
+    digits, _, power = f"{n:.1e}".partition("e+")
+    return f"{digits} × 10" + str(int(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def shown_first(run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any]) -> int | None:
-    """The row of the latest front's knee; None while there is no front."""
+def shown_first(
+    run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any], samples: Mapping[str, Any]
+) -> int | None:
+    """The row of the latest front's knee, of those that have pictures if some do; None while there is no front."""
     front = rows["fronts"].get([*stages][-1], []) if stages else []
-    objectives = run.recipe.search.metrics()
-    columns = [rows["columns"]["metrics"].get(o.name) for o in objectives]
-    if not front or None in columns:
+    objectives, columns = run.recipe.search.metrics(), rows["columns"]
+    figures = [columns["metrics"].get(o.name) for o in objectives]
+    if not front or None in figures:
         return None
-    values = minimised(np.array([[column[i] for column in columns] for i in front], dtype=float), objectives)
+    pictured = {name.rpartition(":")[2] for name in samples.get("subnets", {})}
+    front = [i for i in front if columns["id"][i] in pictured] or front
+    values = minimised(np.array([[column[i] for column in figures] for i in front], dtype=float), objectives)
     return int(front[pareto.knee(values)])
 
 

@@ -15,7 +15,7 @@ from supernet.tasks import Task
 N_IMAGES = 3
 SIDE = 96  # of a picture, in pixels: some 3 kB each
 MARGIN = 16  # of the input around a part, so that its edge is no edge to the network
-MOST_SUBNETS = 24  # of one front
+MOST_SUBNETS = 48  # of one front
 
 
 @dataclass(frozen=True)

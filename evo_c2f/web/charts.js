@@ -1,7 +1,9 @@
 // The three plots, in the theme's colours.
 
 const SYMBOLS = {path: 'circle', operator: 'square', channel: 'diamond', joint: 'triangle-up', reference: 'star-diamond'};
-const CONFIG = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ['select2d', 'lasso2d', 'autoScale2d', 'toImage']};
+// Named one by one: Plotly's own choice has a button that sends the data to its maker's server.
+const BUTTONS = ['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d'];
+const CONFIG = {responsive: true, displaylogo: false, modeBarButtons: [BUTTONS], plotlyServerURL: ''};
 
 function layoutOf(xTitle, yTitle, more = {}) {
   const axis = {gridcolor: colour('grid'), zeroline: false, linecolor: colour('rule'), automargin: true, tickfont: {color: colour('quiet')}};
@@ -61,7 +63,7 @@ function drawFronts() {
   traces.push(...baselineTraces(traces));
   const chosen = selectedRow();
   if (chosen !== null) traces.push(pointsTrace([chosen], {name: 'selected', mode: 'markers', hoverinfo: 'skip', hovertemplate: undefined, showlegend: false, marker: {symbol: 'circle-open', size: 18, color: colour('ink'), line: {width: 2.5}}}));
-  const layout = layoutOf(axisTitle(state.x), axisTitle(state.y), {xaxis: {type: state.logX ? 'log' : 'linear', tickformat: state.logX ? '~s' : undefined}, uirevision: `${state.x} ${state.y} ${state.logX}`});
+  const layout = layoutOf(axisTitle(state.x), axisTitle(state.y), {xaxis: {type: state.logX ? 'log' : 'linear', tickformat: ['macs', 'params'].includes(state.x) ? '~s' : '~g'}, uirevision: `${state.x} ${state.y} ${state.logX}`});
   const plot = $('plot-fronts');
   Plotly.react(plot, traces, layout, CONFIG);
   if (!plot.dataset.listens) {
@@ -94,13 +96,13 @@ function drawGrowth() {
 }
 
 function drawTraining() {
-  const dashes = ['solid', 'dash', 'dot'], trainings = state.data.trainings;
-  const traces = trainings.map((t, i) => ({
-    type: 'scatter', mode: 'lines', x: t.x, y: t.y, name: plain(t.supernet ? `supernet, ${t.name}` : t.name), visible: t.supernet ? true : 'legendonly',
-    line: {width: 2, dash: t.supernet ? 'solid' : dashes[Math.floor(i / OPERATOR_COLOURS.length) % 3 + 1] || 'dash', color: t.supernet ? colour(t.name === 'joint' ? 'path' : t.name) : OPERATOR_COLOURS[i % OPERATOR_COLOURS.length]},
-    hovertemplate: 'round %{x}: loss %{y:.4g}<extra></extra>',
+  const {trainings} = state.data, alone = trainings.filter(t => !t.supernet);
+  fill($('training-which'), [['', 'the supernet'], ...alone.map(t => [t.name, t.name])], state.training = alone.some(t => t.name === state.training) ? state.training : '');
+  const shown = trainings.filter(t => (state.training ? t.name === state.training : t.supernet));
+  const traces = shown.map(t => ({
+    type: 'scatter', mode: 'lines', x: t.x, y: t.y, name: plain(t.name), showlegend: t.supernet,
+    line: {width: 2, color: colour(t.supernet && t.name !== 'joint' ? t.name : 'accent')}, hovertemplate: 'round %{x}: loss %{y:.4g}<extra></extra>',
   }));
-  Plotly.react($('plot-training'), traces, layoutOf('round', 'loss, smoothed', {uirevision: 'training', yaxis: {rangemode: 'normal'}}), CONFIG);
-  const alone = trainings.filter(t => !t.supernet).length;
-  $('training-note').textContent = trainings.length ? 'Every 100 rounds.' + (alone ? ` Networks trained alone (${alone}) are shown by a click on their name.` : '') : 'No round was logged; the log has one line in 100 rounds.';
+  Plotly.react($('plot-training'), traces, layoutOf('round', 'loss, smoothed', {uirevision: `training ${state.training}`}), CONFIG);
+  $('training-note').textContent = trainings.length ? 'The log has a line in 100 rounds.' : 'No round was logged yet; the log has a line in 100 rounds.';
 }

@@ -41,8 +41,9 @@ function effectsTable(effects, kind, title, name, largest) {
     return {text: signed(name, e.effect), share: sign * e.effect / largest, title: `${e.n} subnets, mean ${withUnit(name, e.mean)}, ${signed(name, e.effect)} against all`};
   };
   const label = choice => (kind === 'path' && choice !== 'skip' ? sizeText(Number(choice)) : choice);
+  const rows = choices.map(c => [label(c), genes.map(g => cell(g, c))]).filter(([, cells]) => cells.some(Boolean));
   const columns = genes.map(g => (kind === 'width' ? sizeText(Number(g.split('_')[1])) : g.split('_')[1]));
-  return heatTable(title, hasUnit(name) ? `in ${metricOf(name).unit}` : metricOf(name).label, columns, choices.map(c => [label(c), genes.map(g => cell(g, c))]));
+  return heatTable(title, hasUnit(name) ? `in ${metricOf(name).unit}` : metricOf(name).label, columns, rows);
 }
 
 function signed(name, value) {

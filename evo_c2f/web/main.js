@@ -27,7 +27,8 @@ function select(row) {
 function settle() {
   const {data} = state, names = Object.keys(data.metrics);
   state.texts = rowTexts();
-  state.onFront = new Set(Object.values(data.rows.fronts).flat());
+  state.onFront = new Map();
+  for (const [stage, front] of Object.entries(data.rows.fronts)) front.forEach((row, i) => state.onFront.set(row, {stage, at: i + 1, of: front.length}));
   if (!state.selected && data.shown_first !== null) choose(data.shown_first);
   if (!names.includes(state.y)) state.y = data.objectives[0];
   if (!names.includes(state.x)) { state.x = data.objectives[1]; state.logX = metricOf(state.x).kind !== 'quality'; }
@@ -60,7 +61,8 @@ function drawFacts() {
 }
 
 function drawAll() {
-  for (const draw of [settle, drawHead, drawFronts, drawSubnet, drawTable, drawGrowth, drawTraining, drawEffects, drawLedger, drawFacts]) draw();
+  for (const draw of [settle, drawHead, drawFronts, drawSubnet, drawTable, drawEffects, drawLedger, drawFacts]) draw();
+  setTimeout(() => { drawGrowth(); drawTraining(); }); // they lie further down: the page is shown before
 }
 
 function startControls() {
@@ -76,6 +78,7 @@ function startControls() {
   redraw('effects-stage', 'effectsStage', drawEffects);
   redraw('effects-metric', 'effectsMetric', drawEffects);
   redraw('ledger-training', 'ledger', drawLedger);
+  redraw('training-which', 'training', drawTraining);
 }
 
 let tag = '';

@@ -58,7 +58,7 @@ function picturesOf(row) {
   const {samples, rows, contexts} = state.data, {columns} = rows;
   const key = `${(contexts[columns.context[row]] || {}).key}:${columns.id[row]}`, own = (samples.subnets || {})[key], title = el('h4', {text: 'Held-out images'});
   if (!Array.isArray(own)) {
-    const why = samples.subnets ? 'Pictures are made for subnets of the fronts, at most 24 of each.' : 'None were made: report makes them where the supernet\'s weights and the images are at hand.';
+    const why = samples.subnets ? 'Pictures are made for subnets of the fronts, at most 48 of each.' : 'None were made: report makes them where the supernet\'s weights and the images are at hand.';
     return [title, el('p', {class: 'note', text: why})];
   }
   const named = Object.entries(samples.columns || {}), sets = [...named.filter(([n]) => n !== 'target'), ['this subnet', own], ...named.filter(([n]) => n === 'target')];

@@ -31,9 +31,20 @@ function filtered() {
 
 function sorted(found) {
   const {columns} = state.data.rows, {key, down} = state.sort;
-  const value = key in columns.metrics ? row => columns.metrics[key][row] : key === 'path' ? row => pathText(state.data.space, columns.genome[row]) : key === 'front' ? row => (state.onFront.has(row) ? 0 : 1) : row => columns[key][row];
+  const value = key in columns.metrics ? row => columns.metrics[key][row] : key === 'path' ? row => pathText(state.data.space, columns.genome[row]) : key === 'front' ? row => frontOrder(row) : row => columns[key][row];
   const compare = (a, b) => (a === b ? 0 : a === null ? 1 : b === null ? -1 : (a < b ? -1 : 1) * (down ? -1 : 1));
   return found.map(row => [value(row), row]).sort((a, b) => compare(a[0], b[0]) || a[1] - b[1]).map(pair => pair[1]);
+}
+
+// The latest stage's front first, each best first; nothing for what is on none.
+function frontOrder(row) {
+  const place = state.onFront.get(row);
+  return place ? (STAGES.length - STAGES.indexOf(place.stage)) * 1e6 + place.at : null;
+}
+
+function frontText(row) {
+  const place = state.onFront.get(row);
+  return place ? `${place.at} of ${place.of}` : '';
 }
 
 function tableColumns() {
@@ -53,7 +64,7 @@ function bodyCell({key, number}, row) {
   if (number) return el('td', {class: 'number', text: figure(key, columns.metrics[key][row])});
   if (key === 'id') return el('td', {class: 'id', text: columns.id[row]});
   if (key === 'stage') return el('td', {}, el('span', {class: 'dot', style: {background: colour(columns.stage[row])}, 'aria-hidden': 'true'}), columns.stage[row]);
-  if (key === 'front') return el('td', {text: state.onFront.has(row) ? 'front' : ''});
+  if (key === 'front') return el('td', {text: frontText(row)});
   return el('td', {class: 'id', text: pathText(state.data.space, columns.genome[row])});
 }
 
