@@ -231,7 +231,9 @@ def _effects(frame: Frame, name: str) -> list[dict[str, Any]]:
     table = analysis.gene_effects(frame, name)
     columns = [table["gene"].tolist(), table["choice"].astype(str).tolist(), numbers(table["mean"])]
     columns += [numbers(table["effect"]), table["count"].tolist()]
-    return [dict(zip(("gene", "choice", "mean", "effect", "n"), row, strict=True)) for row in zip(*columns, strict=True)]
+    return [
+        dict(zip(("gene", "choice", "mean", "effect", "n"), row, strict=True)) for row in zip(*columns, strict=True)
+    ]
 
 
 def described(name: str) -> dict[str, str]:
