@@ -202,7 +202,7 @@ def _curve(run: Run, m: Measured) -> NDArray[np.float64] | None:
         return None
     values = m.frame[names].copy()
     values.loc[~is_within(m.frame, run.recipe.search.limits())] = np.nan
-    return analysis.hypervolume_curve(values, box).to_numpy()
+    return np.asarray(analysis.hypervolume_curve(values, box), dtype=np.float64)
 
 
 def _steps(curve: NDArray[np.float64]) -> Indices:
@@ -220,7 +220,7 @@ def effects(stages: Mapping[str, Measured]) -> dict[str, dict[str, list[dict[str
         if stage not in ORDER:
             continue
         space = SearchSpace.from_dict(m.scores.space)
-        genes = [n for n, free in zip(space.gene_names, space.free(stage), strict=True) if free]  # type: ignore[arg-type]
+        genes = [n for n, free in zip(space.gene_names, space.free(stage), strict=True) if free]
         rows = m.frame[m.frame["stage"] == stage]
         names = [n for n in m.metrics if not n.endswith(FULL) and rows[n].notna().any()]
         found[stage] = {name: _effects(rows[[*genes, name]], name) for name in names}

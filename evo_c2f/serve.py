@@ -137,5 +137,5 @@ def _serve(folder: Path, port: int, pipe: Connection) -> None:
     pipe.send(server.url)
     parent = multiprocessing.parent_process()
     assert parent
-    threading.Thread(target=lambda: (parent.join(), server.shutdown()), daemon=True).start()
-    server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    parent.join()

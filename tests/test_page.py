@@ -122,7 +122,7 @@ def start(browser, run, width=1280):
     """The run's page from its file, all drawn."""
     size(browser, width)
     browser.get(run.report.as_uri())
-    wait(browser, "return document.querySelectorAll('#plot-training .main-svg').length > 0")
+    wait(browser, "return document.documentElement.dataset.ready === 'yes'")
 
 
 def wait(browser, script, seconds=20):
@@ -138,7 +138,8 @@ def text(browser, selector):
 def column(browser, title):
     """The figures of a column of the table, as shown."""
     return browser.execute_script(
-        "const at = [...document.querySelectorAll('#subnets th')].findIndex(h => h.textContent.startsWith(arguments[0]));"
+        "const heads = [...document.querySelectorAll('#subnets th')];"
+        "const at = heads.findIndex(h => h.textContent.startsWith(arguments[0]));"
         "return [...document.querySelectorAll('#subnets tbody tr')].map(r => r.cells[at].textContent)",
         title,
     )

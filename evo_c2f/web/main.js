@@ -20,8 +20,8 @@ function choose(row) {
 function select(row) {
   choose(row);
   drawSubnet();
-  drawFronts();
   markTable();
+  if (window.Plotly) drawFronts();
 }
 
 function settle() {
@@ -61,8 +61,20 @@ function drawFacts() {
 }
 
 function drawAll() {
-  for (const draw of [settle, drawHead, drawFronts, drawSubnet, drawTable, drawEffects, drawLedger, drawFacts]) draw();
-  setTimeout(() => { drawGrowth(); drawTraining(); }); // they lie further down: the page is shown before
+  for (const draw of [settle, drawHead, drawSubnet, drawTable, drawEffects, drawLedger, drawFacts]) draw();
+  drawPlots();
+}
+
+function drawPlots() {
+  if (!window.Plotly) return;
+  for (const draw of [drawFronts, drawGrowth, drawTraining]) draw();
+}
+
+// Plotly is most of the file: all else is shown before it is read.
+function startPlotly() {
+  document.body.append(el('script', {text: $('plotly').textContent}));
+  drawPlots();
+  document.documentElement.dataset.ready = 'yes';
 }
 
 function startControls() {
@@ -106,5 +118,5 @@ startControls();
 startTable();
 const live = state.data.live;
 drawAll();
-document.documentElement.dataset.ready = 'yes';
+addEventListener('load', () => setTimeout(startPlotly));
 if (live) { $('live').hidden = false; $('live').textContent = 'Live'; refresh(); }
