@@ -94,6 +94,7 @@ OPTIONS = {
     "tensorboard": click.option("--tensorboard", is_flag=True, help="Draw the training in <run>/tensorboard."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
+PORT = click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Of the page.")
 SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
 MEASURING = ("workers", "ray_address", "gpus_per_worker")
 RUNNING = ("device", "threads")
@@ -157,11 +158,15 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 @options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
               help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
-def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> None:
-    """Train the supernet and search the three stages, in one."""
+@click.option("--live", is_flag=True, help="Serve the run's page on this machine meanwhile.")
+@PORT
+def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
+    """Train the supernet and search the three stages, in one; at the end the page, report.html."""
     from supernet.ranks import ALONE
 
     run, job = begin_training(given)
+    if live and job.ranks.first:
+        show_live(run, port)
     hire = hiring(given, run.recipe)
     train(run, "joint", job)
     summaries = []
@@ -169,11 +174,15 @@ def search_command(check_ranking: int | None, as_json: bool, **given: Any) -> No
         if stage in run.recipe.training.stages:
             train(run, stage, job)
         summaries.append(job.ranks.from_first(partial(evolve, run, run.recipe, stage, job, run.recipe.seed, hire)))
+        if live and job.ranks.first:
+            draw_pictures(run, job)
     if not job.ranks.first:
         return
     job = replace(job, ranks=ALONE)  # the others have gone
     conclude(summaries, job.task.baseline_name)
     draw_samples(run, job)
+    draw_pictures(run, job)
+    write_report(run)
     if check_ranking:
         tell_ranking(run, job, check_ranking)
     if as_json:
@@ -206,6 +215,26 @@ def front_command(as_json: bool, stage: str | None, csv: Path | None, parquet: P
         click.echo(json.dumps(analysis.records(frame)))
     elif not (csv or parquet):
         Console().print(front_table(analysis.records(frame)))
+
+
+@cli.command("report")
+@options("recipe", "run", *RUNNING)
+@click.option("--serve", is_flag=True, help="Serve the page on this machine while the run goes on; Ctrl-C ends it.")
+@PORT
+def report_command(serve: bool, port: int, **given: Any) -> None:
+    """A run as one page, <run>/report.html: fronts, subnets with pictures, ledger, gene effects, costs."""
+    run = open_run(given)
+    if serve:
+        from evo_c2f.serve import open_server
+
+        with open_server(run, port) as server:
+            console.print(f"{server.url} shows {run.folder}; Ctrl-C ends it", highlight=False, soft_wrap=True)
+            server.serve_forever()
+    try:
+        draw_pictures(run, make_job(run.recipe, given))
+    except (InputError, DamagedFileError) as error:
+        warn(f"the page has no new pictures: {error}")
+    write_report(run)
 
 
 @cli.command("verify")
@@ -822,6 +851,7 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
     settings = settings.model_copy(update={"rounds": rounds})
+    ranks.from_first(lambda: note_setting(run, stage, job))
 
     def finish(ledger: "Ledger", seconds: float) -> None:
         run.write_ledger(stage, ledger.to_dict())
@@ -921,6 +951,7 @@ def evolve(
     from evo_c2f.stage import run_stage
 
     tools = replace(instruments(run, settings, stage, job), hire=hire)
+    note_setting(run, stage, job)
     with reporting(console, f"evolving {stage}", recipe.evaluations(settings, stage)) as reporter:
 
         def on_progress(progress: "Progress") -> None:
@@ -987,6 +1018,53 @@ def say(sentence: str) -> None:
     """On standard error, unless another process says the same."""
     if not console.quiet:
         click.echo(sentence, err=True)
+
+
+def draw_pictures(run: Run, job: "Job") -> None:
+    """Write samples.json: small parts of held-out images by subnets of every stage's front, for the page."""
+    from evo_c2f import analysis
+    from evo_c2f.page_scores import measured as weights_of_stages
+    from supernet import crops
+
+    scale = 2**job.task.frame.input_level
+    parts, subnets = crops.parts_of(job.data.full(), scale), {}
+    for stage, of_stage in weights_of_stages(run).items():
+        if not run.front(stage).is_file():
+            continue
+        supernet = job.trained(run.weights_for(stage))  # type: ignore[arg-type]
+        front = analysis.read_front(run.front(stage))
+        genomes = analysis.genomes_of(front)
+        for i in crops.spread_evenly(len(front)):
+            network = supernet.extract(run.recipe.space.decode(genomes[i]))
+            pictures = crops.outputs(network, parts, scale, job.device)
+            subnets[f"{of_stage.scores.context}:{front['id'].iloc[i]}"] = pictures
+    found = {"baseline": job.task.baseline_name, "columns": crops.comparisons(parts, job.task), "subnets": subnets}
+    write_text(run.samples, json.dumps(found))
+
+
+def write_report(run: Run) -> None:
+    from evo_c2f.page_html import write_page
+
+    write_page(run)
+    console.print(f"{run.report}: the run as a page; open it in a browser", highlight=False, soft_wrap=True)
+
+
+def show_live(run: Run, port: int) -> None:
+    """Serve the page until the command ends."""
+    from evo_c2f.serve import serving
+
+    url = get_current_context().with_resource(serving(run, port))
+    console.print(f"{url} shows the run while it goes on", highlight=False, soft_wrap=True)
+
+
+def note_setting(run: Run, stage: str, job: "Job") -> None:
+    """Log what the run rests on from here: device, threads, versions."""
+    import torch
+
+    from evo_c2f.versions import versions
+
+    device = f"{job.device}, {torch.get_num_threads()} threads"
+    run.log("setting", stage=stage, device=device, baseline=job.task.baseline_name, versions=versions())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

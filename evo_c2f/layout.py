@@ -48,6 +48,7 @@ class Scores:
     notes: dict[str, Any]
     rows: NDArray[np.void]  # fields genome, stage, generation, seconds, time, failure
     metrics: dict[str, NDArray[np.float64]]  # NaN: not measured, or failed
+    protocol: str = ""  # how they were taken, and on what
 
     @property
     def failed(self) -> NDArray[np.intp]:
@@ -165,7 +166,9 @@ def read_context(group: h5py.Group) -> Scores:
         _verify_rows(group, rows)
     names = {*group["metrics"], *(group["checks/metrics"] if checked else ())}
     metrics = {name: _metric(group, name, n, checked) for name in sorted(names)}
-    return Scores(group.name.strip("/"), context["space"], json.loads(group.attrs["notes"]), rows, metrics)
+    return Scores(
+        group.name.strip("/"), context["space"], json.loads(group.attrs["notes"]), rows, metrics, context["protocol"]
+    )
 
 
 def _verify_rows(group: h5py.Group, rows: NDArray[np.void]) -> None:

@@ -61,6 +61,14 @@ class Run:
     def ledger(self) -> Path:
         return self.folder / "ledger.json"
 
+    @property
+    def samples(self) -> Path:
+        return self.folder / "samples.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
     def checkpoint(self, training: str) -> Path:
         return self.folder / "supernet" / f"{training}.safetensors"
 

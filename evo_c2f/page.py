@@ -1,0 +1,217 @@
+"""What a run's page shows, as one dict that is ready for JSON: read from the run's files, and nothing else."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import yaml
+
+from evo_c2f import page_scores, pareto
+from evo_c2f.errors import DamagedFileError
+from evo_c2f.objective import FULL, minimised
+from evo_c2f.page_scores import Measured
+from evo_c2f.run import LEAD, Run, read_log
+from evo_c2f.space import STAGES, SearchSpace, inner_width
+from evo_c2f.tables import in_short
+from evo_c2f.versions import versions
+
+SUPERNET = ("joint", "operator", "channel")  # its trainings, as the log names them
+MOST_CURVES = 12  # of networks trained alone
+FOR_NOTHING = "baseline"  # what the run has not said the name of
+
+
+def page_data(run: Run) -> dict[str, Any]:
+    """All that the page needs. DamagedFileError if a file of the run can't be read."""
+    stages, log, samples = page_scores.measured(run), read_log(run.log_file), read_samples(run)
+    rows, objectives = page_scores.rows_of(run, stages), run.recipe.search.metrics()
+    baseline_name = samples.get("baseline") or _setting(log).get("baseline") or FOR_NOTHING
+    names = list(dict.fromkeys([*rows["columns"]["metrics"], *(o.name for o in objectives)]))
+    return {
+        "title": run.recipe.name,
+        "task": run.recipe.task.name,
+        "sentence": sentence(run, stages, rows, log, baseline_name),
+        "objectives": [o.name for o in objectives],
+        "metrics": {name: page_scores.described(name) for name in names},
+        "space": described_space(run.recipe.space),
+        "contexts": [described_context(m) for m in page_scores.different(stages)],
+        "baseline_name": baseline_name,
+        "rows": rows,
+        "shown_first": shown_first(run, stages, rows, samples),
+        "pickable": pickable(run, stages, rows),
+        "command": f"{LEAD} finetune --run {shlex.quote(str(run.folder))}",
+        "growth": page_scores.growth(run, stages),
+        "effects": page_scores.effects(stages),
+        "ledgers": read_ledgers(run),
+        "trainings": trainings(log),
+        "samples": samples,
+        "recipe": yaml.safe_dump(run.recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None),
+        "facts": facts(run, stages, log),
+    }
+
+
+def described_space(space: SearchSpace) -> dict[str, Any]:
+    """The genes' choices, and the inner width in channels of each level, trunk width and ratio."""
+    return {
+        "n_cells": space.n_cells,
+        "levels": space.levels,
+        "operators": list(space.operators),
+        "ratios": list(space.inner_ratios),
+        "widths": [list(space.widths[level]) for level in space.levels],
+        "inner": [
+            [[inner_width(w, r) for r in space.inner_ratios] for w in space.widths[level]] for level in space.levels
+        ],
+    }
+
+
+def described_context(m: Measured) -> dict[str, Any]:
+    """The weights' name, and what their subnets are compared with."""
+    finite = {name: value for name, value in m.baseline.items() if value == value}
+    return {"key": m.scores.context, "baseline": finite}
+
+
+def sentence(
+    run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any], log: list[dict[str, Any]], baseline_name: str
+) -> str:
+    """What the run found, or how far it is."""
+    searched = [stage for stage in stages if stage != "reference"]
+    if not searched:
+        rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == "joint"]
+        total = run.recipe.training.rounds
+        return f"Nothing was searched yet; the supernet has had {max(rounds, default=0):,} of {total:,} rounds."
+    stage = searched[-1]
+    m, front = stages[stage], rows["fronts"][stage]
+    amount = f"{rows['n_subnets']:,} of {_large(run.recipe.space.n_subnets)} possible subnets were scored"
+    size = f"the {stage} stage's front holds {len(front)}"
+    if not front:
+        return f"{amount}; none of the {stage} stage keeps to the limits yet."
+    best = []
+    for o in page_scores.final_objectives(m, run.recipe.search.metrics()):
+        known = [v for i in front if (v := rows["columns"]["metrics"][o.name][i]) is not None]
+        if known:
+            best.append(_best(o.name, o.sign * min(o.sign * v for v in known), m, baseline_name))
+    return f"{amount}; {size}: {'; '.join(best)}."
+
+
+def _best(name: str, value: float, m: Measured, baseline_name: str) -> str:
+    words = page_scores.described(name)
+    whole = " on whole images" if name.endswith(FULL) else ""
+    told = partial(_with_unit, unit=words["unit"])
+    label = words["label"].partition(", whole")[0]
+    label = label if label[:2].isupper() else label.lower()
+    if words["kind"] != "quality":
+        widest = (m.widest() or {}).get(name)
+        return f"smallest {label} {told(value)}" + (f" (widest subnet {told(widest)})" if widest else "")
+    base = m.baseline.get(name)
+    return f"best {label}{whole} {told(value)}" + (f" ({baseline_name} {told(base)})" if base is not None else "")
+
+
+def _with_unit(value: float, unit: str) -> str:
+    digits = f"{value:.2f}" if unit == "dB" else in_short(float(f"{value:.3g}"))
+    return f"{digits} {unit}".strip() if unit not in ("MACs", "parameters") else digits
+
+
+def _large(n: int) -> str:
+    if n < 10**7:
+        return f"{n:,}"
+    digits, _, power = f"{n:.1e}".partition("e+")
+    return f"{digits} × 10" + str(int(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def shown_first(
+    run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any], samples: Mapping[str, Any]
+) -> int | None:
+    """The row of the latest front's knee, of those that have pictures if some do; None while there is no front."""
+    front = rows["fronts"].get([*stages][-1], []) if stages else []
+    objectives, columns = run.recipe.search.metrics(), rows["columns"]
+    figures = [columns["metrics"].get(o.name) for o in objectives]
+    if not front or None in figures:
+        return None
+    pictured = {name.rpartition(":")[2] for name in samples.get("subnets", {})}
+    front = [i for i in front if columns["id"][i] in pictured] or front
+    values = minimised(np.array([[column[i] for column in figures] for i in front], dtype=float), objectives)
+    return int(front[pareto.knee(values)])
+
+
+def pickable(run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Which weights `finetune --pick` takes a subnet from, which of their rows keep to no limit, and why so."""
+    contexts = page_scores.different(stages)
+    if not contexts:
+        return {"context": -1, "refused": [], "limits": ""}
+    newest = max(range(len(contexts)), key=lambda k: contexts[k].scores.rows["time"][0])
+    limits = run.recipe.search.limits()
+    ids = set(contexts[newest].frame["id"][page_scores.is_within(contexts[newest].frame, limits)])
+    refused = [
+        i
+        for i, (k, name) in enumerate(zip(rows["columns"]["context"], rows["columns"]["id"], strict=True))
+        if k == newest and name not in ids
+    ]
+    return {"context": newest, "refused": refused, "limits": " and ".join(map(str, limits))}
+
+
+def trainings(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The loss of each training by its rounds, the supernet's first; of one done again, the last time."""
+    curves: dict[str, dict[int, float]] = {}
+    for line in log:
+        if line["event"] == "round":
+            points = curves.setdefault(str(line["stage"]), {})
+            if points and line["index"] <= min(points):
+                points.clear()
+            points[line["index"]] = line["loss"]
+    alone = [name for name in curves if name not in SUPERNET][-MOST_CURVES:]
+    return [
+        {"name": name, "supernet": name in SUPERNET, "x": [*curves[name]], "y": [*curves[name].values()]}
+        for name in [*(n for n in SUPERNET if n in curves), *alone]
+    ]
+
+
+def read_ledgers(run: Run) -> dict[str, Any]:
+    """Training -> the updates of every choice; empty before there are any."""
+    try:
+        found: dict[str, Any] = json.loads(run.ledger.read_text()) if run.ledger.is_file() else {}
+        return found
+    except ValueError as error:
+        raise DamagedFileError(f"{run.ledger} is damaged ({error}); restore it, or train again") from None
+
+
+def read_samples(run: Run) -> dict[str, Any]:
+    """The pictures that `report` made: titles, and images by subnet and weights; empty if there are none.
+
+    What doesn't read as that is left out: the page is worth having without pictures.
+    """
+    try:
+        found = json.loads(run.samples.read_text())
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def _setting(log: list[dict[str, Any]]) -> dict[str, Any]:
+    """The machine and the packages of the last part of the run that noted them."""
+    return next((line for line in reversed(log) if line["event"] == "setting"), {})
+
+
+def facts(run: Run, stages: Mapping[str, Measured], log: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the run rests on: cost in minutes, device, protocol, seeds, versions."""
+    # A search that measured nothing was a replay.
+    done = [line for line in log if line["event"] in ("trained", "evolved") and line.get("measured") != 0]
+    last = {(line["event"], line["stage"]): line["seconds"] for line in done}
+    order = [*SUPERNET[:1], *STAGES]
+    cost = [
+        {"what": what, "stage": stage, "minutes": round(last[event, stage] / 60, 2)}
+        for event, what in (("trained", "training"), ("evolved", "search"))
+        for stage in dict.fromkeys([*order, "joint"])
+        if (event, stage) in last
+    ]
+    setting, protocols = _setting(log), [m.scores.protocol for m in page_scores.different(stages)]
+    return {
+        "cost": cost,
+        "seed": run.recipe.seed,
+        "protocol": protocols[-1] if protocols else "",
+        "versions": setting.get("versions"),
+        "device": setting.get("device"),
+        "made_with": versions(),
+        "folder": str(run.folder),
+    }

@@ -1,0 +1,250 @@
+"""The scores of a run as its page shows them: rows, fronts, the hypervolume's curve, what each choice is worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo_c2f import analysis, pareto
+from evo_c2f.analysis import Frame
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.layout import Scores
+from evo_c2f.objective import FULL, METRICS, Box, Limit, Metric, metric, minimised, on_whole_images
+from evo_c2f.run import Run
+from evo_c2f.space import STAGES, SearchSpace
+from evo_c2f.store import read_scores
+
+MOST_ROWS = 10_000  # in the page's table
+MOST_DOMINATED = 2_000  # of the points drawn
+MOST_STEPS = 400  # of the hypervolume's curve, for each weights
+ORDER = (*STAGES, "joint")
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was scored with the same weights, in the order of measurement, and in what terms."""
+
+    scores: Scores
+    frame: Frame
+
+    @property
+    def metrics(self) -> list[str]:
+        """In the order of METRICS, the whole images' after the search's own."""
+        known = list(METRICS)
+        names = self.scores.metrics
+        return sorted(names, key=lambda name: (name.endswith(FULL), _place(known, name.removesuffix(FULL))))
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        return dict(self.scores.notes.get("baseline", {}))
+
+    def widest(self) -> dict[str, float] | None:
+        """The metrics of the widest subnet; None before it was measured."""
+        rows = self.frame[self.frame["stage"] == "reference"]
+        return None if rows.empty else {name: float(rows[name].iloc[0]) for name in self.scores.metrics}
+
+
+def _place(known: Sequence[str], name: str) -> int:
+    return known.index(name) if name in known else len(known)
+
+
+def measured(run: Run) -> dict[str, Measured]:
+    """Stage -> the newest weights that it was scored with, in the order of the search; empty before there are scores.
+
+    The widest subnet alone is stage 'reference'.
+    """
+    if not run.scores.is_file():
+        return {}
+    contexts = [Measured(s, analysis.frame_of(s)) for s in read_scores(run.scores) if len(s.rows)]
+    found = {stage: m for m in contexts for stage in ORDER if (m.frame["stage"] == stage).any()}
+    if not found and contexts:
+        return {"reference": contexts[-1]}
+    return {stage: found[stage] for stage in ORDER if stage in found}
+
+
+def different(stages: Mapping[str, Measured]) -> list[Measured]:
+    """Each of them once, in order."""
+    return list({m.scores.context: m for m in stages.values()}.values())
+
+
+def is_within(frame: Frame, limits: Sequence[Limit]) -> NDArray[np.bool_]:
+    """Which rows keep to the limits; those lacking a limited metric don't."""
+    within = np.ones(len(frame), dtype=bool)
+    for limit in limits:
+        if limit.metric.name not in frame:
+            return np.zeros(len(frame), dtype=bool)
+        within &= limit.violation(frame[limit.metric.name].to_numpy(dtype=float)) <= 0
+    return within
+
+
+def front_of(run: Run, stage: str, m: Measured) -> tuple[list[str], set[str]]:
+    """(ids of a stage's front, best first; those that seed the next stage).
+
+    As the stage wrote it; of what it has so far while it goes on.
+    """
+    objectives = run.recipe.search.metrics()
+    frame = m.frame[(m.frame["stage"] == stage) & is_within(m.frame, run.recipe.search.limits())]
+    try:
+        written = analysis.read_front(run.front(stage)) if run.front(stage).is_file() else None
+    except DamagedFileError:
+        written = None
+    if written is not None and set(written["id"]) <= set(m.frame["id"]):
+        return list(written["id"]), set(written["id"][written["survivor"]])
+    if not {o.name for o in objectives} <= set(frame.columns):
+        return [], set()
+    values = minimised(frame[[o.name for o in objectives]].to_numpy(dtype=float), objectives)
+    front = frame[pareto.non_dominated(values)]
+    first = objectives[0]
+    return list(front.sort_values(first.name, ascending=first.better == "lower")["id"]), set()
+
+
+def final_objectives(m: Measured, objectives: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """Those of a front: as taken on the whole images where they were."""
+    whole = on_whole_images(objectives)
+    return whole if all(o.name in m.scores.metrics for o in whole) else objectives
+
+
+def rows_of(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
+    """The table's columns, the fronts as numbers of rows, which rows are drawn, and how many there were in all."""
+    contexts = different(stages)
+    fronts = {stage: front_of(run, stage, m) for stage, m in stages.items() if stage in ORDER}
+    kept = _kept(contexts, {i for ids, _ in fronts.values() for i in ids})
+    frames = [m.frame.iloc[rows] for m, rows in zip(contexts, kept, strict=True)]
+    number = {  # of an id scored with certain weights
+        (k, name): index
+        for index, (k, name) in enumerate((k, name) for k, frame in enumerate(frames) for name in frame["id"])
+    }
+    of_stage = {stage: contexts.index(m) for stage, m in stages.items()}
+    numbers = {s: [number[of_stage[s], i] for i in ids] for s, (ids, _) in fronts.items()}
+    columns = _columns(frames, list(dict.fromkeys(name for m in contexts for name in m.metrics)))
+    always = {row for rows in numbers.values() for row in rows}
+    always |= {row for row, stage in enumerate(columns["stage"]) if stage == "reference"}
+    return {
+        "columns": columns,
+        "fronts": numbers,
+        "survivors": sorted({number[of_stage[s], i] for s, (_, ids) in fronts.items() for i in ids}),
+        "drawn": sorted(always | set(_sample([i for i in range(len(number)) if i not in always], MOST_DOMINATED))),
+        "n_scores": sum(len(m.frame) for m in contexts),
+        "n_subnets": len({i for m in contexts for i in m.frame["id"]}),
+    }
+
+
+def _kept(contexts: Sequence[Measured], fronts: set[str]) -> list[Indices]:
+    """Of each frame the rows that the page holds: all, or the fronts and the widest with a sample of the others."""
+    total = sum(len(m.frame) for m in contexts)
+    needed = [(m.frame["id"].isin(fronts) | (m.frame["stage"] == "reference")).to_numpy() for m in contexts]
+    others = [(k, int(i)) for k, must in enumerate(needed) for i in np.flatnonzero(~must)]
+    chosen = set(_sample(others, MOST_ROWS - (total - len(others)))) if total > MOST_ROWS else set(others)
+    return [
+        np.array([i for i, must_be in enumerate(must) if must_be or (k, i) in chosen], dtype=np.intp)
+        for k, must in enumerate(needed)
+    ]
+
+
+def _sample(items: list[Any], n: int) -> list[Any]:
+    """At most n of them, always the same ones of the same number."""
+    if len(items) <= n:
+        return items
+    rng = np.random.default_rng(0)
+    return [items[i] for i in np.sort(rng.choice(len(items), max(n, 0), replace=False))]
+
+
+def _columns(frames: Sequence[Frame], metrics: Sequence[str]) -> dict[str, Any]:
+    def column(name: str) -> list[Any]:
+        return [value for frame in frames for value in frame[name].tolist()]
+
+    def figures(name: str) -> list[float | None]:
+        return [v for frame in frames for v in (numbers(frame[name]) if name in frame else [None] * len(frame))]
+
+    return {
+        "id": column("id"),
+        "stage": column("stage"),
+        "generation": column("generation"),
+        "genome": column("genome"),
+        "context": [k for k, frame in enumerate(frames) for _ in range(len(frame))],
+        "metrics": {name: figures(name) for name in metrics},
+    }
+
+
+def numbers(values: Any) -> list[float | None]:
+    """Numbers for JSON, to eight digits; None for what is not finite."""
+    return [float(f"{v:.8g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float).tolist()]
+
+
+def growth(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
+    """The hypervolume after each subnet, a curve for each weights, and after how many each stage begins."""
+    curves, borders, done = [], [], 0
+    for m in different(stages):
+        names = m.frame["stage"].tolist()
+        for stage in ORDER:
+            if stage in names and stages.get(stage) is m:
+                borders.append({"stage": stage, "after": done + names.index(stage)})
+        curve = _curve(run, m)
+        if curve is not None:
+            steps = _steps(curve)
+            curves.append({"x": (steps + 1 + done).tolist(), "y": numbers(curve[steps])})
+        done += len(m.frame)
+    return {"curves": curves, "borders": borders, "n": done}
+
+
+def _curve(run: Run, m: Measured) -> NDArray[np.float64] | None:
+    """None where the widest subnet, which fixes the box, or an objective was not measured."""
+    objectives, widest = run.recipe.search.metrics(), m.widest()
+    names = [o.name for o in objectives]
+    if widest is None or not set(names) <= set(m.scores.metrics):
+        return None
+    try:
+        box = Box.between(objectives, m.baseline, widest)
+    except KeyError:
+        return None
+    values = m.frame[names].copy()
+    values.loc[~is_within(m.frame, run.recipe.search.limits())] = np.nan
+    return np.asarray(analysis.hypervolume_curve(values, box), dtype=np.float64)
+
+
+def _steps(curve: NDArray[np.float64]) -> Indices:
+    """Where the curve changes, and its ends; at most MOST_STEPS of them."""
+    steps = np.flatnonzero(np.r_[True, np.diff(curve) != 0])
+    if len(steps) > MOST_STEPS:
+        steps = steps[np.linspace(0, len(steps) - 1, MOST_STEPS).astype(int)]
+    return np.unique(np.r_[steps, len(curve) - 1])
+
+
+def effects(stages: Mapping[str, Measured]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Stage -> metric -> what each choice of the genes that it searches is worth, among the subnets it scored."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for stage, m in stages.items():
+        if stage not in ORDER:
+            continue
+        space = SearchSpace.from_dict(m.scores.space)
+        genes = [n for n, free in zip(space.gene_names, space.free(stage), strict=True) if free]
+        rows = m.frame[m.frame["stage"] == stage]
+        names = [n for n in m.metrics if not n.endswith(FULL) and rows[n].notna().any()]
+        found[stage] = {name: _effects(rows[[*genes, name]], name) for name in names}
+    return found
+
+
+def _effects(frame: Frame, name: str) -> list[dict[str, Any]]:
+    table = analysis.gene_effects(frame, name)
+    columns = [table["gene"].tolist(), table["choice"].astype(str).tolist(), numbers(table["mean"])]
+    columns += [numbers(table["effect"]), table["count"].tolist()]
+    return [
+        dict(zip(("gene", "choice", "mean", "effect", "n"), row, strict=True)) for row in zip(*columns, strict=True)
+    ]
+
+
+def described(name: str) -> dict[str, str]:
+    """A metric in words: label, unit, which way is better, kind."""
+    try:
+        known = metric(name)
+    except InputError:
+        return {"label": name, "unit": "", "better": "lower", "kind": "cost"}
+    label, _, rest = known.label.partition(" (")
+    unit = rest.rstrip(")") if rest.rstrip(")") in ("dB", "MB", "ms") else ""
+    label = label if unit or not rest else known.label
+    unit = unit or {"macs": "MACs", "params": "parameters"}.get(name, "")
+    whole = ", whole images" if name.endswith(FULL) else ""
+    return {"label": label[:1].upper() + label[1:] + whole, "unit": unit, "better": known.better, "kind": known.kind}

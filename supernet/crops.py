@@ -1,0 +1,86 @@
+"""Small pictures for a page: the same parts of held-out images by many subnets, as WebP in data URLs."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from supernet.images import to_pixels
+from supernet.tasks import Task
+
+N_IMAGES = 3
+SIDE = 96  # of a picture, in pixels: some 3 kB each
+MARGIN = 16  # of the input around a part, so that its edge is no edge to the network
+MOST_SUBNETS = 48  # of one front
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an image: the input with a margin, where the part lies in it, and its target (3, h, w)."""
+
+    source: Tensor
+    top: int
+    left: int
+    side: tuple[int, int]
+    target: Tensor
+
+
+def parts_of(batches: Sequence[tuple[Tensor, Tensor]], scale: int) -> list[Part]:
+    """The part with most detail of each of a few images, spread evenly; whole images where nothing is enlarged."""
+    pairs = [(source[i], target[i]) for source, target in batches for i in range(len(source))]
+    wanted = sorted({round(i * (len(pairs) - 1) / (N_IMAGES - 1)) for i in range(N_IMAGES)})
+    return [_part(*pairs[i], scale) for i in wanted]
+
+
+def _part(source: Tensor, target: Tensor, scale: int) -> Part:
+    height, width = source.shape[1:]
+    side = (height, width) if scale == 1 else (min(SIDE // scale, height), min(SIDE // scale, width))
+    places = [
+        (top, left)
+        for top in range(0, height - side[0] + 1, max(1, side[0] // 2))
+        for left in range(0, width - side[1] + 1, max(1, side[1] // 2))
+    ]
+    y, x = max(places, key=lambda p: float(_cut(target, p, side, scale).std()))
+    top, left = max(0, y - MARGIN), max(0, x - MARGIN)
+    around = source[:, top : y + side[0] + MARGIN, left : x + side[1] + MARGIN]
+    return Part(around, y - top, x - left, side, _cut(target, (y, x), side, scale))
+
+
+def _cut(image: Tensor, place: tuple[int, int], side: tuple[int, int], scale: int) -> Tensor:
+    (top, left), (height, width) = place, side
+    return image[:, top * scale : (top + height) * scale, left * scale : (left + width) * scale]
+
+
+@torch.inference_mode()
+def outputs(network: nn.Module, parts: Iterable[Part], scale: int, device: torch.device) -> list[str]:
+    """What a network makes of each part, as data URLs."""
+    made = ((p, network(p.source[None].to(device))[0].cpu()) for p in parts)
+    return [as_url(_cut(image, (p.top, p.left), p.side, scale)) for p, image in made]
+
+
+def comparisons(parts: Sequence[Part], task: Task) -> dict[str, list[str]]:
+    """What stands beside: the inputs, what is had for nothing, the targets."""
+    scale = 2**task.frame.input_level
+    inputs = [as_url(_cut(p.source, (p.top, p.left), p.side, 1)) for p in parts]
+    shown = {"input": inputs, "target": [as_url(p.target) for p in parts]}
+    if scale == 1:
+        return shown
+    made = [_cut(task.baseline(p.source[None])[0], (p.top, p.left), p.side, scale) for p in parts]
+    return {"input": inputs, task.baseline_name: [as_url(image) for image in made], "target": shown["target"]}
+
+
+def as_url(image: Tensor) -> str:
+    """An image (3, h, w) in 0..1, at most SIDE pixels a side, as a WebP in a data URL."""
+    picture, file = Image.fromarray(to_pixels(image)), io.BytesIO()
+    picture.thumbnail((SIDE, SIDE))
+    picture.save(file, "WEBP", quality=85, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def spread_evenly(n: int) -> list[int]:
+    """At most MOST_SUBNETS of the numbers below n, the ends among them."""
+    return sorted({round(i * (n - 1) / (MOST_SUBNETS - 1)) for i in range(MOST_SUBNETS)})
