@@ -24,6 +24,7 @@ NAMES = {str(page.relative_to(ROOT)): page for page in [*PAGES, *OTHERS]}
 # Run for real, each once, in this order of pages; the rest needs benchmarks, a GPU or minutes, and is only understood.
 RUN = ("search", "train-supernet", "evolve", "front", "finetune", "evaluate", "export", "apply", "verify", "data split")
 LONG = ("openmoji", "edges2shoes", "--check-ranking", "results/try", "results/few", "export --model results/quick")
+LONG += ("--ray-address", "table.json", "--devices")
 SHORT = ("training.rounds=2", "training.stage_rounds=2", "search.population=4", "finetune.rounds=2")
 SHORT += ("finetune.phases=[]",)
 TRAINING = (*tiny(*SHORT), "--threads", "1")
@@ -159,10 +160,13 @@ def narrowed(words: list[str]) -> list[str]:
 @pytest.mark.parametrize("page", [name for name, page in NAMES.items() if page in PAGES])
 def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from evo_c2f.objective import METRICS
+    from supernet import cost, tasks
+    from supernet.data import photographs
     from supernet.operators import OPERATORS
 
     monkeypatch.chdir(place)
-    kept = dict(OPERATORS), dict(METRICS)
+    tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES)
+    kept = [dict(table) for table in tables]
     names: dict[str, Any] = {}
     try:
         for language, text in blocks(NAMES[page]):  # what they add to the package, the page's commands may use
@@ -181,6 +185,6 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
             if language == "python" and "load_model" in text:
                 exec(text, names)
     finally:
-        for table, before in zip((OPERATORS, METRICS), kept, strict=True):
+        for table, before in zip(tables, kept, strict=True):
             table.clear()
-            table.update(before)  # type: ignore[arg-type]
+            table.update(before)
