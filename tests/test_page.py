@@ -6,14 +6,16 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 import cli
-from evo_c2f import analysis, recipe
+from evo_c2f import analysis, recipe, serve
 from evo_c2f.errors import InputError
 from evo_c2f.layout import Context
 from evo_c2f.page import page_data
@@ -24,6 +26,7 @@ from evo_c2f.store import ScoreStore
 
 ROOT = Path(__file__).parents[1]
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+LOCAL = {"file", "data", "blob", "about", "chrome"}  # the last: its own start page
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -146,10 +149,10 @@ def column(browser, title):
 
 
 def requests(browser):
-    """The addresses that the browser asked for since this was last called, but for files and data in the page."""
+    """The addresses that the browser asked a network for since this was last called."""
     sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if not url.startswith(("file:", "data:", "blob:"))]
+    return [url for url in urls if urlsplit(url).scheme not in LOCAL]
 
 
 def use_all(browser):
@@ -325,3 +328,27 @@ def test_ten_thousand_subnets_are_drawn_and_paged(browser, crowd, crowd_data):
     assert drawn == len(crowd_data["rows"]["drawn"])
     assert len(column(browser, "Stage")) == 50 and text(browser, "#page-state") == "1 to 50 of 10,000"
     assert "a sample" in text(browser, "#fronts-note")
+
+
+def test_a_served_page_follows_its_run_and_keeps_the_choice_and_the_place(browser, run, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(run.folder, folder)
+    copy = Run.open(folder)
+    with serve.open_server(copy, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        size(browser, 1280)
+        browser.get(server.url)
+        wait(browser, "return document.documentElement.dataset.ready === 'yes'")
+        wait(browser, "return document.getElementById('live').textContent.startsWith('Live, as of')")
+        browser.execute_script("document.querySelectorAll('#subnets tbody tr')[2].click(); scrollTo(0, 700)")
+        chosen = text(browser, "#subnet-title")
+        copy.log("round", stage="joint", index=100, loss=0.5)
+        wait(browser, "return document.getElementById('plot-training').data.length === 1")
+        assert text(browser, "#subnet-title") == chosen
+        assert browser.execute_script("return scrollY") == 700
+        assert len(browser.find_elements("css selector", "tr[aria-current]")) == 1
+        server.shutdown()
+    asked = {url.removeprefix(server.url) for url in requests(browser)}
+    assert asked <= {"", "data.json", "favicon.ico"}
+    browser.get("about:blank")
+    browser.get_log("browser")
