@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cache, partial
 from importlib.metadata import entry_points
@@ -229,7 +229,9 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
 
         with open_server(run, port) as server:
             console.print(f"{server.url} shows {run.folder}; Ctrl-C ends it", highlight=False, soft_wrap=True)
-            server.serve_forever()
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
+        return
     try:
         draw_pictures(run, make_job(run.recipe, given))
     except (InputError, DamagedFileError) as error:

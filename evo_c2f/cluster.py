@@ -61,10 +61,11 @@ class RayWorkers:
     def finished(self, wait: float) -> tuple[int, Measured] | None:
         self._count()
         self._hand_out()
-        awaited = [*self.busy, *self.starting]
-        ready, _ = (
-            self.ray.wait(awaited, num_returns=1, timeout=min(wait, SECONDS_BETWEEN_COUNTS)) if awaited else ([], [])
-        )
+        awaited, wait = [*self.busy, *self.starting], min(wait, SECONDS_BETWEEN_COUNTS)
+        if not awaited:  # all machines are lost; others may come
+            time.sleep(wait)
+            return None
+        ready, _ = self.ray.wait(awaited, num_returns=1, timeout=wait)
         if not ready:
             self._lose_patience()
             return None

@@ -86,11 +86,11 @@ class Evaluator:
         ticket, measured = done
         genome, stage, generation = self._submitted.pop(ticket)
         if not self._unwritten:
-            self._unwritten_since = time.monotonic() - measured.seconds / self.workers.n
+            self._unwritten_since = time.monotonic() - measured.seconds / max(1, self.workers.n)
         self._unwritten.append((genome, stage, generation, measured))
         self.retried.add(genome.tobytes())
         self.n_measured += 1
-        self.seconds_measuring += measured.seconds / self.workers.n
+        self.seconds_measuring += measured.seconds / max(1, self.workers.n)
         if time.monotonic() - self._unwritten_since > SECONDS_UNWRITTEN:
             self.write()
         values = np.array([measured.row.get(name, np.nan) for name in self.names])

@@ -211,7 +211,7 @@ def facts(run: Run, stages: Mapping[str, Measured], log: list[dict[str, Any]]) -
         "seed": run.recipe.seed,
         "protocol": protocols[-1] if protocols else "",
         "versions": setting.get("versions"),
-        "device": setting.get("device"),
+        "device": setting.get("device") or (protocols[-1].rpartition("; ")[2] if protocols else ""),
         "made_with": versions(),
         "folder": str(run.folder),
     }

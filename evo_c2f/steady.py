@@ -92,7 +92,7 @@ class Flight:
 
     def _take_off(self, generation: int) -> None:
         """Keep every worker busy; what is known needs none."""
-        while self.waiting and self.n_flying < self.evaluator.workers.n:
+        while self.waiting and self.n_flying < max(1, self.evaluator.workers.n):  # all may be lost for a while
             genome = self.waiting.popleft()
             if self.evaluator.knows(genome):
                 self.measured[genome.tobytes()] = self.evaluator.values(genome)

@@ -5,14 +5,14 @@ const SYMBOLS = {path: 'circle', operator: 'square', channel: 'diamond', joint: 
 const BUTTONS = ['zoom2d', 'pan2d', 'zoomIn2d', 'zoomOut2d', 'resetScale2d'];
 const CONFIG = {responsive: true, displaylogo: false, modeBarButtons: [BUTTONS], plotlyServerURL: ''};
 
-function layoutOf(xTitle, yTitle, more = {}) {
+function layoutOf(plot, xTitle, yTitle, more = {}) {
   const axis = {gridcolor: colour('grid'), zeroline: false, linecolor: colour('rule'), automargin: true, tickfont: {color: colour('quiet')}};
   return {
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', margin: {l: 52, r: 10, t: 14, b: 46},
     font: {family: getComputedStyle(document.body).fontFamily, size: 12, color: colour('ink')},
     hoverlabel: {bgcolor: colour('surface'), bordercolor: colour('rule'), font: {color: colour('ink')}, align: 'left'},
     modebar: {bgcolor: 'rgba(0,0,0,0)', color: colour('quiet'), activecolor: colour('accent')},
-    legend: {orientation: 'h', x: 0, y: -0.16, yanchor: 'top', font: {size: 12}}, hovermode: 'closest',
+    legend: {orientation: 'h', x: 0, y: -58 / Math.max($(plot).clientHeight - 130, 100), yanchor: 'top', font: {size: 12}}, hovermode: 'closest',
     xaxis: {...axis, title: {text: xTitle, standoff: 8}, ...more.xaxis}, yaxis: {...axis, title: {text: yTitle, standoff: 8}, ...more.yaxis},
     uirevision: more.uirevision, shapes: more.shapes || [], annotations: more.annotations || [],
   };
@@ -63,7 +63,7 @@ function drawFronts() {
   traces.push(...baselineTraces(traces));
   const chosen = selectedRow();
   if (chosen !== null) traces.push(pointsTrace([chosen], {name: 'selected', mode: 'markers', hoverinfo: 'skip', hovertemplate: undefined, showlegend: false, marker: {symbol: 'circle-open', size: 18, color: colour('ink'), line: {width: 2.5}}}));
-  const layout = layoutOf(axisTitle(state.x), axisTitle(state.y), {xaxis: {type: state.logX ? 'log' : 'linear', tickformat: ['macs', 'params'].includes(state.x) ? '~s' : '~g'}, uirevision: `${state.x} ${state.y} ${state.logX}`});
+  const layout = layoutOf('plot-fronts', axisTitle(state.x), axisTitle(state.y), {xaxis: {type: state.logX ? 'log' : 'linear', tickformat: ['macs', 'params'].includes(state.x) ? '~s' : '~g', dtick: state.logX && wide(traces) ? 'D2' : undefined}, uirevision: `${state.x} ${state.y} ${state.logX}`});
   const plot = $('plot-fronts');
   Plotly.react(plot, traces, layout, CONFIG);
   if (!plot.dataset.listens) {
@@ -73,6 +73,12 @@ function drawFronts() {
       if (row !== undefined) select(row);
     });
   }
+}
+
+// Whether a logarithmic axis has room for 1, 2 and 5 alone.
+function wide(traces) {
+  const xs = traces.flatMap(t => t.x).filter(x => x > 0);
+  return Math.max(...xs) / Math.min(...xs) > 4;
 }
 
 // What is had for nothing: a line where an axis is a quality.
@@ -91,7 +97,7 @@ function drawGrowth() {
   const traces = curves.map(curve => ({type: 'scatter', mode: 'lines', x: curve.x, y: curve.y, line: {shape: 'hv', width: 2, color: colour('accent')}, showlegend: false, hovertemplate: 'after %{x} subnets: %{y:.4f}<extra></extra>'}));
   const shapes = borders.map(b => ({type: 'line', xref: 'x', yref: 'paper', x0: b.after, x1: b.after, y0: 0, y1: 1, line: {color: colour(b.stage), width: 1.5, dash: 'dot'}}));
   const annotations = borders.map(b => ({x: b.after, y: 1, xref: 'x', yref: 'paper', text: plain(b.stage), showarrow: false, xanchor: 'left', yanchor: 'top', xshift: 4, font: {color: colour(b.stage)}}));
-  Plotly.react($('plot-growth'), traces, layoutOf('subnets scored', 'hypervolume', {shapes, annotations, xaxis: {range: [0, Math.max(n, 1)]}, yaxis: {rangemode: 'tozero'}}), CONFIG);
+  Plotly.react($('plot-growth'), traces, layoutOf('plot-growth', 'subnets scored', 'hypervolume', {shapes, annotations, xaxis: {range: [0, Math.max(n, 1)]}, yaxis: {rangemode: 'tozero'}}), CONFIG);
   $('growth-note').textContent = !curves.length ? 'Nothing was searched yet.' : 'In the box from the baseline to the widest subnet; dotted, where a stage begins.' + (curves.length > 1 ? ' Each stage was scored with weights of its own, so the curve begins anew: compare within a stage alone.' : '');
 }
 
@@ -103,6 +109,6 @@ function drawTraining() {
     type: 'scatter', mode: 'lines', x: t.x, y: t.y, name: plain(t.name), showlegend: t.supernet,
     line: {width: 2, color: colour(t.supernet && t.name !== 'joint' ? t.name : 'accent')}, hovertemplate: 'round %{x}: loss %{y:.4g}<extra></extra>',
   }));
-  Plotly.react($('plot-training'), traces, layoutOf('round', 'loss, smoothed', {uirevision: `training ${state.training}`}), CONFIG);
+  Plotly.react($('plot-training'), traces, layoutOf('plot-training', 'round', 'loss, smoothed', {uirevision: `training ${state.training}`}), CONFIG);
   $('training-note').textContent = trainings.length ? 'The log has a line in 100 rounds.' : 'No round was logged yet; the log has a line in 100 rounds.';
 }

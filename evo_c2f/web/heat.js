@@ -9,9 +9,9 @@ function heatTable(caption, remark, columns, rows) {
     return el('td', {text: c.text, title: c.title, style: {background: `rgb(${parts.join()})`, color: inkOn(parts)}});
   };
   const lines = rows.map(([name, cells]) => el('tr', {}, el('th', {scope: 'row', text: name}), ...cells.map(cell)));
-  return el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption}, el('table', {class: 'heat'},
-    el('caption', {}, `${caption} `, el('span', {text: remark})),
-    el('thead', {}, el('tr', {}, el('td', {style: {background: 'none'}}), ...columns.map(c => el('th', {scope: 'col', text: c})))), el('tbody', {}, ...lines)));
+  const title = el('h3', {}, `${caption} `, el('span', {text: remark}));
+  return el('div', {}, title, el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption}, el('table', {class: 'heat', 'aria-label': caption},
+    el('thead', {}, el('tr', {}, el('td', {style: {background: 'none'}}), ...columns.map(c => el('th', {scope: 'col', text: c})))), el('tbody', {}, ...lines))));
 }
 
 const KINDS = [['path', 'Level of each cell'], ['operator', 'Operator of each cell'], ['inner', 'Inner width ratio of each cell'], ['width', 'Trunk width of each level']];
@@ -38,7 +38,7 @@ function effectsTable(effects, kind, title, name, largest) {
   const cell = (gene, choice) => {
     const e = by.get(`${gene} ${choice}`);
     if (!e || e.effect === null) return null;
-    return {text: signed(name, e.effect), share: sign * e.effect / largest, title: `${e.n} subnets, mean ${withUnit(name, e.mean)}, ${signed(name, e.effect)} against all`};
+    return {text: signed(e.effect, largest), share: sign * e.effect / largest, title: `${e.n} subnets, mean ${withUnit(name, e.mean)}, ${signed(e.effect, largest)} against all`};
   };
   const label = choice => (kind === 'path' && choice !== 'skip' ? sizeText(Number(choice)) : choice);
   const rows = choices.map(c => [label(c), genes.map(g => cell(g, c))]).filter(([, cells]) => cells.some(Boolean));
@@ -46,9 +46,12 @@ function effectsTable(effects, kind, title, name, largest) {
   return heatTable(title, hasUnit(name) ? `in ${metricOf(name).unit}` : metricOf(name).label, columns, rows);
 }
 
-function signed(name, value) {
-  const text = metricOf(name).unit === 'dB' || metricOf(name).unit === 'MB' ? Math.abs(value).toFixed(2) : short(Math.abs(value)).replace(/(\d\.\d)\d+/, '$1');
-  return Number(text.split(' ')[0]) === 0 ? '0' : (value < 0 ? '−' : '+') + text;
+// A difference with its sign, with as many digits as make the largest of its table two figures long.
+function signed(value, largest) {
+  const [unit, letter] = PREFIXES.find(([least]) => largest >= least) || [1, ''];
+  const decimals = Math.max(0, Math.min(8, 1 - Math.floor(Math.log10(largest / unit))));
+  const text = (Math.abs(value) / unit).toFixed(decimals);
+  return Number(text) === 0 ? '0' : (value < 0 ? '−' : '+') + text + (letter && ` ${letter}`);
 }
 
 function drawLedger() {
@@ -64,13 +67,15 @@ function drawLedger() {
     countTable('Level of each cell', cells, ['skip', ...levels].map((level, k) => [level, cells.map(i => counts.path[i][k])]), counts.path),
     countTable('Operator of each cell', cells, perLevel('operator', space.operators), counts.operator.flat()),
     countTable('Inner width ratio of each cell', cells, perLevel('inner', space.ratios), counts.inner.flat()),
-    countTable('Trunk width of each level, narrow to wide', trunk[0][1].map((_, j) => j + 1), trunk, counts.trunk.map((row, k) => row.slice(0, space.widths[k].length))));
+    countTable('Trunk width of each level, narrow to wide', trunk[0][1].map((_, j) => j + 1), trunk, counts.trunk.map((row, k) => row.slice(0, space.widths[k].length))),
+    countTable('What all paths share', levels, [['stem', counts.stem], ['head', counts.head], ...counts.transition.map((row, k) => [`from ${levels[k]} to`, row.map((n, j) => (j === k ? null : n))])], null));
 }
 
-// decks: the counts that ought to be equal, one list each.
+// decks: the counts that ought to be equal, one list each; null where none ought to be.
 function countTable(caption, columns, rows, decks) {
   const largest = Math.max(1, ...rows.flatMap(([, values]) => values));
-  const apart = Math.max(...decks.map(deck => Math.max(...deck) - Math.min(...deck)));
+  const apart = decks && Math.max(...decks.map(deck => Math.max(...deck) - Math.min(...deck)));
+  const remark = !decks ? 'counted, and not claimed to be fair' : apart ? `at most ${apart.toLocaleString('en')} apart` : 'all equal';
   const cell = n => (n === null ? null : {text: String(n), share: 0.75 * n / largest, title: `${n} updates`});
-  return heatTable(caption, `at most ${apart.toLocaleString('en')} apart`, columns, rows.map(([name, values]) => [name, values.map(cell)]));
+  return heatTable(caption, remark, columns, rows.map(([name, values]) => [name, values.map(cell)]));
 }

@@ -54,7 +54,7 @@ function drawFacts() {
   const sum = facts.cost.reduce((total, c) => total + c.minutes, 0);
   $('cost').replaceChildren(el('tbody', {}, ...facts.cost.map(line), el('tr', {class: 'sum'}, el('td', {text: 'together'}), el('td', {class: 'number', text: `${minutes(sum)} min`}))));
   const list = versions => Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(', ');
-  const entries = [['Device', facts.device || 'as in the protocol'], ['Protocol', facts.protocol || 'nothing was scored yet'], ['Seed', String(facts.seed)],
+  const entries = [['Device', facts.device || 'not noted yet'], ['Protocol', facts.protocol || 'nothing was scored yet'], ['Seed', String(facts.seed)],
     ['Run with', facts.versions ? list(facts.versions) : 'not noted: the run is older than that'], ['Page made with', list(facts.made_with)], ['Folder', facts.folder]];
   $('facts').replaceChildren(...entries.flatMap(([name, text]) => [el('dt', {text: name}), el('dd', {text})]));
   $('recipe').textContent = recipe;

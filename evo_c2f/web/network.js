@@ -45,6 +45,7 @@ const LEFT = 78, CELL = 31, ROW = 62, TOP = 12, NODE = 25;
 function drawNetwork(space, network) {
   const n = space.n_cells, width = LEFT + CELL * n + 34, bottom = TOP + ROW * space.levels.length;
   const svg = svgEl('svg', {viewBox: `0 0 ${width} ${bottom + 26}`, width, role: 'img', 'aria-label': inWords(space, network)});
+  svg.style.setProperty('--w', `${width}px`);
   const x = i => LEFT + CELL * (i + 0.5) + 8, y = level => TOP + ROW * level + 20;
   space.levels.forEach((level, k) => drawLevel(svg, level, network.widths[k], y(k), width));
   svg.append(svgEl('text', {class: 'q', x: 0, y: bottom + 14, 'font-size': 10.5}, 'skipped'));
