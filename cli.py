@@ -185,6 +185,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     write_report(run)
     if check_ranking:
         tell_ranking(run, job, check_ranking)
+    commands.tell(f"next: python cli.py finetune --run {run.folder} trains one of the front alone")
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 

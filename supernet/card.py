@@ -34,7 +34,11 @@ def card(model: Model, name: str) -> str:
     about, metadata = model.metadata.get("about", {}), model.metadata
     task = f"x{model.scale} {model.task.name}" if model.scale > 1 else model.task.name
     kind = "A subnet" if "architecture" in metadata else "A network designed by hand"
-    parts = [MARK, f"# {Path(name).stem}", f"{kind} for {task}: RGB in 0..1, any size, {in_and_out(model.scale)}."]
+    parts = [
+        MARK,
+        f"# {task}, {about.get('subnet', Path(name).stem)}",
+        f"{kind}: RGB in 0..1, any size, {in_and_out(model.scale)}.",
+    ]
     height, width = SIZES[model.scale > 1]
     found = costs_of(model, (height, width))
     rows = {

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -95,15 +96,17 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half
         import onnxscript  # noqa: F401  # what torch.onnx writes with
     except ImportError:
         raise InputError("export --format onnx needs onnx; run 'pip install .[onnx]'") from None
-    program = torch.onnx.export(
-        network,
-        (random_image(EXAMPLE),),
-        dynamo=True,
-        dynamic_shapes=dynamic_shapes(),
-        input_names=["image"],
-        output_names=["output"],
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about torch
+        program = torch.onnx.export(
+            network,
+            (random_image(EXAMPLE),),
+            dynamo=True,
+            dynamic_shapes=dynamic_shapes(),
+            input_names=["image"],
+            output_names=["output"],
+            verbose=False,
+        )
     assert program is not None
     model = program.model_proto
     forget_sources(model)

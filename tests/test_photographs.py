@@ -61,6 +61,12 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path, made):
         listed(folder)
 
 
+def test_a_folder_whose_images_lie_deeper_is_told_where(tmp_path):
+    write_images(tmp_path, {"holiday/a.png": random_pixels(8, 8)})
+    with pytest.raises(InputError, match="name one, such as .*holiday$"):
+        listed(tmp_path)
+
+
 def test_a_broken_image_is_named_and_left_out(tmp_path):
     write_images(tmp_path, {name: random_pixels(8, 8) for name in ("a.png", "c.png")})
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])

@@ -50,7 +50,9 @@ def listed(folder: Path) -> list[Path]:
         raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
     if not paths:
-        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+        deeper = next((p.parent for p in sorted(folder.glob("*/*")) if p.suffix.lower() in SUFFIXES), None)
+        hint = f"; folders within it are not looked into, name one, such as {deeper}" if deeper else ""
+        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
     return paths
 
 
@@ -96,7 +98,10 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
     """
     order = sorted({p.digest for p in photographs}, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
     if len(order) <= n_validation:
-        raise InputError(f"{len(order)} different images can't give {n_validation} for validation; add more")
+        raise InputError(
+            f"{len(order)} different images can't give {n_validation} for validation; add more, or set a smaller "
+            "data.validation_images"
+        )
     held_out = set(order[:n_validation])
     return (
         [p for p in photographs if p.digest not in held_out],
