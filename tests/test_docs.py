@@ -23,8 +23,18 @@ NAMES = {str(page.relative_to(ROOT)): page for page in [*PAGES, *OTHERS]}
 
 # Run for real, each once, in this order of pages; the rest needs benchmarks, a GPU or minutes, and is only understood.
 RUN = ("search", "train-supernet", "evolve", "front", "finetune", "evaluate", "export", "apply", "verify", "data split")
-LONG = ("openmoji", "edges2shoes", "--check-ranking", "results/try", "results/few", "export --model results/quick")
-LONG += ("--ray-address", "table.json", "--devices")
+LONG = (
+    "openmoji",
+    "edges2shoes",
+    "--check-ranking",
+    "results/try",
+    "results/few",
+    "results/watched",
+    "--ray-address",
+    "table.json",
+    "--devices",
+    "export --model",
+)
 SHORT = ("training.rounds=2", "training.stage_rounds=2", "search.population=4", "finetune.rounds=2")
 SHORT += ("finetune.phases=[]",)
 TRAINING = (*tiny(*SHORT), "--threads", "1")
