@@ -22,7 +22,7 @@ test: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test,distributed]'
-	@command -v chromium chromedriver >/dev/null || echo "the tests of the page need Chromium: apt-get install chromium chromium-driver"
+	@{ command -v chromium && command -v chromedriver; } >/dev/null || echo "the tests of the page need Chromium: apt-get install chromium chromium-driver"
 	touch $@
 
 clean:
