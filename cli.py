@@ -113,7 +113,7 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 
 @click.group()
-@click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front"])
+@click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front", "report"])
 @click.command_panel("From a front to a model", commands=["finetune", "evaluate", "export", "apply"])
 @click.command_panel("Compare", commands=["benchmark", "compare", "train-teacher", "study"])
 @click.command_panel("Data, files and machines", commands=["data", "verify", "bench"])
