@@ -23,7 +23,7 @@ from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.variation import Variation
 
-BATCHES = 8  # of children in a population: breeding a few at once costs little more than breeding one
+BATCHES = 4  # of children in a population: breeding a few at once costs little more than breeding one
 
 
 class Order:
