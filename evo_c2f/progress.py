@@ -1,6 +1,9 @@
 """Progress that people see: a bar on a terminal, a plain line now and then elsewhere; and Ctrl-C."""
 
+import _thread
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,7 +68,16 @@ def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
         reporter.interrupted = True
         console.print("stopping after this step; Ctrl-C again stops at once")
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    def on_unraisable(found: "sys.UnraisableHookArgs") -> None:
+        if issubclass(
+            found.exc_type, KeyboardInterrupt
+        ):  # it came in the middle of a destructor, which can't pass it on
+            threading.Timer(0.01, _thread.interrupt_main).start()  # once that is over
+        else:
+            unraisable(found)
+
+    before, unraisable = signal.signal(signal.SIGINT, on_interrupt), sys.unraisablehook
+    sys.unraisablehook = on_unraisable
     try:
         if console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
@@ -77,4 +89,5 @@ def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
             yield reporter
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = unraisable
     reporter.pause()

@@ -1,6 +1,7 @@
 """Ctrl-C while a long piece of work is shown."""
 
 import signal
+import time
 
 import pytest
 from rich.console import Console
@@ -32,3 +33,16 @@ def test_a_second_ctrl_c_doesn_t_wait() -> None:
         signal.raise_signal(signal.SIGINT)
         pytest.fail("it waited")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_in_the_middle_of_a_destructor_is_not_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), reporting(CONSOLE, "work", 1):
+        signal.raise_signal(signal.SIGINT)
+        Dying()
+        time.sleep(1)
+        pytest.fail("it was lost")
+    assert "Traceback" not in capsys.readouterr().err
