@@ -1,6 +1,7 @@
 """The optimisers of pymoo that a stage can be searched with, all with this project's variation."""
 
 from collections.abc import Container
+from dataclasses import dataclass
 from typing import Any
 
 from pymoo.algorithms.moo.nsga2 import NSGA2
@@ -11,6 +12,19 @@ from evo_c2f.errors import InputError
 from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes
 from evo_c2f.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
+
+    screen: how many offspring are bred for each that is measured; a surrogate chooses. A steady search has none.
+    """
+
+    evaluations: int
+    population: int
+    algorithm: AlgorithmName = "nsga2"
+    screen: int = 1
 
 
 def make_algorithm(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,32 +12,18 @@ from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from evo_c2f import pareto
-from evo_c2f.algorithms import make_algorithm
+from evo_c2f.algorithms import Budget, make_algorithm
 from evo_c2f.enumeration import n_reachable, reachable
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box
 from evo_c2f.problem import Judge, StageProblem
-from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.steady import Order, steady
 from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation
 
 SURVIVORS = 8
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
-
-    screen: how many offspring are bred for each that is measured; a surrogate chooses. A steady search has none.
-    """
-
-    evaluations: int
-    population: int
-    algorithm: AlgorithmName = "nsga2"
-    screen: int = 1
 
 
 @dataclass(frozen=True)
@@ -100,75 +87,77 @@ def evolve(
     as far as it is known. InputError if no subnet meets the limits.
     """
     start, measuring, measured = time.perf_counter(), evaluator.seconds_measuring, evaluator.n_measured
-    volume = Volume(judge, box, earlier.metrics)
-    before = volume.value
-    progress = Progress(budget.evaluations, hypervolume=before)
-    asked: dict[bytes, NDArray[np.float64]] = {}
-
-    def after_each() -> None:
-        progress.asked += 1
-        on_progress(progress)
-
-    def note(genomes: Genomes, metrics: NDArray[np.float64]) -> None:
-        asked.update((genome.tobytes(), row) for genome, row in zip(genomes, metrics, strict=True))
-        volume.add(metrics)
-        progress.hypervolume, progress.best = volume.value, volume.best
+    tally = Tally(Volume(judge, box, earlier.metrics), Progress(budget.evaluations), on_progress)
+    before = tally.volume.value
 
     def score(genomes: Genomes) -> NDArray[np.float64]:
-        metrics = evaluator(genomes, stage, progress.generation, after_each)
-        note(genomes, metrics)
+        metrics = evaluator(genomes, stage, tally.progress.generation, tally.step)
+        tally.add(genomes, metrics)
         return metrics
 
     if n_reachable(space, stage, seeds) <= budget.evaluations:
         every = reachable(space, stage, seeds)
         while batch := list(islice(every, budget.population)):
-            progress.generation += 1
+            tally.progress.generation += 1
             score(np.array(batch))
     elif order:
-        told = steady(
-            space,
-            stage,
-            seeds,
-            evaluator,
-            judge,
-            budget.algorithm,
-            budget.population,
-            budget.evaluations,
-            order,
-            rng,
-        )
-        for genomes, metrics in told:
-            progress.generation += 1
-            note(genomes, metrics)
+        for genomes, metrics in steady(space, stage, seeds, evaluator, judge, budget, order, rng):
+            tally.progress.generation += 1
+            tally.add(genomes, metrics)
             for _ in genomes:
-                after_each()
+                tally.step()
     else:
-        screen = Screen(space, judge)
-
-        def choose(genomes: Genomes, n: int) -> NDArray[np.int64]:
-            mine = [np.frombuffer(key, dtype=np.uint8)[None] for key in asked]
-            known = np.concatenate([earlier.genomes, *mine])
-            metrics = np.concatenate([earlier.metrics, *(row[None] for row in asked.values())])
-            return screen.choose(genomes, n, known, metrics)
-
+        choose = partial(tally.choose, Screen(space, judge), earlier)
         problem = StageProblem(space, judge, score)
-        for generation in generations(problem, Variation(space, stage), seeds, asked, budget, choose, rng):
-            progress.generation = generation
+        for generation in generations(problem, Variation(space, stage), seeds, tally.asked, budget, choose, rng):
+            tally.progress.generation = generation
 
-    genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in asked])
-    metrics = np.array(list(asked.values()))
-    front = best_front(space, genomes, metrics, judge)
-    kept = front[pareto.spread(judge.minimised(metrics[front]), SURVIVORS)]
+    asked = tally.scored()
+    front = best_front(space, asked.genomes, asked.metrics, judge)
+    kept = front[pareto.spread(judge.minimised(asked.metrics[front]), SURVIVORS)]
     return StageResult(
-        genomes,
-        metrics,
+        asked.genomes,
+        asked.metrics,
         front,
-        genomes[kept],
-        (before, volume.value),
+        asked.genomes[kept],
+        (before, tally.volume.value),
         evaluator.n_measured - measured,
         time.perf_counter() - start,
         evaluator.seconds_measuring - measuring,
     )
+
+
+class Tally:
+    """What a stage has asked for so far, in order, and where it stands."""
+
+    def __init__(self, volume: "Volume", progress: Progress, on_progress: Callable[[Progress], None]):
+        self.volume, self.progress, self.on_progress = volume, progress, on_progress
+        self.asked: dict[bytes, NDArray[np.float64]] = {}
+        progress.hypervolume = volume.value
+
+    def step(self) -> None:
+        """One subnet more is measured, or was remembered."""
+        self.progress.asked += 1
+        self.on_progress(self.progress)
+
+    def add(self, genomes: Genomes, metrics: NDArray[np.float64]) -> None:
+        """Take in genomes (n, n_genes) and their metrics (n, n_metrics)."""
+        self.asked.update((genome.tobytes(), row) for genome, row in zip(genomes, metrics, strict=True))
+        self.volume.add(metrics)
+        self.progress.hypervolume, self.progress.best = self.volume.value, self.volume.best
+
+    def scored(self) -> Scored:
+        """All of it, at least one."""
+        genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in self.asked])
+        return Scored(genomes, np.array(list(self.asked.values())))
+
+    def choose(self, screen: Screen, earlier: Scored, genomes: Genomes, n: int) -> NDArray[np.int64]:
+        """Which n of the genomes to measure, by all that is known."""
+        if len(genomes) <= n or not self.asked:
+            return screen.choose(genomes, n, earlier.genomes, earlier.metrics)
+        mine = self.scored()
+        known = np.concatenate([earlier.genomes, mine.genomes])
+        return screen.choose(genomes, n, known, np.concatenate([earlier.metrics, mine.metrics]))
 
 
 def generations(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evo_c2f.algorithms import Budget
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.layout import Context
 from evo_c2f.objective import metric
@@ -124,7 +125,7 @@ def simulate(
             start, waited = time.perf_counter(), workers.waited
             first, last = workers.now(), workers.now()
             told = steady(
-                space, "joint", space.reference[None], evaluator, judge, "nsga2", workers.n, evaluations, order, rng
+                space, "joint", space.reference[None], evaluator, judge, Budget(evaluations, workers.n), order, rng
             )
             n = 0
             for genomes, _ in told:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from evo_c2f import analysis
+from evo_c2f.algorithms import Budget
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.layout import Context
@@ -16,7 +17,7 @@ from evo_c2f.problem import Costs, Judge
 from evo_c2f.recipe import Recipe, evaluations
 from evo_c2f.report import draw_front
 from evo_c2f.run import Run
-from evo_c2f.search import Budget, Progress, Scored, StageResult, best_front, evolve
+from evo_c2f.search import Progress, Scored, StageResult, best_front, evolve
 from evo_c2f.space import STAGES, Genomes, Stage
 from evo_c2f.steady import Order
 from evo_c2f.store import ScoreStore

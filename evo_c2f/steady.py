@@ -14,12 +14,11 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
-from evo_c2f.algorithms import make_algorithm
+from evo_c2f.algorithms import Budget, make_algorithm
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.evaluator import Evaluator, Values
 from evo_c2f.files import write_text
 from evo_c2f.problem import Judge, StageProblem
-from evo_c2f.recipe import AlgorithmName
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.variation import Variation
 
@@ -107,22 +106,20 @@ def steady(
     seeds: Genomes,
     evaluator: Evaluator,
     judge: Judge,
-    algorithm: AlgorithmName,
-    population: int,
-    evaluations: int,
+    budget: Budget,
     order: Order,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Genomes, Values]]:
-    """Search with so many evaluations; a few subnets (n, n_genes) and their metrics at a time, as they are told.
+    """Search until the budget is spent; a few subnets (n, n_genes) and their metrics at a time, as they are told.
 
     With at least as many in the population as there are workers, none of these waits for another.
     """
-    batch = max(1, population // BATCHES)
+    population, batch = budget.population, max(1, budget.population // BATCHES)
     variation, bred = Variation(space, stage), set[bytes]()
     first = variation.first_population(population + batch, seeds, rng)
     told: dict[bytes, Values] = {}
     problem = StageProblem(space, judge, lambda genomes: np.array([told.pop(genome.tobytes()) for genome in genomes]))
-    optimiser = make_algorithm(algorithm, variation, first, bred, population, batch, problem.n_obj)
+    optimiser = make_algorithm(budget.algorithm, variation, first, bred, population, batch, problem.n_obj)
     optimiser.setup(problem, termination=NoTermination(), seed=rng)
     flight, generation = Flight(evaluator, stage, order), 0
     try:
@@ -132,7 +129,7 @@ def steady(
                 drawn = variation.first_population(4 * population, seeds, rng)
                 new = [genome for genome in drawn if genome.tobytes() not in bred]
                 children = Population.new("X", np.array(new[:batch]))
-            for child in children[: evaluations - len(bred)]:
+            for child in children[: budget.evaluations - len(bred)]:
                 bred.add(child.X.astype(np.uint8).tobytes())
                 flight.add(child)
             if not flight.bred:

@@ -18,12 +18,13 @@ from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from evo_c2f import pareto, trellis
+from evo_c2f.algorithms import Budget
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box
 from evo_c2f.pareto import Values
 from evo_c2f.problem import Costs, Judge
 from evo_c2f.recipe import AlgorithmName
-from evo_c2f.search import Budget, Scored, StageResult, Volume, evolve
+from evo_c2f.search import Scored, StageResult, Volume, evolve
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage
 from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation, different

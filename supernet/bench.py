@@ -1,6 +1,5 @@
 """What things cost on this machine: ratios from runs in turn, so that a drifting machine cancels."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -20,11 +19,11 @@ from supernet.job import Job
 from supernet.latency import latency_ms, measure_table
 from supernet.optimizer import OPTIMIZERS, is_matrix, make_optimizer, step_used
 from supernet.students import SharedSubnets
+from supernet.timing import seconds, timed
 from supernet.training import Crew, fair_gradients
 
 RANDOM_SUBNETS = 20
 BLOCKS, STEPS = 5, 8
-REPEATS = 9
 
 
 def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
@@ -123,16 +122,3 @@ def step_ratio(job: Job, supernet: Supernet, architecture: Architecture, low: Te
         for name, step in steps.items():
             times[name] += [seconds(step, job.device) for _ in range(STEPS + 2)][2:]
     return median(times["alone"]) / median(times["inside"])
-
-
-def seconds(action: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    action()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def timed(action: Callable[[], object], device: torch.device) -> float:
-    """Median milliseconds of the action, after warm-up."""
-    return 1000 * median([seconds(action, device) for _ in range(REPEATS + 2)][2:])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture
 from supernet import qualities
-from supernet.bench import seconds
 from supernet.comparison import network_costs
 from supernet.cost import BYTES_PER_PARAMETER, costs
 from supernet.data import aligned
@@ -21,6 +20,7 @@ from supernet.generator import Frame
 from supernet.models import Model, build_network
 from supernet.tasks import SuperResolution
 from supernet.tiling import run_tiled
+from supernet.timing import timed
 
 LATENCY_REPEATS = 7
 LARGEST = 1024 * 1024  # input pixels that are run at once; larger images are tiled
@@ -110,5 +110,5 @@ def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[s
     """Median time in milliseconds for one output of (height, width), after two warm-ups, and where it was taken."""
     run = model.network.to(device) if isinstance(model.network, nn.Module) else model.network
     image = torch.rand(1, 3, size[0] // model.scale, size[1] // model.scale, device=device)
-    times = [seconds(lambda: run(image), device) for _ in range(LATENCY_REPEATS + 2)][2:]
-    return {"latency_ms": 1000 * median(times), "threads": torch.get_num_threads(), "device": str(device)}
+    ms = timed(lambda: run(image), device, LATENCY_REPEATS)
+    return {"latency_ms": ms, "threads": torch.get_num_threads(), "device": str(device)}

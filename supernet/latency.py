@@ -1,11 +1,9 @@
 """How long a subnet takes: measured whole, or added up from a table of its parts, each measured once."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -15,32 +13,20 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.generator import IMAGE_CHANNELS, Frame, Part, Supernet, build, parts, run_part
+from supernet.timing import timed
 
 Size = tuple[int, int]  # (height, width) of the output
 
 REPEATS = 7
-WARM_UPS = 2
 BASE = "base"  # what every network does besides its parts: the resized input that it adds to
 
 
 @torch.inference_mode()
-def timed(action: Callable[[], object], device: torch.device) -> float:
-    """Median milliseconds, after warm-up."""
-    times = []
-    for _ in range(WARM_UPS + REPEATS):
-        start = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(1000 * (time.perf_counter() - start))
-    return median(times[WARM_UPS:])
-
-
 def latency_ms(supernet: Supernet, architecture: Architecture, output_size: Size) -> float:
     """Of the extracted subnet on one image, on the supernet's device."""
     subnet = supernet.extract(architecture).eval()
     image = _map(IMAGE_CHANNELS, supernet.frame.input_level, output_size, next(subnet.parameters()).device)
-    return timed(lambda: subnet(image), image.device)
+    return timed(lambda: subnet(image), image.device, REPEATS)
 
 
 @dataclass(frozen=True)
@@ -89,6 +75,7 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
     return table
 
 
+@torch.inference_mode()
 def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: torch.device) -> LatencyTable:
     """Time every part of the space at the sizes that it has in a network with such an output."""
     ms = {}
@@ -100,10 +87,10 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
         level = part.place[0] if part.kind == "transition" else frame.input_level if part.kind == "stem" else part.level
         channels = {"stem": IMAGE_CHANNELS, "transition": part.source_width}.get(part.kind, part.width)
         x = _map(channels, level, output_size, device)
-        ms[key(part)] = timed(lambda part=part, module=module, x=x: run_part(part, module, x, frame), device)
+        ms[key(part)] = timed(lambda part=part, module=module, x=x: run_part(part, module, x, frame), device, REPEATS)
     image = _map(IMAGE_CHANNELS, frame.input_level, output_size, device)
     scale = 2.0**frame.input_level if frame.residual else 1.0
-    ms[BASE] = timed(lambda: F.interpolate(image, scale_factor=scale, mode="bilinear"), device)
+    ms[BASE] = timed(lambda: F.interpolate(image, scale_factor=scale, mode="bilinear"), device, REPEATS)
     return LatencyTable(describe(space, frame, output_size, device), ms)
 
 

@@ -15,12 +15,13 @@ ray = pytest.importorskip("ray")
 from logged import Logged  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 
+from evo_c2f.algorithms import Budget  # noqa: E402
 from evo_c2f.cluster import RayWorkers  # noqa: E402
 from evo_c2f.errors import InputError  # noqa: E402
 from evo_c2f.evaluator import Evaluator  # noqa: E402
 from evo_c2f.objective import Box, metric  # noqa: E402
 from evo_c2f.problem import Judge  # noqa: E402
-from evo_c2f.search import Budget, Scored, evolve  # noqa: E402
+from evo_c2f.search import Scored, evolve  # noqa: E402
 from evo_c2f.store import ScoreStore  # noqa: E402
 from evo_c2f.workers import Here, Task  # noqa: E402
 

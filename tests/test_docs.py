@@ -92,15 +92,14 @@ def understood(words: list[str]) -> tuple[str, dict[str, Any]]:
     return " ".join(names), given
 
 
-ALL = [(name, words) for name, page in NAMES.items() for words in commands(page)]
+UNFINISHED = {"...", "RECIPE", "--help"}  # what is no whole command, or ends before it is read
+ALL = [(name, words) for name, page in NAMES.items() for words in commands(page) if not UNFINISHED & set(words)]
 
 
 @pytest.mark.parametrize(("page", "words"), ALL, ids=[f"{page}: {' '.join(words)[:60]}" for page, words in ALL])
 def test_every_command_is_understood(page: str, words: list[str]) -> None:
-    if words[-1:] == ["--help"] or words[:1] == ["--help"]:
-        return
-    if not {"...", "RECIPE"} & set(words):
-        understood([word.replace("FILE.yaml", str(ROOT / "evo_c2f/recipes/quick.yaml")) for word in words])
+    words = [word.replace("FILE.yaml", str(ROOT / "evo_c2f/recipes/quick.yaml")) for word in words]
+    assert " ".join(words).startswith(understood(words)[0])
 
 
 def test_every_option_that_is_named_exists() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from test_cli import tiny
 
 import cli
 from evo_c2f import analysis, recipe, serve
@@ -38,26 +39,13 @@ FLAGS = (
 )
 # A run of seconds, whose name would be an element if it were taken for HTML.
 HOSTILE = '</script><img src=x onerror="document.title=1">'
-TINY = (
-    "data.patch=8",
-    "data.batch=2",
-    "data.crop=48",
-    "data.validation_crops=4",
-    "data.validation_images=2",
-    "training.rounds=6",
-    "search.population=6",
-    "search.output_size=[96, 96]",
-    "space.n_cells=3",
-    "space.reference_path=[2, 2, 2]",
-    f"name={json.dumps(HOSTILE)}",
-)
 
 
 @pytest.fixture(scope="module")
 def run(photographs, tmp_path_factory):
     """A whole small search."""
     folder = tmp_path_factory.mktemp("pages") / "tiny run"
-    changes = [word for change in TINY for word in ("--set", change)]
+    changes = tiny(f"name={json.dumps(HOSTILE)}")
     line = [sys.executable, ROOT / "cli.py", "search", "--run", folder, "--data", photographs, "--threads", 1]
     done = subprocess.run(
         [*map(str, line), "--evaluations", "12", *changes], capture_output=True, text=True, timeout=300, check=False

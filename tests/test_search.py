@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from evo_c2f import pareto
+from evo_c2f.algorithms import Budget
 from evo_c2f.enumeration import n_reachable
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box, limits, metric
 from evo_c2f.problem import Cheapest, Judge
-from evo_c2f.search import SURVIVORS, Budget, Scored, Volume, best_front, evolve
+from evo_c2f.search import SURVIVORS, Scored, Volume, best_front, evolve
 from evo_c2f.space import subnet_id
 from evo_c2f.store import ScoreStore
 from evo_c2f.workers import Here, Task

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from evo_c2f.algorithms import Budget
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import metric
@@ -49,9 +50,7 @@ def search(large, measure, names, costs, context_of, tmp_path):
                 large.reference[None],
                 evaluator,
                 judge,
-                "nsga2",
-                population,
-                evaluations,
+                Budget(evaluations, population),
                 order,
                 np.random.default_rng(0),
             )
