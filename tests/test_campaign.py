@@ -92,6 +92,17 @@ def scores_of(run: Path) -> dict[tuple[str, bytes], tuple[float, ...]]:
     }
 
 
+def assert_same(killed: Path, reference: Path) -> None:
+    """Scores, weights, fronts and the names of all files."""
+    assert scores_of(killed) == scores_of(reference)
+    for path in sorted(reference.rglob("*.safetensors")):
+        mine, theirs = load_file(path), load_file(killed / path.relative_to(reference))
+        assert mine.keys() == theirs.keys() and all(equal(mine[name], theirs[name]) for name in mine), path
+    for path in sorted(reference.glob("fronts/*.csv")):
+        assert path.read_text() == (killed / path.relative_to(reference)).read_text()
+    assert {p.name for p in reference.rglob("*")} == {p.name for p in killed.rglob("*")}, "something was left behind"
+
+
 def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(whole, photographs, tmp_path):
     changes = changed(
         "training.rounds=20",
@@ -102,30 +113,27 @@ def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(wh
     search = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *changes)
     finetune = ("finetune", "--threads", 1)
     reference, killed, chance = tmp_path / "reference", tmp_path / "killed", random.Random(0)
-    for words in (search, finetune) if whole else (search,):
+    for words, made in ((search, "."), (finetune, "model")) if whole else ((search, "."),):
         begun = time.monotonic()
         process = start(COMMAND, *words, "--run", reference)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
-        seconds, kills = time.monotonic() - begun, 0
-        while kills < (35 if whole else 1):
+        seconds, left, ended = time.monotonic() - begun, 35 if whole else 1, False
+        while left or not ended:
+            if ended:  # before all kills were dealt: the next ones hit a run that begins
+                shutil.rmtree(killed / made)
             process, before = start(COMMAND, *words, "--run", killed), scores_of(killed)
-            time.sleep(chance.uniform(0.3, 1) * seconds)
-            process.kill()
-            process.communicate()
-            kills += process.returncode == -signal.SIGKILL
-            after = scores_of(killed)
-            assert before.items() <= after.items()
-        process = start(COMMAND, *words, "--run", killed)
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
-    assert scores_of(killed) == scores_of(reference)
-    for path in sorted(reference.rglob("*.safetensors")):
-        mine, theirs = load_file(path), load_file(killed / path.relative_to(reference))
-        assert mine.keys() == theirs.keys() and all(equal(mine[name], theirs[name]) for name in mine), path
-    for path in sorted(reference.glob("fronts/*.csv")):
-        assert path.read_text() == (killed / path.relative_to(reference)).read_text()
-    assert {p.name for p in reference.rglob("*")} == {p.name for p in killed.rglob("*")}, "something was left behind"
+            try:
+                _, errors = process.communicate(timeout=chance.uniform(0.1, 0.9) * seconds if left else None)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                left, ended = left - (process.returncode == -signal.SIGKILL), False
+                assert before.items() <= scores_of(killed).items()
+            else:
+                assert process.returncode == 0, errors
+                ended = True
+                assert_same(killed, reference)
 
 
 FULL = [  # how many kilobytes are left: none for the run, the weights, the scores, a picture or the model
