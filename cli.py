@@ -442,7 +442,7 @@ def benchmark_command(
 
 @cli.command("study")
 @click.argument("what", type=click.Choice(["ranking", "fairness", "search"]))
-@options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
+@options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
 @click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
               help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
@@ -464,11 +464,13 @@ def study_command(
     is evidence. Tables and pictures go to the run's folder; what was measured is not measured again.
     """
     run, job = begin_training(given, "evidence")
-    lab = laboratory(run, run.recipe, job)
+    lab = laboratory(run, run.recipe, job, hiring(given, run.recipe))
     if what == "search":
         table = search_study(run, lab, seeds or 10)
     else:
-        table = ranking_study(run, lab, what, (architectures, again), seeds or 2, trainings)
+        planned = planned_trainings(lab, what, seeds or 2, trainings)
+        train_several(run, job, planned, given["workers"] or 1)
+        table = ranking_study(run, lab, what, (architectures, again), planned)
     write_text(run.folder / f"{what}.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / f"{what}.md", markdown(table["rows"]))
     click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
@@ -726,10 +728,11 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
 def tell_ranking(run: Run, job: "Job", n: int) -> None:
     """Train n subnets alone for CHECK_ROUNDS, and write and say how the supernet's order agrees with theirs."""
     from evo_c2f import studies
+    from evo_c2f.workers import Here
 
     how = run.recipe.training
     short = recipe.FinetuneSection(rounds=CHECK_ROUNDS, learning_rate=how.learning_rate, ema=0.99)
-    lab = laboratory(run, run.recipe.model_copy(update={"finetune": short}), job)
+    lab = laboratory(run, run.recipe.model_copy(update={"finetune": short}), job, Here)
     sample = studies.Sample.draw(lab, n, 0)
     with reporting(console, "checking the ranking", n) as reporter:
         frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
@@ -743,13 +746,13 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
     )
 
 
-def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
+def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task], Workers]") -> "Laboratory":
     """What a study needs: networks trained alone by the recipe's `finetune`, and supernets by its `training`."""
     from evo_c2f.layout import Context
     from evo_c2f.studies import PLAIN, TRAININGS, Instrument, Laboratory
     from supernet import checkpoint
     from supernet.finetune import plan_of
-    from supernet.study import TrainedAlone, rounds_at_cost
+    from supernet.study import TrainedAlone
 
     size = settings.search.output_size
     quality = next(o.name for o in settings.search.metrics() if o.kind == "quality")
@@ -764,37 +767,65 @@ def laboratory(run: Run, settings: Recipe, job: "Job") -> "Laboratory":
 
     @cache  # first trained, then scored with
     def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
-        name, again = f"{training.replace(', ', '-')}-{number}", replace(job, seed=job.seed + number)
-        how = settings.training.model_copy(update={**PLAIN, **TRAININGS[training]})
-        target = run.checkpoint(name)
-        if not target.is_file():
-            rounds, macs = rounds_at_cost(again, how.sampler, how.rounds)
-            with watching(run, name, rounds) as (on_round, on_setback):
-                how = how.model_copy(update={"rounds": rounds})
-                costs = {"rounds": rounds, "forward_gmacs": macs * settings.data.batch / 1e9}
-
-                def finish(ledger: "Ledger", seconds: float) -> None:
-                    run.log("trained", stage=name, **costs, seconds=seconds)
-
-                again.train("joint", None, how, None, target, finish, on_round, on_setback)
-        measure = job.measure(again.trained(target), measured(settings), size)
-        line = run.last("trained")[name]
-        costs = {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
+        target, costs = train_shared(run, job, training, number)
+        measure = job.measure(job.trained(target), measured(settings), size)
         words = f"{job.task.protocol()}; costs at {size[0]}x{size[1]}"
         context = about(checkpoint=checkpoint.fingerprint(target), protocol=words)
         return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
 
     ours = settings.training
     own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), "fair")
-    return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared)
+    return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared, workers)
 
 
-def ranking_study(
-    run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int], seeds: int, trainings: Sequence[str]
-) -> dict[str, Any]:
-    """Train (architectures, again) alone and the supernets, and tell how well these rank."""
-    from evo_c2f import analysis, studies
-    from evo_c2f.report import draw_ranking
+def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path, dict[str, float]]:
+    """A study's supernet, trained unless it is there, by so many seeds after the run's; what it cost."""
+    from evo_c2f.studies import PLAIN, TRAININGS
+    from supernet.study import rounds_at_cost
+
+    settings, again = run.recipe, replace(job, seed=job.seed + number)
+    name = f"{training.replace(', ', '-')}-{number}"
+    target = run.checkpoint(name)
+    if not target.is_file():
+        how = settings.training.model_copy(update={**PLAIN, **TRAININGS[training]})
+        rounds, macs = rounds_at_cost(again, how.sampler, how.rounds)
+        costs = {"rounds": rounds, "forward_gmacs": macs * settings.data.batch / 1e9}
+
+        def finish(ledger: "Ledger", seconds: float) -> None:
+            run.log("trained", stage=name, **costs, seconds=seconds)
+
+        with watching(run, name, rounds) as (on_round, on_setback):
+            how = how.model_copy(update={"rounds": rounds})
+            again.train("joint", None, how, None, target, finish, on_round, on_setback)
+    line = run.last("trained")[name]
+    return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
+
+
+def train_several(run: Run, job: "Job", planned: Sequence[tuple[str, int]], n_processes: int) -> None:
+    """A study's supernets, before anything is scored: training needs no store."""
+    if n_processes == 1:
+        for training, number in planned:
+            train_shared(run, job, training, number)
+        return
+    import torch
+
+    from evo_c2f.workers import in_processes
+
+    work = [(run, job, training, number) for training, number in planned]
+    with reporting(console, "training supernets", len(work)) as reporter:
+        for _ in in_processes(n_processes, torch.get_num_threads(), train_quietly, work):
+            reporter.step()
+
+
+def train_quietly(run: Run, job: "Job", training: str, number: int) -> None:
+    """`train_shared` in a process of its own, which leaves the progress to the first."""
+    console.quiet = True
+    train_shared(run, job, training, number)
+
+
+def planned_trainings(lab: "Laboratory", what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
+    """The supernets of a study: ways to train, and seeds."""
+    from evo_c2f import studies
 
     trainings = trainings or (list(studies.TRAININGS) if what == "fairness" else [lab.own])
     for training in trainings:
@@ -802,15 +833,23 @@ def ranking_study(
             raise InputError(
                 f"no training is called {training!r}; choose from {', '.join(map(repr, studies.TRAININGS))}"
             )
-    for training in trainings:
-        for seed in range(seeds):
-            lab.shared(training, seed)  # before anything is scored: training needs no store
+    return [(training, number) for training in trainings for number in range(seeds)]
+
+
+def ranking_study(
+    run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int], planned: Sequence[tuple[str, int]]
+) -> dict[str, Any]:
+    """Train (architectures, again) alone, and tell how well the trained supernets rank them."""
+    from evo_c2f import analysis, studies
+    from evo_c2f.report import draw_ranking
+
     sample = studies.Sample.draw(lab, *sizes)
     with reporting(console, "training alone", sum(sizes)) as reporter:
         frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
-    rows = studies.study_trainings(lab, frame, sample.genomes, trainings, seeds, run.folder / "shared.h5")
+    rows = studies.study_trainings(lab, frame, sample.genomes, planned, run.folder / "shared.h5")
     analysis.write_front(frame, run.folder / f"{what}.csv")
-    draw_ranking(frame, f"alone_{lab.quality}_full", [f"{t} 0" for t in trainings], run.folder / f"{what}.png")
+    shown = [f"{training} 0" for training in dict(planned)]
+    draw_ranking(frame, f"alone_{lab.quality}_full", shown, run.folder / f"{what}.png")
     return {"rows": rows, "ceiling": studies.ceiling(lab, frame), "trained_twice": sizes[1]}
 
 

@@ -1,6 +1,7 @@
 """The evidence: does the supernet rank as training alone does, which training ranks best, which search pays?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from evo_c2f.ranking import Values
 from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.store import ScoreStore
 from evo_c2f.strategies import Arena, Strategy
-from evo_c2f.workers import Here, Measure, Task
+from evo_c2f.workers import Here, Measure, Task, Workers
 
 DRAW, BOOTSTRAP, SEARCH = 3, 4, 6  # streams of the seed
 HELD_OUT = 0.6
@@ -52,7 +53,7 @@ class Laboratory:
 
     alone: seed -> trains each architecture by itself. shared: (training, seed) -> the supernet trained so, and the
     rounds, seconds and MACs that it took. quality: what is compared, of the search's images; it has a `*_full` too.
-    own: the training that is the recipe's.
+    own: the training that is the recipe's. workers: who measures, and trains alone.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class Laboratory:
     own: str
     alone: Callable[[int], Instrument]
     shared: Callable[[str, int], tuple[Instrument, dict[str, float]]]
+    workers: Callable[[Task], Workers] = Here
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Sample:
 
 
 def scores(
-    space: SearchSpace,
+    lab: Laboratory,
     path: Path,
     tool: Instrument,
     genomes: Genomes,
@@ -93,8 +95,9 @@ def scores(
 ) -> dict[str, Values]:
     """Each quality of the genomes, (n,), as a gain: higher is better. What the store at `path` holds is not measured
     again."""
-    with ScoreStore(path, tool.context) as store:
-        table = Evaluator(space, store, Here(Task(tool.measure, tool.names)))(genomes, stage, 0, after_each)
+    workers = lab.workers(Task(tool.measure, tool.names))
+    with ScoreStore(path, tool.context) as store, closing(workers):
+        table = Evaluator(lab.space, store, workers)(genomes, stage, 0, after_each)
     return dict(zip(tool.names, gains(table, tool.names).T, strict=True))
 
 
@@ -105,8 +108,8 @@ def gains(values: Values, names: Sequence[str]) -> Values:
 
 def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
     """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
-    first = scores(lab.space, path, lab.alone(0), sample.genomes, "alone", after_each)
-    second = scores(lab.space, path, lab.alone(1), sample.genomes[sample.again], "again", after_each)
+    first = scores(lab, path, lab.alone(0), sample.genomes, "alone", after_each)
+    second = scores(lab, path, lab.alone(1), sample.genomes[sample.again], "again", after_each)
     columns = {"macs": sample.macs, "held_out": sample.held_out}
     columns |= {f"alone_{name}": values for name, values in first.items()}
     for name, values in second.items():
@@ -147,18 +150,16 @@ def study_trainings(
     lab: Laboratory,
     frame: analysis.Frame,
     genomes: Genomes,
-    trainings: Sequence[str],
-    seeds: int,
+    planned: Sequence[tuple[str, int]],
     path: Path,
 ) -> list[dict[str, Any]]:
     """One row a score and a part of the sample: how well it ranks, and how far the recipe's own training is ahead of
-    it with the same seed. Every training `seeds` times; MACs, as a score, first. Adds each score to the frame as a
-    column."""
+    it with the same seed. planned: trainings and seeds; MACs, as a score, come first. Adds each score to the frame as
+    a column."""
     costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
-    for name in trainings:
-        for number in range(seeds):
-            tool, costs[name, number] = lab.shared(name, number)
-            frame[f"{name} {number}"] = scores(lab.space, path, tool, genomes, name)[lab.quality]
+    for name, number in planned:
+        tool, costs[name, number] = lab.shared(name, number)
+        frame[f"{name} {number}"] = scores(lab, path, tool, genomes, name)[lab.quality]
     rows: list[dict[str, Any]] = []
     truth = frame[f"alone_{lab.quality}_full"].to_numpy()
     for (name, seed), about in costs.items():
@@ -196,8 +197,9 @@ def study_search(
         )
     tool, _ = lab.shared(lab.own, 0)
     curves: dict[tuple[str, int], Values] = {}
-    with ScoreStore(path, tool.context) as store:
-        evaluator = Evaluator(lab.space, store, Here(Task(tool.measure, tool.names)))
+    workers = lab.workers(Task(tool.measure, tool.names))
+    with ScoreStore(path, tool.context) as store, closing(workers):
+        evaluator = Evaluator(lab.space, store, workers)
         widest = dict(zip(tool.names, evaluator(lab.space.reference[None], "reference", 0)[0], strict=True))
         box = Box.between(objectives, tool.baseline, widest)
         arena = Arena(lab.space, evaluator, box, lab.costs, contest.evaluations, contest.population)

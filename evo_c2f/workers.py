@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -147,13 +147,33 @@ class Processes:
         self.pool.join()
 
 
+def in_processes(n: int, threads: int, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+    """work(*job) of each job, as it ends, from n processes of so many threads; the first error ends all."""
+    pool = ProcessPool(n, max_tasks=1, initializer=_begin_alone, initargs=(threads,), context=get_context("spawn"))
+    try:
+        for future in as_completed([pool.schedule(_work_alone, args=[pickle.dumps((work, job))]) for job in jobs]):
+            yield future.result()
+    finally:
+        pool.stop()
+        pool.join()
+
+
 _task: Any = None  # of a worker process
+
+
+def _begin_alone(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that searches
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported, which unpickling does
+
+
+def _work_alone(pickled: bytes) -> Any:
+    work, job = pickle.loads(pickled)
+    return work(*job)
 
 
 def _begin(task: bytes, threads: int) -> None:
     global _task
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that searches
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported, which unpickling does
+    _begin_alone(threads)
     _task = pickle.loads(task)
 
 

@@ -26,7 +26,7 @@ from evo_c2f.errors import DamagedFileError
 from supernet import training
 from supernet.adversary import Adversary
 from supernet.criterion import Criterion, L1Alone
-from supernet.data.photographs import PatchPairs, listed, load
+from supernet.data.photographs import PatchPairs, listed, load, pairs
 from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds
 from supernet.ranks import ALONE, Ranks, join
@@ -64,7 +64,7 @@ class NoisePairs:
 
 def photographs(folder: Path, ranks: Ranks) -> Batches:
     images = load(listed(folder / "photographs"), 1, print)
-    return PatchPairs(images, scale=4, patch=8, batch=4, seed=0, ranks=ranks)
+    return PatchPairs(pairs(images, 4), scale=4, patch=8, batch=4, seed=0, ranks=ranks)
 
 
 def plain(folder: Path, ranks: Ranks, state: Path, stop: int | None = None) -> dict[str, object]:

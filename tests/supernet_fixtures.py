@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from evo_c2f.recipe import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
 from supernet.criterion import Criterion, L1Alone
-from supernet.data.photographs import PatchPairs, Photograph, listed, load
+from supernet.data.photographs import PatchPairs, Photograph, listed, load, pairs
 from supernet.fairness import FairRounds
 from supernet.generator import Frame, Supernet
 from supernet.images import Pixels
@@ -98,7 +98,7 @@ def unexpected(sentence: str) -> None:
 
 def patch_pairs(folder: Path, seed: int = 0) -> PatchPairs:
     """Batches of two 8x8 patches, x4."""
-    return PatchPairs(photographs(folder), scale=4, patch=8, batch=2, seed=seed)
+    return PatchPairs(pairs(photographs(folder), 4), scale=4, patch=8, batch=2, seed=seed)
 
 
 def training_settings(rounds: int, **others: float | bool | str) -> TrainingSection:

@@ -18,6 +18,7 @@ from supernet.data.photographs import (
     listed,
     load,
     low_and_high,
+    pairs,
     read_benchmark,
     refuse_benchmark_images,
     split,
@@ -163,7 +164,7 @@ def test_a_patch_as_large_as_the_image_is_the_image_turned_or_mirrored(tmp_path)
     (image,) = photographs(tmp_path, 1, side=32)
     low, high = low_and_high(image.pixels, 4)
     ways = list(zip(turned(low), turned(high), strict=True))
-    batches = PatchPairs([image], scale=4, patch=8, batch=80, seed=0)
+    batches = PatchPairs(pairs([image], 4), scale=4, patch=8, batch=80, seed=0)
     met = set()
     for small, large in zip(*map(to_pixels, batches[0]), strict=True):
         way = [i for i, (a, b) in enumerate(ways) if np.array_equal(small, a) and np.array_equal(large, b)]
@@ -174,7 +175,7 @@ def test_a_patch_as_large_as_the_image_is_the_image_turned_or_mirrored(tmp_path)
 
 def test_a_patch_is_cut_at_the_same_place_of_both_sides(tmp_path):
     found = photographs(tmp_path, 2, side=48)
-    lows, highs = PatchPairs(found, scale=4, patch=6, batch=30, seed=1)[0]
+    lows, highs = PatchPairs(pairs(found, 4), scale=4, patch=6, batch=30, seed=1)[0]
     assert (lows.shape, highs.shape) == ((30, 3, 6, 6), (30, 3, 24, 24))
     windows = {}  # the bytes of every low patch, in every way it can lie -> its high one
     for image in found:
@@ -196,7 +197,7 @@ def test_a_patch_is_cut_at_the_same_place_of_both_sides(tmp_path):
 
 def test_a_batch_depends_on_the_seed_and_its_index_alone(tmp_path):
     found = photographs(tmp_path, 3)
-    first, again, other = (PatchPairs(found, 4, 8, 4, seed) for seed in (0, 0, 1))
+    first, again, other = (PatchPairs(pairs(found, 4), 4, 8, 4, seed) for seed in (0, 0, 1))
     in_order = [first[index] for index in range(4)]
     for index in (3, 1, 0, 2):
         assert all(torch.equal(a, b) for a, b in zip(again[index], in_order[index], strict=True))
@@ -206,7 +207,7 @@ def test_a_batch_depends_on_the_seed_and_its_index_alone(tmp_path):
 
 def test_larger_images_are_cut_more_often(tmp_path):
     write_images(tmp_path, {"dark.png": random_pixels(96, 96) // 8, "bright.png": random_pixels(32, 32) // 8 + 200})
-    lows, _ = PatchPairs(load(listed(tmp_path), 32, unexpected), 4, 8, 400, seed=0)[0]
+    lows, _ = PatchPairs(pairs(load(listed(tmp_path), 32, unexpected), 4), 4, 8, 400, seed=0)[0]
     assert 0.84 < (lows.mean((1, 2, 3)) < 0.5).float().mean() < 0.96  # 9 of 10 by area
 
 

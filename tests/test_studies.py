@@ -103,6 +103,12 @@ def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
     assert [len(analysis.load_scores(store, objectives=None)) for store in stores] == n
 
 
+def test_two_processes_find_what_one_finds(lab, tmp_path):
+    folder, options = lab
+    assert exit_code("study", "fairness", *SIZES, *options, "--run", tmp_path, "--workers", 2) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "fairness.csv"), pd.read_csv(folder / "fairness.csv"))
+
+
 def test_a_killed_study_ends_as_one_that_was_never_killed(lab, tmp_path):
     folder, options = lab
     words = ["study", "ranking", *SIZES, *("--run", tmp_path / "killed"), *options[2:]]

@@ -116,15 +116,20 @@ def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
     return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
 
 
+def pairs(photographs: Iterable[Photograph], scale: int) -> list[tuple[Pixels, Pixels]]:
+    """(low, high) of each, as 8-bit numbers."""
+    return [low_and_high(image.pixels, scale) for image in photographs]
+
+
 class PatchPairs:
-    """Training batches, cut from pairs that are kept in memory as 8-bit numbers.
+    """Training batches, cut from pairs of whole images.
 
     A batch depends on the seed and its index alone, so training resumes anywhere.
     """
 
     def __init__(
         self,
-        photographs: Sequence[Photograph],
+        pairs: Sequence[tuple[Pixels, Pixels]],
         scale: int,
         patch: int,
         batch: int,
@@ -132,8 +137,7 @@ class PatchPairs:
         ranks: Ranks = ALONE,
     ):
         """patch: side of the low-resolution patches in pixels. Of each batch, this process gets its part."""
-        self.pairs = [low_and_high(p.pixels, scale) for p in photographs]
-        self.scale, self.patch, self.batch, self.part = scale, patch, batch, ranks.part(batch)
+        self.pairs, self.scale, self.patch, self.batch, self.part = pairs, scale, patch, batch, ranks.part(batch)
         self.seed = [seed] if isinstance(seed, int) else [*seed]
         areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float)
         self.chances = areas / areas.sum()
@@ -172,8 +176,8 @@ def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n
         crops.sort(key=lambda crop: -float(crop.mean(axis=2).var()))
         candidates += [(rank, 0.0, crop) for rank, crop in enumerate(crops)]
     candidates.sort(key=lambda item: item[0])
-    pairs = [low_and_high(crop, scale) for _, _, crop in candidates[:n]]
-    return to_tensor(np.stack([low for low, _ in pairs])), to_tensor(np.stack([high for _, high in pairs]))
+    chosen = [low_and_high(crop, scale) for _, _, crop in candidates[:n]]
+    return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
 
 
 def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
@@ -184,8 +188,7 @@ def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
 
 def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one, (low, high)."""
-    pairs = (low_and_high(p.pixels, scale) for p in photographs)
-    return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs]
+    return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs(photographs, scale)]
 
 
 class PhotographSettings(Protocol):
@@ -232,6 +235,11 @@ class PhotographData:
             refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn))
         return split(found, settings.validation_images, self.seed)
 
+    @cached_property
+    def pairs(self) -> list[tuple[Pixels, Pixels]]:
+        """Those of training: a study trains hundreds of networks on them."""
+        return pairs(self.images[0], self.scale)
+
     @property
     def side(self) -> int:
         """Of the targets in training."""
@@ -257,7 +265,7 @@ class PhotographData:
     ) -> PatchPairs:
         """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's."""
         patch, batch = side or self.settings.patch, batch or self.settings.batch
-        return PatchPairs(self.images[0], self.scale, patch, batch, seed, ranks)
+        return PatchPairs(self.pairs, self.scale, patch, batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """What all candidates are compared on: the validation crops."""
