@@ -92,10 +92,11 @@ def scores(
     genomes: Genomes,
     stage: str,
     after_each: Callable[[], None] = lambda: None,
+    hire: Callable[[Task], Workers] = Here,
 ) -> dict[str, Values]:
     """Each quality of the genomes, (n,), as a gain: higher is better. What the store at `path` holds is not measured
     again."""
-    workers = lab.workers(Task(tool.measure, tool.names))
+    workers = hire(Task(tool.measure, tool.names))
     with ScoreStore(path, tool.context) as store, closing(workers):
         table = Evaluator(lab.space, store, workers)(genomes, stage, 0, after_each)
     return dict(zip(tool.names, gains(table, tool.names).T, strict=True))
@@ -108,8 +109,8 @@ def gains(values: Values, names: Sequence[str]) -> Values:
 
 def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
     """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
-    first = scores(lab, path, lab.alone(0), sample.genomes, "alone", after_each)
-    second = scores(lab, path, lab.alone(1), sample.genomes[sample.again], "again", after_each)
+    first = scores(lab, path, lab.alone(0), sample.genomes, "alone", after_each, lab.workers)
+    second = scores(lab, path, lab.alone(1), sample.genomes[sample.again], "again", after_each, lab.workers)
     columns = {"macs": sample.macs, "held_out": sample.held_out}
     columns |= {f"alone_{name}": values for name, values in first.items()}
     for name, values in second.items():

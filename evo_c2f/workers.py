@@ -149,7 +149,7 @@ class Processes:
 
 def in_processes(n: int, threads: int, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
     """work(*job) of each job, as it ends, from n processes of so many threads; the first error ends all."""
-    pool = ProcessPool(n, max_tasks=1, initializer=_begin_alone, initargs=(threads,), context=get_context("spawn"))
+    pool = ProcessPool(n, initializer=_begin_alone, initargs=(threads,), context=get_context("spawn"))
     try:
         for future in as_completed([pool.schedule(_work_alone, args=[pickle.dumps((work, job))]) for job in jobs]):
             yield future.result()

@@ -1,7 +1,7 @@
 """Optimisers: Muon beside torch's Adam, a step that touches only what a round used, and moments as named tensors."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -31,21 +31,23 @@ class Muon(torch.optim.Adam):
         super().step(closure)
         group["params"] = everything
         for alike in by_shape(matrices):
+            # Channels last, as the weights lie in memory: no copy is made but the stack.
+            moments = torch.stack([moment.movedim(1, -1) for moment in self._moments(alike)])
+            changes = orthogonal(moments.flatten(2)).view_as(moments).movedim(-1, 2)
             rows, columns = alike[0].shape[0], alike[0][0].numel()
-            moments = torch.stack([self._moment(p).reshape(rows, columns) for p in alike])
             length = 0.2 * math.sqrt(max(rows, columns)) * group["lr"]
-            for parameter, change in zip(alike, orthogonal(moments), strict=True):
-                parameter.add_(change.reshape(parameter.shape), alpha=-length)
+            torch._foreach_add_(alike, list(changes), alpha=-length)
 
-    def _moment(self, parameter: nn.Parameter) -> Tensor:
-        """Nesterov's, after the parameter's gradient has entered it."""
-        state, gradient = self.state[parameter], parameter.grad
-        assert gradient is not None
-        if not state:
-            state["step"] = torch.zeros(())  # Adam's own loading asks for it
-            state["exp_avg"] = torch.zeros_like(parameter)
-        state["exp_avg"].lerp_(gradient, 1 - MOMENTUM)
-        return gradient.lerp(state["exp_avg"], MOMENTUM)
+    def _moments(self, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
+        """Nesterov's, after the gradients have entered them."""
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["step"] = torch.zeros(())  # Adam's own loading asks for it
+                self.state[parameter]["exp_avg"] = torch.zeros_like(parameter)
+        averages = [self.state[p]["exp_avg"] for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        torch._foreach_lerp_(averages, gradients, 1 - MOMENTUM)
+        return torch._foreach_lerp(gradients, averages, MOMENTUM)
 
 
 def is_matrix(parameter: Tensor) -> bool:

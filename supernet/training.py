@@ -268,15 +268,22 @@ def fair_gradients(
     for loss, output, gradients in side_by_side(learn, networks):
         total += loss
         outputs.append(output)
-        for parameter, gradient in zip(used, gradients, strict=True):
-            if gradient is None:
-                continue
-            if parameter.grad is None:
-                # The fused step walks the memory: a gradient must lie in it as its parameter does.
-                parameter.grad = torch.empty_like(parameter).copy_(gradient)
-            else:
-                parameter.grad += gradient
+        add_gradients(used, gradients)
     return total, outputs
+
+
+def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """To those that are there; in one call for all, since a GPU would wait for hundreds of small ones."""
+    pairs = [(p, gradient) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+    known = [(p.grad, gradient) for p, gradient in pairs if p.grad is not None]
+    fresh = [(p, gradient) for p, gradient in pairs if p.grad is None]
+    if known:
+        torch._foreach_add_(*map(list, zip(*known, strict=True)))
+    for parameter, _ in fresh:
+        # The fused step walks the memory: a gradient must lie in it as its parameter does.
+        parameter.grad = torch.empty_like(parameter)
+    if fresh:
+        torch._foreach_copy_([p.grad for p, _ in fresh], [gradient for _, gradient in fresh])
 
 
 def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:

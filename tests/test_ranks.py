@@ -123,8 +123,9 @@ def test_ctrl_c_ends_processes_that_the_command_started_and_one_goes_on(folder):
     process = subprocess.Popen(line, stderr=said, env=ENVIRONMENT, start_new_session=True)
     try:
         until = time.monotonic() + 120
-        while not log.is_file() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)  # its first line is of round 100
+        begun = '"event": "round"'  # of round 100
+        while not (log.is_file() and begun in log.read_text()) and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
     finally:
