@@ -633,7 +633,11 @@ def finetune(
     from supernet.finetune import Finetuning, plan_of
 
     how, architecture = settings.finetune, settings.space.decode(genome)
-    supernet = job.trained(job.ranks.from_first(lambda: run.weights_for("channel")), job.ranks)
+    every = [settings.training.losses, *(phase.losses for phase in how.phases if phase.losses)]
+    guided = any(losses.distillation and losses.guide == "widest" for losses in every)
+    supernet = None
+    if guided or not from_scratch:
+        supernet = job.trained(job.ranks.from_first(lambda: run.weights_for("channel")), job.ranks)
     about = {
         "recipe": settings.name,
         "subnet": subnet_id(genome),
@@ -646,7 +650,8 @@ def finetune(
     }
     plan = plan_of(how, settings.training.losses, supernet)
     work = Finetuning(job, run.folder / name, settings.for_finetuning(), plan, about)
-    done = finetuned(run, settings, work, job.fresh(architecture) if from_scratch else supernet.extract(architecture))
+    network = job.fresh(architecture) if from_scratch or not supernet else supernet.extract(architecture)
+    done = finetuned(run, settings, work, network)
     return {
         "model": str(work.folder),
         "subnet": about["subnet"],

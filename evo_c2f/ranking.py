@@ -1,6 +1,7 @@
 """Does the supernet rank subnets as training each alone does? Which to try, and how well two orders agree."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -67,25 +68,40 @@ def interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, flo
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def lead(score: Values, rival: Values, alone: Values, rng: np.random.Generator) -> dict[str, float]:
-    """How far a score's tau is above a rival's, with a 95 % bootstrap interval; both lose the same architectures."""
+def mean_tau(scores: Values, alone: Values, rng: np.random.Generator) -> dict[str, float]:
+    """The mean tau of several scores (seeds, n), with a 95 % bootstrap interval; all lose the same architectures."""
+    return _resampled(
+        ("tau", "low", "high"), len(alone), lambda rows: tau(scores[:, rows], alone[rows]).mean(axis=0), rng
+    )
 
-    def difference(a: Values, b: Values, truth: Values, axis: int = -1) -> Values:
-        return tau(a, truth) - tau(b, truth)
 
+def lead(scores: Values, rivals: Values, alone: Values, rng: np.random.Generator) -> dict[str, float]:
+    """How far the mean tau of scores (seeds, n) is above that of rivals, with its interval, as in `mean_tau`."""
+
+    def difference(rows: NDArray[np.int64]) -> Values:
+        each = tau(scores[:, rows], alone[rows]) - tau(rivals[:, rows], alone[rows])
+        mean: Values = each.mean(axis=0)
+        return mean
+
+    return _resampled(("lead", "lead_low", "lead_high"), len(alone), difference, rng)
+
+
+def _resampled(
+    names: tuple[str, str, str], n: int, statistic: Callable[[NDArray[np.int64]], Values], rng: np.random.Generator
+) -> dict[str, float]:
+    """A statistic of rows (..., n) -> (...), and its 95 % bootstrap interval (percentiles), under three names."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         found = bootstrap(
-            (score, rival, alone),
-            difference,
-            paired=True,
+            (np.arange(n),),
+            lambda rows, axis: statistic(rows),
             method="percentile",
             n_resamples=RESAMPLES,
             batch=BATCH,
             rng=rng,
         )
     low, high = found.confidence_interval
-    return {"lead": float(difference(score, rival, alone)), "lead_low": float(low), "lead_high": float(high)}
+    return dict(zip(names, (float(statistic(np.arange(n))), float(low), float(high)), strict=True))
 
 
 def top_overlap(a: Values, b: Values, k: int = TOP) -> float:

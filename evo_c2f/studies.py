@@ -123,11 +123,19 @@ def agreement(
     lab: Laboratory, frame: analysis.Frame, score: Values
 ) -> Iterator[tuple[str, NDArray[np.int64], ranking.Ranking]]:
     """How well a score (n,) orders the architectures of each part, 'choices' and 'held out', whose rows are given."""
-    for part, rows in (("choices", ~frame["held_out"]), ("held out", frame["held_out"])):
-        at = np.flatnonzero(rows)
-        truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
-        rng = np.random.default_rng([lab.seed, BOOTSTRAP])
-        yield part, at, ranking.compare(score[at], truth[at], macs[at], rng)
+    truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
+    for part, at in parts(frame):
+        yield part, at, ranking.compare(score[at], truth[at], macs[at], chances(lab))
+
+
+def parts(frame: analysis.Frame) -> list[tuple[str, NDArray[np.int64]]]:
+    """'choices' and 'held out', and their rows."""
+    return [("choices", np.flatnonzero(~frame["held_out"])), ("held out", np.flatnonzero(frame["held_out"]))]
+
+
+def chances(lab: Laboratory) -> np.random.Generator:
+    """Of each bootstrap, the same."""
+    return np.random.default_rng([lab.seed, BOOTSTRAP])
 
 
 def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
@@ -135,7 +143,7 @@ def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Mea
     rows = measure([lab.space.decode(genome) for genome in genomes])
     score = gains(np.array([[row[lab.quality]] for row in rows]), [lab.quality])[:, 0]
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
-    low, high = ranking.interval(score, truth, np.random.default_rng([lab.seed, BOOTSTRAP]))
+    low, high = ranking.interval(score, truth, chances(lab))
     known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
     return {**known, "macs": float(ranking.tau(macs, truth))}
 
@@ -155,8 +163,8 @@ def study_trainings(
     path: Path,
 ) -> list[dict[str, Any]]:
     """One row a score and a part of the sample: how well it ranks, and how far the recipe's own training is ahead of
-    it with the same seed. planned: trainings and seeds; MACs, as a score, come first. Adds each score to the frame as
-    a column."""
+    it with the same seed; then the means over the seeds. planned: trainings and seeds; MACs, as a score, come first.
+    Adds each score to the frame as a column."""
     costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
     for name, number in planned:
         tool, costs[name, number] = lab.shared(name, number)
@@ -169,8 +177,23 @@ def study_trainings(
             rows.append({"score": name, "seed": seed, "part": part, **found.columns(), **about})
             if name != lab.own and (lab.own, seed or 0) in costs:
                 ours = frame[f"{lab.own} {seed or 0}"].to_numpy()
-                rng = np.random.default_rng([lab.seed, BOOTSTRAP])
-                rows[-1] |= ranking.lead(ours[at], score[at], truth[at], rng)
+                rows[-1] |= ranking.lead(ours[None, at], score[None, at], truth[at], chances(lab))
+    return rows + means(lab, frame, planned)
+
+
+def means(lab: Laboratory, frame: analysis.Frame, planned: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    """One row a training with several seeds and a part of the sample: its mean tau, and how far ours is ahead."""
+    truth, columns = frame[f"alone_{lab.quality}_full"].to_numpy(), dict[str, list[str]]()
+    for name, number in planned:
+        columns.setdefault(name, []).append(f"{name} {number}")
+    scores = {name: frame[mine].to_numpy().T for name, mine in columns.items() if len(mine) > 1}
+    rows: list[dict[str, Any]] = []
+    for name, score in scores.items():
+        for part, at in parts(frame):
+            rows.append({"score": name, "seed": "all", "part": part, "n": len(at)})
+            rows[-1] |= ranking.mean_tau(score[:, at], truth[at], chances(lab))
+            if name != lab.own and lab.own in scores:
+                rows[-1] |= ranking.lead(scores[lab.own][:, at], score[:, at], truth[at], chances(lab))
     return rows
 
 

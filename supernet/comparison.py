@@ -103,7 +103,6 @@ class Comparison:
         settings = self.settings.model_copy(update={"rounds": rounds, "learning_rate": learning_rate})
         metadata: dict[str, Any] = {**models.header(network), "images": images, "learning_rate": learning_rate}
         metadata["curve"] = []
-        network.to(self.job.device)
         with self.watching(name, rounds) as (on_round, on_setback):
 
             def on_round_and_curve(index: int, loss: float) -> None:

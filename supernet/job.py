@@ -295,6 +295,7 @@ class Job:
         plan: what changes on the way; None for the recipe's batches and losses throughout.
         """
         state, plan = target.with_suffix(".state.safetensors"), plan or Plan()
+        network.to(self.device)
         batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
         if self.board:
             on_round = self.board.following(target.parent.name, network, settings.rounds, on_round)

@@ -66,7 +66,22 @@ def test_a_lead_is_the_difference_of_two_taus_on_the_same_resamples():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=60)
     good, poor = truth + rng.normal(size=60) / 4, truth + rng.normal(size=60)
-    found = ranking.lead(good, poor, truth, np.random.default_rng(1))
+    found = ranking.lead(good[None], poor[None], truth, np.random.default_rng(1))
     assert found["lead"] == pytest.approx(ranking.tau(good, truth) - ranking.tau(poor, truth))
     assert 0 < found["lead_low"] < found["lead"] < found["lead_high"]
-    assert ranking.lead(good, good, truth, np.random.default_rng(1)) == {"lead": 0, "lead_low": 0, "lead_high": 0}
+    nothing = ranking.lead(good[None], good[None], truth, np.random.default_rng(1))
+    assert nothing == {"lead": 0, "lead_low": 0, "lead_high": 0}
+
+
+def test_several_seeds_are_told_by_their_mean():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=60)
+    good, poor = truth + rng.normal(size=(3, 60)) / 4, truth + rng.normal(size=(3, 60))
+    each = [[float(ranking.tau(score, truth)) for score in scores] for scores in (good, poor)]
+    mean = ranking.mean_tau(good, truth, np.random.default_rng(1))
+    assert mean["tau"] == pytest.approx(np.mean(each[0]))
+    assert min(each[0]) - 0.2 < mean["low"] < mean["tau"] < mean["high"] < max(each[0]) + 0.2
+    found = ranking.lead(good, poor, truth, np.random.default_rng(1))
+    assert found["lead"] == pytest.approx(np.mean(each[0]) - np.mean(each[1]))
+    one = ranking.lead(good[:1], poor[:1], truth, np.random.default_rng(1))
+    assert found["lead_high"] - found["lead_low"] < one["lead_high"] - one["lead_low"]
