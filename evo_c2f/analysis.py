@@ -123,17 +123,16 @@ def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame
 
 
 def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit], which: str = "best") -> Genomes:
-    """One genome (n_genes,) of all that were measured and keep to the limits.
+    """One genome (n_genes,) of all that were measured in the newest context and keep to the limits.
 
-    which: of the newest context the 'best' by the first objective or the 'knee' of the front; or the beginning of an
-    id, of any stage. InputError if no subnet is that.
+    which: 'best' by the first objective, 'knee' of the front, or the beginning of an id. InputError
+    if no subnet is that.
     """
-    frame = load_scores(path, objectives=None).dropna(subset=[o.name for o in objectives])
-    if which in ("best", "knee"):
-        frame = frame[frame["context"] == frame["context"].iloc[-1]]
-    else:
-        frame = frame[frame["id"].str.startswith(which)].drop_duplicates("genome", keep="last")
-        if len(frame) != 1:
+    frame = load_scores(path, objectives=None)
+    frame = frame[frame["context"] == frame["context"].iloc[-1]].dropna(subset=[o.name for o in objectives])
+    if which not in ("best", "knee"):
+        frame = frame[frame["id"].str.startswith(which)]
+        if frame["genome"].nunique() != 1:
             raise InputError(
                 f"{len(frame)} subnets of {path} have an id that begins with {which!r}; give best, knee or an id"
             )

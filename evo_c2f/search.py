@@ -107,7 +107,8 @@ def evolve(
             for _ in genomes:
                 tally.step()
     else:
-        choose = partial(tally.choose, Screen(space, judge), earlier)
+        screen = Screen(space, judge, int(rng.integers(2**31)) if budget.screen > 1 else 0)
+        choose = partial(tally.choose, screen, earlier)
         problem = StageProblem(space, judge, score)
         for generation in generations(problem, Variation(space, stage), seeds, tally.asked, budget, choose, rng):
             tally.progress.generation = generation
@@ -153,7 +154,7 @@ class Tally:
 
     def choose(self, screen: Screen, earlier: Scored, genomes: Genomes, n: int) -> NDArray[np.int64]:
         """Which n of the genomes to measure, by all that is known."""
-        if len(genomes) <= n or not self.asked:
+        if not self.asked:
             return screen.choose(genomes, n, earlier.genomes, earlier.metrics)
         mine = self.scored()
         known = np.concatenate([earlier.genomes, mine.genomes])

@@ -140,7 +140,8 @@ def predictor_loop(arena: Arena, rng: np.random.Generator, generations: int = 8)
     """LINAS, as DyNAS-T searches (arXiv 2202.12954): a predictor learns from all that was measured, a genetic
     search runs on its predictions alone, the best that it found are measured, and so on."""
     space, variation, judge = arena.space, Variation(arena.space, "joint"), arena.judge("joint")
-    screen, asked = Screen(space, judge), different(space.random(2 * arena.population, rng))[: arena.population]
+    screen = Screen(space, judge, int(rng.integers(2**31)))
+    asked = different(space.random(2 * arena.population, rng))[: arena.population]
     while len(asked) < arena.evaluations:
         metrics, pool = arena.evaluator(asked, "search", 0), asked
         for _ in range(generations):
@@ -190,13 +191,16 @@ STRATEGIES: dict[str, Strategy] = {
     "coarse to fine, soon narrow": partial(coarse_to_fine, shares=(0.1, 0.1, 0.8)),
     "coarse to fine, then all genes": partial(coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6)),
     "coarse to fine, screened": partial(coarse_to_fine, screen=8),
+    "coarse to fine, soon narrow, screened hard": partial(
+        coarse_to_fine, shares=(0.1, 0.1, 0.8), population=8, screen=64
+    ),
     "coarse to fine, then all genes, screened": partial(coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6), screen=8),
     "coarse to fine, then all genes, screened hard": partial(
-        coarse_to_fine, shares=(0.1, 0.1, 0.2, 0.6), population=8, screen=32
+        coarse_to_fine, shares=(0.05, 0.05, 0.1, 0.8), population=8, screen=64
     ),
     "joint": joint,
     "joint, screened": partial(joint, screen=8),
-    "joint, screened hard": partial(joint, population=8, screen=32),
+    "joint, screened hard": partial(joint, population=8, screen=64),
     "joint, U-NSGA-III": partial(joint, algorithm="unsga3"),
     "joint, AGE-MOEA": partial(joint, algorithm="agemoea"),
     "random": at_random,

@@ -3,7 +3,7 @@ import pytest
 
 from evo_c2f import pareto
 from evo_c2f.problem import Judge
-from evo_c2f.surrogate import LEAST, Screen, most_promising
+from evo_c2f.surrogate import LEAST, Screen, farthest, most_promising
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def metrics_of(space, genomes, measure, names):
 def test_it_predicts_subnets_that_it_never_saw(large, judge, measure, names):
     rng = np.random.default_rng(0)
     known, unseen = large.random(96, rng), large.random(200, rng)
-    predicted = Screen(large, judge).predict(unseen, known, metrics_of(large, known, measure, names))
+    predicted = Screen(large, judge, 0).predict(unseen, known, metrics_of(large, known, measure, names))
     truth = judge.minimised(metrics_of(large, unseen, measure, names))
     assert np.corrcoef(predicted[:, 0], truth[:, 0])[0, 1] > 0.95
     assert (predicted[:, 1] == truth[:, 1]).all()  # a static cost is known, not predicted
@@ -26,15 +26,25 @@ def test_it_predicts_subnets_that_it_never_saw(large, judge, measure, names):
 
 def test_inactive_genes_count_for_nothing(large, judge):
     genome = large.random(1, np.random.default_rng(0))
-    row = Screen(large, judge).features(genome)[0, :-2]
+    row = Screen(large, judge, 0).features(genome)[0, : large.n_choices.sum()]
     assert row.sum() == large.active(genome).sum()
+
+
+def test_it_sees_the_network_as_a_whole(large, judge):
+    genome = large.random(1, np.random.default_rng(0))[0]
+    network, whole = large.decode(genome), Screen(large, judge, 0).whole(genome)
+    cells = whole[:-2].reshape(len(large.levels), -1)
+    assert cells[:, :-2].sum() == len(network.cells)
+    assert cells[:, -2].sum() == pytest.approx(sum(np.log(cell.inner) for cell in network.cells))
+    for level, width in network.widths:
+        assert cells[large.levels.index(level), -1] == pytest.approx(np.log(width))
 
 
 def test_what_it_chooses_is_better_than_chance(large, judge, measure, names):
     rng = np.random.default_rng(0)
     known, pool = large.random(64, rng), large.random(200, rng)
     metrics = metrics_of(large, known, measure, names)
-    chosen = Screen(large, judge).choose(pool, 20, known, metrics)
+    chosen = Screen(large, judge, 0).choose(pool, 20, known, metrics)
     assert len(set(chosen.tolist())) == 20
 
     ceiling = judge.minimised(metrics_of(large, np.concatenate([known, pool]), measure, names)).max(axis=0)
@@ -47,13 +57,24 @@ def test_what_it_chooses_is_better_than_chance(large, judge, measure, names):
     assert volume(pool[chosen]) > max(by_chance)
 
 
-def test_with_too_little_known_the_order_stays(large, judge, measure, names):
+def test_with_too_little_known_costs_are_spread(large, judge, measure, names):
     rng = np.random.default_rng(0)
-    known, pool = large.random(LEAST + 4, rng), large.random(30, rng)
+    known, pool = large.random(LEAST + 4, rng), large.random(200, rng)
     metrics = metrics_of(large, known, measure, names)
     metrics[:5, 0] = np.nan  # failed ones teach nothing
-    assert Screen(large, judge).choose(pool, 10, known, metrics).tolist() == list(range(10))
-    assert Screen(large, judge).choose(pool[:3], 10, known, metrics).tolist() == [0, 1, 2]
+    screen = Screen(large, judge, 0)
+    chosen = screen.choose(pool, 10, known, metrics)
+    assert len(set(chosen.tolist())) == 10
+    gaps = [np.diff(np.sort(np.append(screen.macs(pool[some]), screen.macs(known)))).max() for some in (chosen, [])]
+    assert gaps[0] < gaps[1]
+    assert screen.choose(pool[:3], 10, known, metrics).tolist() == [0, 1, 2]
+
+
+def test_the_farthest_come_one_after_another():
+    values = np.array([0.0, 1.0, 2.0, 9.0, 10.0])
+    assert farthest(values, np.array([0.0]), 3).tolist() == [4, 2, 1]
+    assert farthest(values, np.array([]), 2).tolist() == [0, 4]
+    assert sorted(farthest(np.zeros(3), np.array([]), 3).tolist()) == [0, 1, 2]
 
 
 def test_the_most_promising_are_those_of_a_greedy_search():
