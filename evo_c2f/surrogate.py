@@ -20,8 +20,7 @@ class Screen:
     """Chooses among offspring by the hypervolume that they would add if they scored as predicted.
 
     By extremely randomised trees (Geurts et al. 2006) or by ridge regression, whichever is less wrong of what it has
-    not seen, on each gene's choice and on the network as a whole; costs are known, not predicted. Of 20,000 subnets
-    of one supernet trees that had seen 40 were off by 0.09 dB, a ridge regression by 0.14.
+    not seen, on each gene's choice and on the network as a whole; costs are known, not predicted.
     """
 
     def __init__(self, space: SearchSpace, judge: Judge, seed: int):

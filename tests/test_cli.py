@@ -28,6 +28,7 @@ TINY = (
     "data.validation_images=2",
     "training.rounds=6",
     "search.population=6",
+    "search.screen=1",
     "search.output_size=[96, 96]",
     "space.n_cells=3",
     "space.reference_path=[2, 2, 2]",
@@ -152,8 +153,8 @@ def test_limits_and_other_objectives_shape_the_front(run: Path, tmp_path: Path) 
     shutil.copytree(run, tmp_path / "r")
     limit = analysis.load_scores(run)["size_mb"].median()
     words = ("evolve", "--stage", "all", "--run", tmp_path / "r", "--threads", 1, "--max", f"size_mb={limit}")
-    objectives = ("--objective", "ssim_y", "--objective", "latency_ms")
-    assert exit_code(*words, *objectives, *EVALUATIONS) == 0
+    changes = ("--objective", "ssim_y", "--objective", "latency_ms", "--set", "search.screen=4")
+    assert exit_code(*words, *changes, *EVALUATIONS) == 0
     front = analysis.read_front(tmp_path / "r" / "fronts" / "channel.csv")
     assert (front["size_mb"] <= limit).all() and (front["latency_ms"] > 0).all() and front["ssim_y"].between(0, 1).all()
 
@@ -211,6 +212,7 @@ PAIRS = (
     "training.stage_rounds=2",
     "training.discriminator.width=4",
     "search.population=6",
+    "search.screen=1",
     "search.rescore=[fd_vgg_n6, psnr_y]",
     "space.n_cells=3",
     "space.reference_path=[2, 3, 2]",
@@ -417,7 +419,7 @@ def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
 def test_ctrl_c_in_training_keeps_the_state_and_the_same_command_ends_as_if_never_stopped(
     photographs: Path, tmp_path: Path
 ) -> None:
-    words = ["train-supernet", "--data", photographs, "--threads", 1, *tiny("training.rounds=300")]
+    words = ["train-supernet", "--data", photographs, "--threads", 1, *tiny("training.rounds=200")]
     process = start(*words, "--run", tmp_path / "stopped")
     log = tmp_path / "stopped" / "log.jsonl"
     wait_for(lambda: log.exists() and "round" in log.read_text(), process)  # logged every 100 rounds

@@ -93,7 +93,7 @@ def test_what_can_not_be_picked_or_trained_is_refused(
 
 
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) -> None:
-    words = ("finetune", "--run", searched, "--set", "finetune.rounds=300", "--threads", 1, "--pick", "best")
+    words = ("finetune", "--run", searched, "--set", "finetune.rounds=200", "--threads", 1, "--pick", "best")
     process = start(*words, "--name", "stopped")
     state = searched / "stopped" / "finetune.json"
     wait_for(lambda: state.exists() and '"stage": "stopped' in (searched / "log.jsonl").read_text(), process)
