@@ -626,9 +626,15 @@ def comparison(run: Run, job: "Job") -> "Comparison":
 
 
 def finetune(
-    run: Run, settings: Recipe, job: "Job", name: str, genome: "Genomes", from_scratch: bool
+    run: Run,
+    settings: Recipe,
+    job: "Job",
+    name: str,
+    genome: "Genomes",
+    from_scratch: bool,
+    judged_by: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics."""
+    """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics, `judged_by` or all."""
     from supernet.card import data_name
     from supernet.finetune import Finetuning, plan_of
 
@@ -651,7 +657,7 @@ def finetune(
     plan = plan_of(how, settings.training.losses, supernet)
     work = Finetuning(job, run.folder / name, settings.for_finetuning(), plan, about)
     network = job.fresh(architecture) if from_scratch or not supernet else supernet.extract(architecture)
-    done = finetuned(run, settings, work, network)
+    done = finetuned(run, settings, work, network, judged_by)
     return {
         "model": str(work.folder),
         "subnet": about["subnet"],
@@ -661,9 +667,11 @@ def finetune(
     }
 
 
-def finetuned(run: Run, settings: Recipe, work: "Finetuning", network: "nn.Module") -> dict[str, Any]:
+def finetuned(
+    run: Run, settings: Recipe, work: "Finetuning", network: "nn.Module", judged_by: Sequence[str] = ()
+) -> dict[str, Any]:
     """Let it run, shown and logged; what the model's file says."""
-    names = list(dict.fromkeys([*work.job.task.metrics, "lpips", *settings.search.rescore]))
+    names = judged_by or list(dict.fromkeys([*work.job.task.metrics, "lpips", *settings.search.rescore]))
     with watching(run, str(work.folder.relative_to(run.folder)), work.training.rounds) as (on_round, on_setback):
         return work.run(network, names, on_round, on_setback)
 
@@ -700,7 +708,10 @@ def final(run: Run, settings: Recipe, job: "Job", limits: "Sequence[Limit]", ima
     trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
     genomes = {subnet_id(g): g for _, g in analysis.finalists(run.folder, first, limits)}
     if len(genomes) > 1:
-        results = [finetune(run, trial, job, f"trials/{k}-{images}", g, True) for k, g in genomes.items()]
+        results = [
+            finetune(run, trial, job, f"trials/{k}-{images}", g, from_scratch=True, judged_by=[first.name])
+            for k, g in genomes.items()
+        ]
         best = min(results, key=lambda result: first.sign * float(result[first.name]))
         return genomes[best["subnet"]]
     return next(iter(genomes.values()))
