@@ -800,7 +800,7 @@ def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path
     from supernet.study import rounds_at_cost
 
     settings, again = run.recipe, replace(job, seed=job.seed + number)
-    name = f"{training.replace(', ', '-')}-{number}"
+    name = shared_name(training, number)
     target = run.checkpoint(name)
     if not target.is_file():
         how = settings.training.model_copy(update={**PLAIN, **TRAININGS[training]})
@@ -817,6 +817,10 @@ def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path
     return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
 
 
+def shared_name(training: str, number: int) -> str:
+    return f"{training.replace(', ', '-')}-{number}"
+
+
 def train_several(run: Run, job: "Job", planned: Sequence[tuple[str, int]], n_processes: int) -> None:
     """A study's supernets, before anything is scored: training needs no store."""
     if n_processes == 1:
@@ -827,7 +831,7 @@ def train_several(run: Run, job: "Job", planned: Sequence[tuple[str, int]], n_pr
 
     from evo_c2f.workers import in_processes
 
-    work = [(run, job, training, number) for training, number in planned]
+    work = [(run, job, *which) for which in planned if not run.checkpoint(shared_name(*which)).is_file()]
     with reporting(console, "training supernets", len(work)) as reporter:
         for _ in in_processes(n_processes, torch.get_num_threads(), train_quietly, work):
             reporter.step()
