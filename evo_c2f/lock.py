@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from filelock import FileLock, Timeout
 
 from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
+
+PATIENCE = 2.0  # seconds for a writer that has the lock to say who it is
 
 
 @contextmanager
@@ -35,8 +38,11 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def _holder(note: Path) -> str:
-    try:
-        known = json.loads(note.read_text())
-        return f"process {int(known['process'])} on {known['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"  # which has only just begun
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            known = json.loads(note.read_text())
+            return f"process {int(known['process'])} on {known['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            time.sleep(0.02)  # it has only just begun
+    return "another process"
