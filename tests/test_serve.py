@@ -2,11 +2,13 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 
 import numpy as np
 import pytest
+from test_cli import EVALUATIONS, start, tiny
 
 from evo_c2f import recipe, serve
 from evo_c2f.errors import InputError
@@ -100,3 +102,25 @@ def test_a_port_that_is_taken_is_named(run):
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} can't be had"), serve.serving(run, port):
             pass
+
+
+def test_a_search_shows_itself_while_it_goes_on(photographs, tmp_path):
+    words = ("search", "--live", "--port", 0, "--run", tmp_path / "run", "--data", photographs, "--threads", 1)
+    process = start(*words, *EVALUATIONS, *tiny())
+    try:
+        said = ""
+        while "shows the run while it goes on" not in said:
+            line = process.stderr.readline()
+            assert line, said
+            said += line
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)", said)[1])
+        seen = set()
+        while process.poll() is None:
+            try:
+                seen.add(json.loads(ask(port)[1])["rows"]["n_scores"])
+            except OSError:  # it has ended
+                break
+        assert process.wait(60) == 0 and len(seen) > 2 and max(seen) > 14
+    finally:
+        process.kill()
+        process.communicate()
