@@ -13,6 +13,7 @@ SIZES = {True: (720, 1280), False: (256, 256)}  # of which MACs are stated, wher
 ONNX = """\
 import numpy as np, onnxruntime
 from PIL import Image
+
 pixels = np.asarray(Image.open("in.png").convert("RGB"), np.float32)[None].transpose(0, 3, 1, 2) / 255
 (output,) = onnxruntime.InferenceSession("{file}").run(None, {{"image": pixels}})
 Image.fromarray((output[0].clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)).save("out.png")
