@@ -656,7 +656,7 @@ def finetune(
     }
     plan = plan_of(how, settings.training.losses, supernet)
     work = Finetuning(job, run.folder / name, settings.for_finetuning(), plan, about)
-    network = job.fresh(architecture) if from_scratch or not supernet else supernet.extract(architecture)
+    network = supernet.extract(architecture) if supernet and not from_scratch else job.fresh(architecture)
     done = finetuned(run, settings, work, network, judged_by)
     return {
         "model": str(work.folder),

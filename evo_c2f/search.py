@@ -154,7 +154,7 @@ class Tally:
 
     def choose(self, screen: Screen, earlier: Scored, genomes: Genomes, n: int) -> NDArray[np.int64]:
         """Which n of the genomes to measure, by all that is known."""
-        if not self.asked:
+        if len(genomes) <= n or not self.asked:
             return screen.choose(genomes, n, earlier.genomes, earlier.metrics)
         mine = self.scored()
         known = np.concatenate([earlier.genomes, mine.genomes])

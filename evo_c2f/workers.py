@@ -151,7 +151,7 @@ def in_processes(n: int, threads: int, work: Callable[..., Any], jobs: Sequence[
     """work(*job) of each job, as it ends, from n processes of so many threads; the first error ends all."""
     pool = ProcessPool(n, initializer=_begin_alone, initargs=(threads,), context=get_context("spawn"))
     try:
-        for future in as_completed([pool.schedule(_work_alone, args=[pickle.dumps((work, job))]) for job in jobs]):
+        for future in as_completed([pool.schedule(work, args=job) for job in jobs]):
             yield future.result()
     finally:
         pool.stop()
@@ -164,11 +164,6 @@ _task: Any = None  # of a worker process
 def _begin_alone(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that searches
     os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported, which unpickling does
-
-
-def _work_alone(pickled: bytes) -> Any:
-    work, job = pickle.loads(pickled)
-    return work(*job)
 
 
 def _begin(task: bytes, threads: int) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import exit_code, tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_cli import exit_code, tiny
 
 from supernet.board import Board
 from supernet.tasks import SuperResolution, Translation

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import EVALUATIONS, ROOT
+from command_line import tiny as changed
 from safetensors.torch import load_file
-from test_cli import EVALUATIONS, ROOT
-from test_cli import tiny as changed
 from torch import equal
 
 from evo_c2f.store import ScoreStore, read_scores
@@ -69,8 +69,9 @@ def test_no_acknowledged_row_is_lost_by_kills_of_a_process_that_only_appends(who
                 assert writer.stdout.readline(), writer.stderr.read()
             time.sleep(chance.uniform(0, 0.005))  # a random moment of the next appends
             writer.kill()
-            rest, errors = writer.communicate()
-            assert (writer.returncode, errors) == (-signal.SIGKILL, "")
+            # Not `communicate`, which would pass over what `readline` has taken in ahead.
+            rest, errors = writer.stdout.read(), writer.stderr.read()
+            assert (writer.wait(), errors) == (-signal.SIGKILL, "")
             acknowledged = [int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n")]
             (scores,) = read_scores(path)
             assert len(scores.rows) > (acknowledged[-1] if acknowledged else known)
@@ -159,7 +160,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(whole, photo
     words = {
         "train-supernet": how,
         "evolve": ("--stage", "path", "--threads", 1, *EVALUATIONS),
-        "finetune": ("--threads", 1),
+        "finetune": ("--pick", "best", "--threads", 1),
         "search": (*how, *EVALUATIONS),
     }[command]
     for kilobytes in left:

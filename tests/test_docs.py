@@ -9,8 +9,8 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from command_line import ROOT, exit_code, tiny
 from PIL import Image
-from test_cli import ROOT, exit_code, tiny
 
 import cli
 from evo_c2f import recipe

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_cli import exit_code
+from command_line import exit_code
 
 import cli
 import evo_c2f

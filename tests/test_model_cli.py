@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import EVALUATIONS, ROOT, command, exit_code, start, tiny, wait_for
 from PIL import Image
-from test_cli import EVALUATIONS, ROOT, command, exit_code, start, tiny, wait_for
 
 from evo_c2f.errors import InputError
 from supernet.images import read_rgb, resize_bicubic, to_pixels, to_tensor

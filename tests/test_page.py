@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from test_cli import tiny
+from command_line import tiny
 
 import cli
 from evo_c2f import analysis, recipe, serve

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from test_cli import EVALUATIONS, command, tiny
+from command_line import EVALUATIONS, command, tiny
 
 from evo_c2f import analysis
 from supernet import plugins

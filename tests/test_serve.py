@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from test_cli import EVALUATIONS, start, tiny
+from command_line import EVALUATIONS, start, tiny
 
 from evo_c2f import recipe, serve
 from evo_c2f.errors import InputError

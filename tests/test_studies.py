@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import exit_code, start, wait_for
 from PIL import Image
-from test_cli import exit_code, start, wait_for
 
 from evo_c2f import analysis, ranking, studies
 from supernet import training

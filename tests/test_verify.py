@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import EVALUATIONS, exit_code, tiny
+from command_line import EVALUATIONS, exit_code, tiny
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,59 @@
+"""The command line as tests run it: in this process or one of its own, on a job that ends in seconds."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import cli
+
+ROOT = Path(__file__).parents[1]
+
+# A job that ends in seconds, over all three stages.
+TINY = (
+    "data.patch=8",
+    "data.batch=2",
+    "data.crop=48",
+    "data.validation_crops=4",
+    "data.validation_images=2",
+    "training.rounds=6",
+    "search.population=6",
+    "search.screen=1",
+    "search.output_size=[96, 96]",
+    "space.n_cells=3",
+    "space.reference_path=[2, 2, 2]",
+)
+EVALUATIONS = ("--evaluations", "14")
+
+
+def tiny(*changes: str) -> list[str]:
+    return [word for change in (*TINY, *changes) for word in ("--set", change)]
+
+
+def command(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, on one thread so that results are bit for bit the same."""
+    line = [sys.executable, str(ROOT / "cli.py"), *map(str, words)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+
+
+def exit_code(*words: object) -> int:
+    """Run the command line in this process."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main([*map(str, words)])
+    return int(caught.value.code or 0)
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    line = [sys.executable, str(ROOT / "cli.py"), *map(str, words)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
+    for _ in range(1200):
+        if condition():  # type: ignore[operator]
+            return
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        time.sleep(0.05)
+    raise AssertionError("waited a minute")
