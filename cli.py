@@ -228,10 +228,9 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
     if serve:
         from evo_c2f.serve import open_server
 
-        with open_server(run, port) as server:
+        with open_server(run, port) as server, suppress(KeyboardInterrupt):
             console.print(f"{server.url} shows {run.folder}; Ctrl-C ends it", highlight=False, soft_wrap=True)
-            with suppress(KeyboardInterrupt):
-                server.serve_forever()
+            server.serve_forever()
         return
     try:
         draw_pictures(run, make_job(run.recipe, given))

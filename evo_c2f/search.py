@@ -24,6 +24,7 @@ from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation
 
 SURVIVORS = 8
+MATINGS = 20  # of one large brood, instead of pymoo's 100: few parents' last new children take most of the time
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,8 @@ def generations(
         budget.algorithm, variation, first, asked, budget.population, budget.screen * budget.population, problem.n_obj
     )
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
+    if budget.screen > 1:
+        algorithm.mating.n_max_iterations = MATINGS
     generation = 0
     while len(asked) < budget.evaluations:
         generation += 1

@@ -25,6 +25,8 @@ from evo_c2f.workers import Measured, Task
 NAMES = ("psnr_y", "macs")
 MEAN_SECONDS = 2.0
 PREFILL = 5000  # rows at a time
+# (kind, workers, evaluations, scores in the store)
+CROWDS = [("threads", 64, 1500, 1000), *(("virtual", 512, 6000, 10**power) for power in (3, 4, 5, 6))]
 
 
 def scores_of(architectures: Sequence[Architecture]) -> list[dict[str, float]]:
@@ -153,9 +155,7 @@ def bench_workers(space: SearchSpace, seconds: NDArray[np.float64], seed: int) -
     drawn = rng.choice(seconds, 20_000)
     drawn *= MEAN_SECONDS / drawn.mean()
     rows = []
-    kinds: list[tuple[str, int, int, int]] = [("threads", 64, 1500, 1000)]
-    kinds += [("virtual", 512, 6000, known) for known in (1_000, 10_000, 100_000, 1_000_000)]
-    for kind, n, evaluations, known in kinds:
+    for kind, n, evaluations, known in CROWDS:
         workers = Threads(n, drawn) if kind == "threads" else Virtual(n, drawn)
         try:
             rows.append(

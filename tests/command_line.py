@@ -27,9 +27,36 @@ TINY = (
 )
 EVALUATIONS = ("--evaluations", "14")
 
+# The same of translation, and of its comparison with a teacher.
+TINY_PAIRS = (
+    "data.crop=32",
+    "data.load_size=32",
+    "data.batch=2",
+    "data.validation_images=4",
+    "training.rounds=6",
+    "training.stage_rounds=2",
+    "training.discriminator.width=4",
+    "search.population=6",
+    "search.rescore=[fd_vgg_n6, psnr_y]",
+    "space.n_cells=3",
+    "space.reference_path=[2, 3, 2]",
+    "search.output_size=[32, 32]",
+)
+COMPARED = (
+    *("--threads", "1", "--width", "4", "--images", "8", "--trial-images", "4", "--rate", "0.001", "--rate", "0.0001"),
+    *("--searched-rate", "0.002", "--params-ratio", "0.05", "--macs-ratio", "0.05"),
+)
+
+# The least that a study can tell of: networks that are trained alone, and those twice.
+STUDIED = ("--architectures", "20", "--again", "3", "--seeds", "1")
+
+
+def settings(*changes: str) -> list[str]:
+    return [word for change in changes for word in ("--set", change)]
+
 
 def tiny(*changes: str) -> list[str]:
-    return [word for change in (*TINY, *changes) for word in ("--set", change)]
+    return settings(*TINY, *changes)
 
 
 def command(*words: object) -> subprocess.CompletedProcess[str]:

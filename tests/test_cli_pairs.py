@@ -6,27 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import EVALUATIONS, command, exit_code
+from command_line import COMPARED, EVALUATIONS, TINY_PAIRS, command, exit_code, settings
 from PIL import Image
-
-COMPARED = (
-    *("--threads", 1, "--width", 4, "--images", 8, "--trial-images", 4, "--rate", 0.001, "--rate", 0.0001),
-    *("--searched-rate", 0.002, "--params-ratio", 0.05, "--macs-ratio", 0.05),
-)
-PAIRS = (
-    "data.crop=32",
-    "data.load_size=32",
-    "data.batch=2",
-    "data.validation_images=4",
-    "training.rounds=6",
-    "training.stage_rounds=2",
-    "training.discriminator.width=4",
-    "search.population=6",
-    "search.rescore=[fd_vgg_n6, psnr_y]",
-    "space.n_cells=3",
-    "space.reference_path=[2, 3, 2]",
-    "search.output_size=[32, 32]",
-)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +32,7 @@ def translated(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "pairs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
-        changes = [word for change in PAIRS for word in ("--set", change)]
+        changes = settings(*TINY_PAIRS)
         words = ("--recipe", "openmoji", "--run", folder, "--data", pairs, "--threads", 1, *EVALUATIONS, *changes)
         done = command("search", *words, "--json")
         assert done.returncode == 0, done.stderr
@@ -148,7 +129,7 @@ def test_statistics_are_made_and_named(
 
 
 def test_a_teacher_is_trained_and_may_be_distilled_from(pairs: Path, tmp_path: Path) -> None:
-    changes = [word for change in PAIRS for word in ("--set", change)]
+    changes = settings(*TINY_PAIRS)
     words = ("--recipe", "openmoji", "--data", pairs, "--threads", 1, *changes)
     first = ("train-teacher", *words, "--run", tmp_path / "a", "--width", 4, "--images", 4)
     assert exit_code(*first) == 0
@@ -184,7 +165,7 @@ def test_bad_pairs_are_refused_in_one_sentence_before_anything_is_trained(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     shutil.copytree(pairs, tmp_path / "odd")
     Image.fromarray(np.zeros((32, 63, 3), np.uint8)).save(tmp_path / "odd" / "train" / "x.png")
-    changes = [word for change in PAIRS for word in ("--set", change)]
+    changes = settings(*TINY_PAIRS)
     named = [word.replace("PAIRS", str(pairs)).replace("ODD", str(tmp_path / "odd")) for word in words]
     line = ("train-supernet", "--recipe", "openmoji", "--data", pairs, *changes, *named, "--run", tmp_path / "new")
     assert exit_code(*line) == 2
@@ -200,7 +181,7 @@ def test_without_lpips_weights_the_command_is_named_before_any_training(
 
     perceptual.backbone_weights.cache_clear()
     monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
-    changes = [word for change in PAIRS for word in ("--set", change)]
+    changes = settings(*TINY_PAIRS)
     assert (
         exit_code("train-supernet", "--recipe", "openmoji", "--data", pairs, *changes, "--run", tmp_path / "new") == 2
     )

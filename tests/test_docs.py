@@ -1,15 +1,16 @@
-"""What README and the docs tell people to type: each command is run on a tiny real run, or at least understood."""
+"""What README and the docs tell people to type: each command is run, made tiny; those of results are understood."""
 
 import re
 import shlex
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
-from command_line import ROOT, exit_code, tiny
+from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, command, exit_code, settings, start, tiny
 from PIL import Image
 
 import cli
@@ -21,24 +22,30 @@ OTHERS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("
 OTHERS += sorted((ROOT / "results").rglob("README.md"))
 NAMES = {str(page.relative_to(ROOT)): page for page in [*PAGES, *OTHERS]}
 
-# Run for real, each once, in this order of pages; the rest needs benchmarks, a GPU or minutes, and is only understood.
-RUN = ("search", "train-supernet", "evolve", "front", "finetune", "evaluate", "export", "apply", "verify", "data split")
-LONG = (
-    "openmoji",
-    "edges2shoes",
-    "--check-ranking",
-    "results/try",
-    "results/few",
-    "results/watched",
-    "--ray-address",
-    "table.json",
-    "--devices",
-    "export --model",
-)
+# What is added to a command so that it ends in seconds.
 SHORT = ("training.rounds=2", "training.stage_rounds=2", "search.population=4", "finetune.rounds=2")
-SHORT += ("finetune.phases=[]",)
-TRAINING = (*tiny(*SHORT), "--threads", "1")
-SEARCHING = ("--evaluations", "6")
+PHOTOGRAPHS = (*tiny(*SHORT, "finetune.phases=[]"), "--data", "DIR")
+TRANSLATION = (*settings(*TINY_PAIRS, *SHORT, "finetune.phases=[]", "search.rescore=[fd_vgg_n2]"), "--data", "PAIRS")
+MORE: dict[str, tuple[str, ...]] = {
+    "search": ("--evaluations", "6"),
+    "evolve": ("--evaluations", "6"),
+    "data split": ("--test", "2"),
+    "apply": ("--overwrite",),
+    "bench": ("--rows", "1000"),
+    "benchmark": ("--size", "2", "--trial-images", "2"),
+    "compare": COMPARED,
+    "study": (*STUDIED, "--set", "search.evaluations.joint=12"),
+}
+BEGIN = ("search", "train-supernet", "bench", "study")  # a run of their own
+# What its words become where they name what isn't here.
+INSTEAD = {
+    "RUN": "results/mine",
+    "results/sr-x4": "results/mine",
+    "compare --recipe openmoji": "compare --run results/pairs",
+    "--check-ranking 16": "--check-ranking 8",
+    "--devices 8": "--devices 2",
+    "--ray-address ADDR": "",  # a cluster of this machine alone
+}
 ELSEWHERE = {"--no-deps"}  # of pip
 OTHERS_PROGRAMS = ("ray ", "srun ", "scancel ", "torchrun ")
 
@@ -102,6 +109,12 @@ def test_every_command_is_understood(page: str, words: list[str]) -> None:
     assert " ".join(words).startswith(understood(words)[0])
 
 
+def test_what_torchrun_starts_is_understood() -> None:
+    texts = [text.replace("\\\n", " ") for _, text in blocks(NAMES["docs/scaling.md"])]
+    found = [line for text in texts for line in re.findall(r"torchrun .* cli\.py (.*)", text)]
+    assert len(found) >= 2 and {understood(shlex.split(line))[0] for line in found} == {"train-supernet"}
+
+
 def test_every_option_that_is_named_exists() -> None:
     def options(command: click.Command) -> set[str]:
         own = {name for parameter in command.params for name in parameter.opts}
@@ -150,16 +163,14 @@ def place(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made_tiny(name: str, given: dict[str, Any], words: list[str]) -> list[str]:
-    """The command with settings that end in seconds."""
+    """The command with settings that end in seconds, on what is here."""
+    line = shlex.join(narrowed(words))
+    for there, here in INSTEAD.items():
+        line = re.sub(rf"(?<!\S){re.escape(there)}(?!\S)", here, line)
+    words = [*shlex.split(line), *MORE.get(name, ())]
     begun = given.get("run") and (given["run"] / "recipe.yaml").is_file()
-    if name in ("search", "train-supernet") and (given["recipe"] or not begun):
-        words = [*words, *TRAINING, *([] if given["data"] else ["--data", "DIR"])]
-    if name in ("search", "evolve"):
-        words = [*words, *SEARCHING]
-    if name == "data split":
-        words = [*words, "--test", "2"]
-    if name == "apply":
-        words = [*words, "--overwrite"]
+    if name in BEGIN and not (begun and not given["recipe"]):
+        words += TRANSLATION if given["recipe"] in ("openmoji", "edges2shoes") else PHOTOGRAPHS
     return words if "--threads" in words or "device" not in given else [*words, "--threads", "1"]
 
 
@@ -168,14 +179,30 @@ def narrowed(words: list[str]) -> list[str]:
     return [word for word in words if word not in ("--max", "--min") and not re.match(r"(size_mb|macs|psnr_y)=", word)]
 
 
+def run(words: list[str]) -> None:
+    """In this process, or in one of its own where it starts others by its own line or ends by Ctrl-C alone."""
+    if "--serve" in words:
+        process = start(*words, "--port", "0")
+        assert process.stderr and "http://127.0.0.1:" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    elif "--devices" in words:
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
+    else:
+        assert exit_code(*words) == 0, words
+
+
 @pytest.mark.parametrize("page", [name for name, page in NAMES.items() if page in PAGES])
 def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from evo_c2f import simulation
     from evo_c2f.objective import METRICS
     from supernet import cost, tasks
     from supernet.data import photographs
     from supernet.operators import OPERATORS
 
     monkeypatch.chdir(place)
+    monkeypatch.setattr(simulation, "CROWDS", [("threads", 2, 8, 10), ("virtual", 4, 16, 10)])
     tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES)
     kept = [dict(table) for table in tables]
     names: dict[str, Any] = {}
@@ -184,14 +211,13 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
             if language == "python" and "load_model" not in text:
                 exec(text, names)
         for words in commands(NAMES[page]):
-            if set(words) & {"--help", "..."} or any(word in " ".join(words) for word in LONG):
+            if UNFINISHED & set(words):
                 continue
-            name, given = understood(words)
+            words = made_tiny(*understood(words), words)
             done = place / "done"
-            line = shlex.join(narrowed(made_tiny(name, given, words))).replace("verify RUN", "verify results/mine")
-            if name in RUN and line not in (done.read_text().splitlines() if done.exists() else []):
-                assert exit_code(*shlex.split(line)) == 0, line
-                done.open("a").write(line + "\n")
+            if shlex.join(words) not in (done.read_text().splitlines() if done.exists() else []):
+                run(words)
+                done.open("a").write(shlex.join(words) + "\n")
         for language, text in blocks(NAMES[page]):
             if language == "python" and "load_model" in text:
                 exec(text, names)

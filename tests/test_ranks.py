@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -143,6 +144,26 @@ def test_ctrl_c_ends_processes_that_the_command_started_and_one_goes_on(folder):
     assert json.loads(ledger.read_text())["joint"]["rounds"] == 120
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert sorted(events) == ["round", "setting", "setting", "trained"]  # two sittings, of one process that writes
+
+
+def test_two_machines_train_as_one(folder):
+    """As on two machines: an agent of torchrun on each, which meet at the address of one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+    machines = f"--nnodes 2 --nproc_per_node 1 --rdzv_backend c10d --rdzv_endpoint {endpoint} --local_addr 127.0.0.1"
+    training = [str(ROOT / "cli.py"), *worker.small_training(folder, "far"), "--device", "cpu"]
+    line = [*TORCHRUN[:3], *machines.split(), "--", *training]
+    agents = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) for _ in range(2)]
+    try:
+        said = [agent.communicate(timeout=120)[1] for agent in agents]
+    finally:
+        for agent in agents:
+            agent.terminate()
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    assert json.loads((folder / "far" / "ledger.json").read_text())["joint"]["rounds"] == 120
+    events = [json.loads(line)["event"] for line in (folder / "far" / "log.jsonl").read_text().splitlines()]
+    assert sorted(events) == ["round", "setting", "trained"]  # of one process that writes
 
 
 # -- without any process ---------------------------------------------------------------------------------

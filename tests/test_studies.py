@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import exit_code, start, wait_for
+from command_line import STUDIED, exit_code, settings, start, wait_for
 from PIL import Image
 
 from evo_c2f import analysis, ranking, studies
@@ -26,17 +26,16 @@ SMALL = (
     "space.n_cells=3",
     "space.reference_path=[2, 2, 2]",
 )
-SIZES = ("--architectures", "20", "--again", "3", "--seeds", "1")
 
 
 @pytest.fixture(scope="module")
 def lab(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[object]]:
     """A folder in which all studies were made, and the options that they were made with."""
     folder = tmp_path_factory.mktemp("evidence")
-    changes = [word for change in SMALL for word in ("--set", change)]
+    changes = settings(*SMALL)
     options: list[object] = ["--run", folder, "--data", photographs, "--threads", 1, *changes]
-    assert exit_code("study", "fairness", *SIZES, *options) == 0
-    assert exit_code("study", "ranking", *SIZES, *options) == 0
+    assert exit_code("study", "fairness", *STUDIED, *options) == 0
+    assert exit_code("study", "ranking", *STUDIED, *options) == 0
     assert exit_code("study", "search", "--seeds", 2, *options) == 0
     return folder, options
 
@@ -97,7 +96,7 @@ def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.glob("*.json")}
     stores = [folder / "shared.h5", folder / "search.h5"]
     n = [len(analysis.load_scores(store, objectives=None)) for store in stores]
-    assert exit_code("study", "fairness", *SIZES, *options) == 0
+    assert exit_code("study", "fairness", *STUDIED, *options) == 0
     assert exit_code("study", "search", "--seeds", 2, *options) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.json")} == before
     assert [len(analysis.load_scores(store, objectives=None)) for store in stores] == n
@@ -105,13 +104,13 @@ def test_the_same_study_again_trains_and_measures_nothing(lab, monkeypatch):
 
 def test_two_processes_find_what_one_finds(lab, tmp_path):
     folder, options = lab
-    assert exit_code("study", "fairness", *SIZES, *options, "--run", tmp_path, "--workers", 2) == 0
+    assert exit_code("study", "fairness", *STUDIED, *options, "--run", tmp_path, "--workers", 2) == 0
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "fairness.csv"), pd.read_csv(folder / "fairness.csv"))
 
 
 def test_a_killed_study_ends_as_one_that_was_never_killed(lab, tmp_path):
     folder, options = lab
-    words = ["study", "ranking", *SIZES, *("--run", tmp_path / "killed"), *options[2:]]
+    words = ["study", "ranking", *STUDIED, *("--run", tmp_path / "killed"), *options[2:]]
     process = start(*words)
     wait_for((tmp_path / "killed" / "alone.h5").exists, process)
     process.kill()
@@ -153,7 +152,7 @@ def test_the_first_to_reach_the_rival_is_told_by_the_median():
 
 def test_a_search_tells_how_well_its_supernet_ranks(photographs, tmp_path, capsys):
     run = tmp_path / "run"
-    changes = [word for change in (*SMALL, "space.operators=[residual]") for word in ("--set", change)]
+    changes = settings(*SMALL, "space.operators=[residual]")
     few = ("--evaluations", 8, "--check-ranking", 8, "--threads", 1)
     assert exit_code("search", "--run", run, "--data", photographs, *few, "--recipe", "quick", *changes) == 0
     found = table(run, "ranking")
