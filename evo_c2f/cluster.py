@@ -2,15 +2,20 @@
 
 import logging
 import os
+import socket
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from evo_c2f.errors import FailedError, InputError
 from evo_c2f.space import Architecture
 from evo_c2f.workers import MOST_DEATHS, Measured, Task
 
 SECONDS_BETWEEN_COUNTS = 2.0  # of the machines
+SECONDS_TO_ANSWER = 10.0
+LOOPBACK = {"127.0.0.1", "localhost"}  # which Ray takes for this machine's address in its network
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -31,10 +36,13 @@ class RayWorkers:
         self.ray, self.task = ray, task
         self.mine = not ray.is_initialized()
         if self.mine:
+            if address:
+                refuse_unanswered(address, ray.util.get_node_ip_address())
             try:
                 ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
-                raise InputError(f"no Ray cluster at {address} ({str(error).splitlines()[0]})") from None
+                where, why = f"at {address}" if address else "on this machine", str(error).splitlines()[0]
+                raise InputError(f"no Ray cluster {where} ({why}); with a token it needs RAY_AUTH_MODE=token") from None
         self.share = {"CPU": float(cpus), "GPU": gpus}
         self.shipped = ray.put(task)
         self.kind: Any = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(Actor)
@@ -145,3 +153,17 @@ class Actor:
 
     def measure(self, architecture: Architecture) -> Measured:
         return self.task(architecture)
+
+
+def refuse_unanswered(address: str, mine: str) -> None:
+    """InputError if nobody listens at host:port: Ray would try for a quarter of an hour. mine: this machine's IP."""
+    try:
+        host, port = urlsplit(f"//{address}").hostname, urlsplit(f"//{address}").port
+    except ValueError:
+        raise InputError(f"--ray-address takes HOST:PORT, not {address}") from None
+    if host is None or port is None:  # auto, or ray://...
+        return
+    for name in (host, mine) if host in LOOPBACK else (host,):
+        with suppress(OSError), socket.create_connection((name, port), SECONDS_TO_ANSWER):
+            return
+    raise InputError(f"nobody listens at {address}; 'ray start --head' starts a Ray cluster and tells its address")

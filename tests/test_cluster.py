@@ -1,6 +1,7 @@
 """Two machines that are one: a Ray cluster of two nodes on this one."""
 
 import os
+import socket
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +15,10 @@ ray = pytest.importorskip("ray")
 
 from logged import Logged  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
+from test_workers import NAMES, Troubled, die, fail  # noqa: E402
 
 from evo_c2f.algorithms import Budget  # noqa: E402
-from evo_c2f.cluster import RayWorkers  # noqa: E402
+from evo_c2f.cluster import RayWorkers, refuse_unanswered  # noqa: E402
 from evo_c2f.errors import InputError  # noqa: E402
 from evo_c2f.evaluator import Evaluator  # noqa: E402
 from evo_c2f.objective import Box, metric  # noqa: E402
@@ -98,6 +100,30 @@ def test_a_node_that_is_lost_in_the_middle_changes_nothing(cluster, front):
     assert 40 <= together[3] <= 42  # what the lost ones were measuring, and nothing that was told
 
 
+@pytest.fixture
+def troubled(tiny, context_of, tmp_path):
+    """What the cluster makes of genomes of which the third is trouble: their metrics, and which of them failed."""
+
+    def measured(trouble):
+        genomes = np.unique(tiny.random(40, np.random.default_rng(0)), axis=0)[:8]
+        task = Task(Troubled(tiny.decode(genomes[2]), trouble), NAMES)
+        with closing(on_ray(task)) as workers, ScoreStore(tmp_path / "scores.h5", context_of(tiny)) as store:
+            values = Evaluator(tiny, store, workers)(genomes, "path", 1)
+            return values, [store.failed(genome) for genome in genomes]
+
+    return measured
+
+
+def test_what_every_actor_dies_of_is_a_failure(cluster, troubled):
+    values, failed = troubled(die)
+    assert np.flatnonzero(np.isnan(values).all(axis=1)).tolist() == [2] == np.flatnonzero(failed).tolist()
+
+
+def test_a_mistake_of_the_measure_is_raised_here(cluster, troubled):
+    with pytest.raises(ValueError, match="a mistake"):
+        troubled(fail)
+
+
 def test_a_node_that_joins_is_used(cluster, large, measure, names):
     deadline = time.monotonic() + 90
     while sum(node["Alive"] for node in ray.nodes()) > 2 and time.monotonic() < deadline:
@@ -114,3 +140,16 @@ def test_a_node_that_joins_is_used(cluster, large, measure, names):
 def test_a_cluster_too_small_for_one_worker_is_refused(cluster, measure, names):
     with pytest.raises(InputError, match=r"the Ray cluster has no 64 CPUs and 0 GPUs for one worker; ask for less"):
         RayWorkers(Task(measure, names), None, cpus=64, gpus=0.0)
+
+
+def test_an_address_at_which_nobody_listens_is_refused_at_once():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"nobody listens at {address}; 'ray start --head'"):
+            refuse_unanswered(address, "127.0.0.1")
+        taken.listen()
+        refuse_unanswered(address, "127.0.0.1")
+    with pytest.raises(InputError, match="takes HOST:PORT, not head:port"):
+        refuse_unanswered("head:port", "127.0.0.1")
+    refuse_unanswered("auto", "127.0.0.1")
