@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -53,6 +52,14 @@ CHECK_ROUNDS = 200  # of training alone, in `search --check-ranking`
 def n_workers(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
     """The number of processes; None for those of Ray."""
     return None if value == "ray" else click.IntRange(min=1)(value, parameter, context)
+
+
+def within_run(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A folder's name that stays within the run."""
+    parts = Path(value).parts
+    if not parts or ".." in parts or Path(value).is_absolute():
+        raise click.BadParameter(f"{value!r} is no folder within the run; name one such as models/small")
+    return value
 
 
 PATH = click.Path(path_type=Path)
@@ -372,7 +379,8 @@ def compare_command(as_json: bool, **given: Any) -> None:
 @options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True, help="knee or best of what was measured, or an id.")
 @click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
-@click.option("--name", default="model", show_default=True, help="The model's folder within the run.")
+@click.option("--name", default="model", show_default=True, callback=within_run,
+              help="The model's folder within the run.")  # fmt: skip
 def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **given: Any) -> None:
     """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply."""
     from evo_c2f import analysis
@@ -580,7 +588,7 @@ def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, folde
     from supernet.ranks import ALONE
 
     ranks = ranks or ALONE
-    torch.set_num_threads(given["threads"] or max(1, (os.cpu_count() or 1) // (given.get("workers", 1) or 1)))
+    torch.set_num_threads(given["threads"] or max(1, commands.cores() // (given.get("workers", 1) or 1)))
     task, data = task_and_data(settings)
     job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or given["device"]), ranks)
     if folder and given.get("tensorboard") and ranks.first:

@@ -1,5 +1,7 @@
 """Pareto fronts of values to be minimised, in numpy: mask, ranks, hypervolume, crowding, knee."""
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,23 +16,34 @@ def non_dominated(values: Values) -> NDArray[np.bool_]:
     # In lexical order a row can only be dominated by one before it.
     for index in finite[np.lexsort(values[finite].T[::-1])]:
         row = values[index]
-        if not ((front <= row).all(axis=1) & (front < row).any(axis=1)).any():
+        if not _dominated(row, front):
             mask[index] = True
             front = np.vstack([front, row])
     return mask
 
 
 def ranks(values: Values) -> NDArray[np.int64]:
-    """The front each row (n, m) stands in, from 0; rows with NaN come after all others."""
+    """The front each row (n, m) stands in, from 0; rows with NaN come after all others.
+
+    In lexical order each row goes to the first front that does not dominate it (ENS-BS, Zhang et al. 2015).
+    """
     result = np.full(len(values), -1, dtype=np.int64)
-    rank = 0
-    while (open_rows := np.flatnonzero(result < 0)).size:
-        front = non_dominated(values[open_rows])
-        if not front.any():
-            front[:] = True
-        result[open_rows[front]] = rank
-        rank += 1
+    fronts: list[list[Values]] = []
+    finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+    for index in finite[np.lexsort(values[finite].T[::-1])]:
+        row = values[index]
+        rank = bisect_left(fronts, True, key=lambda front: not _dominated(row, np.array(front)))
+        if rank == len(fronts):
+            fronts.append([])
+        fronts[rank].append(row)
+        result[index] = rank
+    result[result < 0] = len(fronts)
     return result
+
+
+def _dominated(row: Values, others: Values) -> bool:
+    """Whether one of the others (n, m) dominates the row (m,)."""
+    return bool(((others <= row).all(axis=1) & (others < row).any(axis=1)).any())
 
 
 def hypervolume(values: Values, reference: Values) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock
+
 from evo_c2f import recipe as recipes
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
@@ -113,9 +115,9 @@ class Run:
         return {line["stage"]: line for line in read_log(self.log_file) if line["event"] == event}
 
     def log(self, event: str, **fields: Any) -> None:
-        """Append one line to log.jsonl."""
+        """Append one line to log.jsonl; the processes of a study may do so at once."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n"
-        with self.log_file.open("a+b") as file:
+        with FileLock(self.folder / ".log.lock"), self.log_file.open("a+b") as file:
             file.truncate(_end_of_lines(file))
             file.write(line.encode())
 

@@ -5,6 +5,7 @@ An architecture goes out with a ticket, and comes back with it whenever it is fi
 
 import os
 import pickle
+import re
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ from evo_c2f.store import Row
 # Architectures -> raw metrics in natural units, NaN for a failure, never 0.
 Measure = Callable[[Sequence[Architecture]], list[Row]]
 
+LACK_OF_MEMORY = "out of memory|allocate memory|not enough memory"  # of a GPU, or of torch's CPU allocator
 PATIENCE = 10.0  # seconds beyond a timeout
 MOST_DEATHS = 3  # of workers on one architecture, before it is held to be what kills them
 
@@ -58,7 +60,7 @@ class Task:
         except TimeoutError as error:
             reason = str(error)
         except (MemoryError, RuntimeError) as error:  # torch's lack of memory is a RuntimeError
-            if not isinstance(error, MemoryError) and "memory" not in str(error):
+            if not isinstance(error, MemoryError) and not re.search(LACK_OF_MEMORY, str(error)):
                 raise
             reason = "out of memory"
         return self.failure(reason, time.perf_counter() - start)

@@ -62,3 +62,8 @@ def fingerprint(path: Path) -> str:
     """A short hash of the file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def state_of(target: Path) -> Path:
+    """Where the state of the training is kept that will write `target`."""
+    return target.with_suffix(".state.safetensors")

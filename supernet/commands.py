@@ -36,13 +36,18 @@ def tell(sentence: str) -> None:
     console.print(sentence, highlight=False, soft_wrap=True)
 
 
+def cores() -> int:
+    """That this process may use: a scheduler may have bound it to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def prepare(device: str, threads: int | None) -> "torch.device":
     """The device of that name, with so many threads, or one a core."""
     import torch
 
     from supernet.job import choose_device
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or cores())
     return choose_device(device)
 
 

@@ -103,6 +103,7 @@ class Comparison:
         settings = self.settings.model_copy(update={"rounds": rounds, "learning_rate": learning_rate})
         metadata: dict[str, Any] = {**models.header(network), "images": images, "learning_rate": learning_rate}
         metadata["curve"] = []
+        forget_another(checkpoint.state_of(target), metadata)
         with self.watching(name, rounds) as (on_round, on_setback):
 
             def on_round_and_curve(index: int, loss: float) -> None:
@@ -184,3 +185,11 @@ def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], 
     assert isinstance(total, Tensor)
     mean = total / sum(len(target) for _, target in batches)
     return lambda source: mean.expand_as(source)
+
+
+def forget_another(state: Path, metadata: dict[str, Any]) -> None:
+    """Remove the state of a stopped training of another kind, which must not pass for this one's."""
+    if state.is_file():
+        before, wanted = checkpoint.load(state)[1]["notes"], json.loads(json.dumps(metadata))
+        if any(before.get(key) != value for key, value in wanted.items() if key != "curve"):
+            state.unlink()

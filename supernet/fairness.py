@@ -146,7 +146,7 @@ class FairRounds:
 
     def state(self) -> dict[str, Any]:
         """All that the next rounds depend on, as JSON."""
-        decks = [d.cards for d in self._decks()]
+        decks = [list(d.cards) for d in self._decks()]
         return {"decks": decks, "rng": self.rng.bit_generator.state, "ledger": self.ledger.to_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:

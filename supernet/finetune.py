@@ -70,9 +70,9 @@ class Finetuning:
             except ValueError:
                 raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
             for name, value in self.about.items():
-                if before.get(name) != value:
+                if before.get(name, value) != value:  # an older model may not tell of it
                     raise InputError(
-                        f"{self.folder} holds another model ({name} is {before.get(name)} there, {value} here); "
+                        f"{self.folder} holds another model ({name} is {before[name]} there, {value} here); "
                         "choose another --name"
                     )
         else:

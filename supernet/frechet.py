@@ -140,9 +140,13 @@ class Frechet:
     def value(self) -> float:
         """The distance of what was added since the last `value`; NaN if some of it was not finite."""
         distance = float(self.metric.compute()) if self.finite else float("nan")
+        self.reset()
+        return distance
+
+    def reset(self) -> None:
+        """Forget what was added; the real images stay."""
         self.metric.reset()
         self.finite = True
-        return distance
 
 
 def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:

@@ -95,6 +95,7 @@ def choose_device(name: str) -> torch.device:
     """'auto' is the GPU if there is one. InputError if there is no such device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32; for speed there is `training.precision`
     try:
         torch.empty(0, device=name)
         return torch.device(name)
@@ -159,6 +160,8 @@ class Job:
             raise InputError(
                 f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}, and what a --plugin adds"
             )
+        # Another process that unpickles them imports the plugins that they are of.
+        self.operators = [OPERATORS[name] for name in self.space.operators]
 
     def check(self, settings: TrainingSettings, names: Sequence[str], rescored: Sequence[str]) -> None:
         """InputError, before anything is trained, if the images, the space, the losses or the metrics can't serve.
@@ -255,7 +258,7 @@ class Job:
         number = ("joint", "operator", "channel").index(stage)
         rng = np.random.default_rng([self.seed, 1, number])
         rounds = make_rounds(settings.sampler, self.space, stage, survivors, rng)
-        state, notes = target.with_suffix(".state.safetensors"), dict[str, float]()
+        state, notes = checkpoint.state_of(target), dict[str, float]()
         if self.board:
             widest = partial(supernet, architecture=self.space.decode(self.space.reference))
             on_round = self.board.following(stage, widest, settings.rounds, on_round)
@@ -294,7 +297,7 @@ class Job:
         metadata: goes into the file, with the `seconds` that it took, in all sittings; it is kept with the state.
         plan: what changes on the way; None for the recipe's batches and losses throughout.
         """
-        state, plan = target.with_suffix(".state.safetensors"), plan or Plan()
+        state, plan = checkpoint.state_of(target), plan or Plan()
         network.to(self.device)
         batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
         if self.board:

@@ -37,6 +37,8 @@ class Score:
     @torch.inference_mode()
     def of(self, network: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Each quality of the network's outputs; NaN where they were not finite."""
+        for quality in self.qualities.values():
+            quality.reset()  # a network before this one may have run out of memory or time half-way
         for source, target in self.batches:
             output = network(source)
             for quality in self.qualities.values():
@@ -69,6 +71,8 @@ class Measure(Score):
         super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)
         self.supernet, self.output_size = supernet.eval(), output_size
         self.others = [name for name in names if name not in wanted]
+        # Of plugins, which another process imports as it unpickles them.
+        self.prices = {name: OTHERS[name] for name in self.others if name in OTHERS}
         self.latency = latency or partial(latency_ms, supernet, output_size=output_size)
 
     @property
@@ -86,7 +90,7 @@ class Measure(Score):
             known = costs(architecture, self.supernet.frame, self.output_size)
             if "latency_ms" in self.others:
                 known["latency_ms"] = self.latency(architecture)
-            for name in OTHERS.keys() & set(self.others):
-                known[name] = OTHERS[name](architecture, self.supernet.frame, self.output_size)
+            for name, price in self.prices.items():
+                known[name] = price(architecture, self.supernet.frame, self.output_size)
             row |= {name: known[name] for name in self.others}
         return row

@@ -116,3 +116,5 @@ def unpack(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], pref
         for name in state.keys() - {"step"}:
             # The fused step walks the memory: the moments must lie in it as their parameter does.
             state[name] = torch.empty_like(parameter).copy_(state[name])
+        if "step" in state:
+            state["step"] = state["step"].clone()  # which torch would share with `tensors`

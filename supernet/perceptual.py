@@ -93,6 +93,10 @@ class Lpips(nn.Module):
                 convolution.weight.copy_(weight)
                 convolution.bias.copy_(bias)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is remembered: in another process the targets are others, by identity."""
+        return {**self.__dict__, "known": {}, "bytes": 0}
+
     @torch.no_grad()
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """(b, 3, h, w) in 0..1, the output rounded to 8 bits -> (b,); NaN where it is not finite. Equation 1."""

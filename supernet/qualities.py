@@ -15,8 +15,9 @@ from supernet.tasks import Metric, Task
 
 
 class Quality(Protocol):
-    """`add` each batch in order, then take the `value`, which begins anew."""
+    """`add` each batch in order, then take the `value`, which begins anew; `reset` does where an error came between."""
 
+    def reset(self) -> None: ...
     def add(self, output: Tensor, target: Tensor) -> None: ...
     def value(self) -> float: ...
 
@@ -27,12 +28,15 @@ class MeanOf:
     def __init__(self, metric: Metric):
         self.metric, self.values = metric, list[Tensor]()
 
+    def reset(self) -> None:
+        self.values = []
+
     def add(self, output: Tensor, target: Tensor) -> None:
         self.values.append(self.metric(output, target))
 
     def value(self) -> float:
         mean = fmean(torch.cat(self.values).tolist())
-        self.values = []
+        self.reset()
         return mean
 
 

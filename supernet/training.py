@@ -25,7 +25,7 @@ ROUNDS_BETWEEN_SNAPSHOTS = 200
 MOST_SETBACKS = 5
 
 Precision = Literal["float32", "bf16"]
-Learned = tuple[float, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
+Learned = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
 Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
 
 
@@ -262,14 +262,14 @@ def fair_gradients(
         with casting():
             output = network(source).float()
             loss = criterion.loss(output) / len(networks)
-        return loss.item(), output.detach(), torch.autograd.grad(loss, used, allow_unused=True)
+        return loss.detach(), output.detach(), torch.autograd.grad(loss, used, allow_unused=True)
 
-    total, outputs = 0.0, []
+    losses, outputs = [], []
     for loss, output, gradients in side_by_side(learn, networks):
-        total += loss
+        losses.append(loss)
         outputs.append(output)
         add_gradients(used, gradients)
-    return total, outputs
+    return sum(loss.item() for loss in losses), outputs  # a GPU is waited for here alone
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.recipe import DataSection
 from evo_c2f.space import SearchSpace
 from supernet import checkpoint
+from supernet.commands import cores
 from supernet.data.photographs import PhotographData
 from supernet.job import Job, choose_device
 from supernet.tasks import SuperResolution
@@ -247,3 +249,13 @@ def test_the_search_measures_crops_and_the_front_whole_images(folder):
     assert row["psnr_y"] != full_row["psnr_y_full"]
     known = job.costs(SIZE)(architecture)
     assert {name: row[name] for name in ("macs", "params")} == {name: known[name] for name in ("macs", "params")}
+
+
+def test_without_a_number_of_threads_they_are_the_cores_that_a_scheduler_gave():
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert cores() == len(before)

@@ -52,6 +52,22 @@ def test_a_row_holds_what_was_asked_for_and_nothing_else(crops):
         assert all(type(value) is float for value in row.values())
 
 
+def test_a_measure_that_broke_off_leaves_nothing_to_the_next(whole, monkeypatch):
+    measure, (a, b) = Measure(trained(), TASK, whole, QUALITIES, SIZE), architectures(2)
+    wanted, forward, calls = measure([b]), measure.supernet.forward, []
+
+    def short_of_memory(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise MemoryError
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(measure.supernet, "forward", short_of_memory)
+    with pytest.raises(MemoryError):
+        measure([a])
+    assert measure([b]) == wanted
+
+
 def test_an_architecture_has_the_same_row_each_time_and_in_any_company(crops):
     measure = Measure(trained(), TASK, crops, QUALITIES + COSTS, SIZE)
     a, b, *others = architectures()

@@ -82,6 +82,9 @@ def test_the_same_fine_tuning_again_trains_nothing_and_another_is_refused(
         (("--set", "finetune.phases=[{until: 0.5}]"), "the last at 1"),
         (("--set", "finetune.phases=[{until: 1, side: 40}]"), "side 40 don't fit images of side 32"),
         (("--set", "training.rounds=9"), "only search.* and finetune.* can change"),
+        (("--name", "/tmp/elsewhere"), "no folder within the run"),
+        (("--name", "../elsewhere"), "no folder within the run"),
+        (("--name", "."), "no folder within the run"),
     ],
 )
 def test_what_can_not_be_picked_or_trained_is_refused(
@@ -90,6 +93,14 @@ def test_what_can_not_be_picked_or_trained_is_refused(
     assert exit_code("finetune", "--run", searched, *SHORT, "--name", "refused", *words) == 2
     assert sentence in capsys.readouterr().err
     assert not (searched / "refused").exists()
+
+
+def test_a_model_that_does_not_tell_of_a_later_setting_is_not_refused_for_it(searched: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched, run)
+    begun = run / "model" / "finetune.json"
+    begun.write_text(json.dumps({k: v for k, v in json.loads(begun.read_text()).items() if k != "data"}))
+    assert exit_code("finetune", "--run", run, *SHORT, "--set", PHASES) == 0
 
 
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) -> None:

@@ -52,6 +52,14 @@ def test_remembered_targets_change_no_distance(monkeypatch):
     assert torch.equal(Lpips("alex")(outputs[0], targets[1]), first[1])
 
 
+def test_what_is_remembered_goes_to_no_other_process():
+    lpips, (output, target) = Lpips("alex"), (random_images(1, 3, 40, 48, seed=s) for s in (1, 2))
+    distance = lpips(output, target)
+    copy = pickle.loads(pickle.dumps(lpips))
+    assert len(lpips.known) == 1 and not copy.known and not copy.bytes
+    assert torch.equal(copy(output, target), distance) and len(copy.known) == 1
+
+
 def test_equal_images_have_no_distance_and_an_infinite_one_has_nan():
     lpips, image = Lpips("alex"), (random_images(2, 3, 32, 32) * 255).round() / 255
     assert lpips(image, image).tolist() == [0, 0]

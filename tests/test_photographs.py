@@ -9,10 +9,12 @@ from PIL import Image
 from supernet_fixtures import photographs, random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
+from evo_c2f.recipe import DataSection
 from supernet.data.photographs import (
     EMBEDDED,
     PatchPairs,
     Photograph,
+    PhotographData,
     embedded,
     fingerprint,
     listed,
@@ -112,6 +114,16 @@ def test_the_split_is_disjoint_and_holds_every_image(tmp_path):
         training, validation = split(found, n, seed)
         assert len(validation) == n
         assert sorted(p.name for p in training + validation) == sorted(p.name for p in found)
+
+
+def test_no_more_crops_are_counted_than_there_are(tmp_path):
+    write_images(tmp_path, {f"{seed}.png": random_pixels(64, 96, seed) for seed in range(4)})
+    for wanted, n in ((3, 3), (12, 12), (50, 12)):  # two images, 2 x 3 crops in each
+        counts = {"batch": 2, "validation_images": 2, "validation_crops": wanted}
+        settings = DataSection.model_validate({"folder": str(tmp_path), "patch": 4, "crop": 32, **counts})
+        data = PhotographData(settings, 4, 0, unexpected)
+        ((low, high),) = data.search()
+        assert data.counts()[0] == (len(low), 32) == (len(high), 32) == (n, 32)
 
 
 def test_the_split_depends_on_neither_order_nor_names_but_on_the_seed(tmp_path):

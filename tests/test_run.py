@@ -1,8 +1,11 @@
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from command_line import ROOT
 
 from evo_c2f import analysis, recipe
 from evo_c2f.errors import DamagedFileError, InputError
@@ -170,6 +173,15 @@ def test_a_line_that_a_killed_writer_left_half_is_passed_over_and_then_replaced(
     assert run.seconds_of("trained") == 1
     run.log("trained", stage="operator", seconds=2.0)
     assert [line["stage"] for line in read_log(run.log_file)] == ["joint", "operator"]
+
+
+def test_several_processes_log_without_loss(run):
+    code = "import sys; from pathlib import Path; from evo_c2f import recipe; from evo_c2f.run import Run\n"
+    code += "run = Run(Path(sys.argv[1]), recipe.load('quick'))\n"
+    code += "for index in range(200): run.log('round', index=index, words='x' * 99)"
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(run.folder)], cwd=ROOT) for _ in range(3)]
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    assert sorted(line["index"] for line in read_log(run.log_file)) == sorted([*range(200)] * 3)
 
 
 @pytest.mark.parametrize("line", ['{"time": 1, "event": "trai', "[]", "{}", "\xff"])

@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 import torch
 from supernet_fixtures import random_images
 from torch.utils.flop_counter import FlopCounterMode
 
-from supernet.comparison import network_costs
+from supernet import checkpoint
+from supernet.comparison import forget_another, network_costs
 from supernet.teacher import ResNetGenerator
 
 
@@ -34,3 +37,12 @@ def test_it_keeps_the_size_and_stays_in_range(size):
     output = ResNetGenerator(4, 2)(random_images(2, 3, *size))
     assert output.shape == (2, 3, *size)
     assert output.min() >= 0 and output.max() <= 1
+
+
+@pytest.mark.parametrize(("images", "stays"), [(100, True), (50, False)])
+def test_the_state_of_another_training_does_not_pass_for_this_one(tmp_path: Path, images: int, stays: bool):
+    state = checkpoint.state_of(tmp_path / "teacher.safetensors")
+    notes = {"network": "resnet", "images": images, "learning_rate": 0.1, "curve": [0.5], "seconds": 3.0}
+    checkpoint.save(state, {"weight": torch.zeros(1)}, {"notes": notes})
+    forget_another(state, {"network": "resnet", "images": 100, "learning_rate": 0.1, "curve": []})
+    assert state.is_file() == stays

@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
@@ -361,6 +362,27 @@ def test_a_loss_that_is_not_finite_sends_training_back_to_its_last_good_state(tm
     assert all(t.isfinite().all() for t in weights.values())
     assert all(p.isfinite().all() for p in supernet.parameters())
     assert rounds.ledger.rounds == 10  # what was undone isn't counted
+
+
+def test_a_snapshot_stays_as_it_was_whatever_follows():
+    settings = training_settings(20)
+    learning = training.Learning(SharedSubnets(fresh_supernet(SPACE), joint_rounds()), Criterion(L1Alone()), settings)
+    source, target = random_images(2, 3, 8, 8), random_images(2, 3, 32, 32)
+
+    def four_rounds() -> None:
+        for _ in range(4):
+            training.one_round(learning, source, target, settings)
+
+    four_rounds()
+    good = learning.snapshot()
+    tensors, metadata = {name: t.clone() for name, t in good[0].items()}, deepcopy(good[1])
+    for trouble in ("first", "second"):
+        four_rounds()
+        learning.go_back(good, trouble)
+        found = learning.state()
+        for kept, said in (good, found):
+            assert [name for name, t in tensors.items() if not torch.equal(t, kept[name])] == []
+            assert said["rounds"] == metadata["rounds"]
 
 
 def test_after_a_setback_it_goes_on_at_half_the_learning_rate(tmp_path: Path, monkeypatch):

@@ -100,6 +100,27 @@ def test_a_mistake_of_the_measure_is_raised_here(tiny, genomes, tmp_path, contex
         measured(tiny, genomes, tmp_path, two, "scores.h5", fail, context_of)
 
 
+@pytest.mark.parametrize(
+    ("message", "failure"),
+    [
+        ("CUDA out of memory. Tried to allocate 2 GiB", True),
+        ("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory", True),
+        ("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+        ("required rank 4 tensor to use channels_last memory format", False),
+    ],
+)
+def test_a_lack_of_memory_is_a_failure_and_other_trouble_with_it_a_mistake(message, failure):
+    def measure(architectures):
+        raise RuntimeError(message)
+
+    if failure:
+        assert Task(measure, NAMES)(None).reason == "out of memory"
+    else:
+        with pytest.raises(RuntimeError, match=message[:10]):
+            Task(measure, NAMES)(None)
+
+
 def test_workers_end_with_the_process_that_searches(tmp_path):
     script = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"

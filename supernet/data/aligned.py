@@ -244,6 +244,11 @@ class PairData:
         found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
         return found
 
+    @cached_property
+    def pairs(self) -> "Pairs":
+        """Those of training, which remember what was decoded: a study trains hundreds of networks on them."""
+        return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
+
     @property
     def judged_size(self) -> int | None:
         """Where training images are resized, to be cut, those to judge on are resized to the cut, as pix2pix does."""
@@ -278,8 +283,7 @@ class PairData:
     ) -> PairBatches:
         """Batches to train on; side and batch: None for the recipe's."""
         settings = self.settings
-        pairs = Pairs(self.splits["train"], settings.direction, settings.load_size)
-        return PairBatches(pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
+        return PairBatches(self.pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """What all candidates are compared on."""

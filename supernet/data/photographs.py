@@ -165,7 +165,7 @@ def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n
     Dealt evenly over the photographs, at the places with the most detail that don't overlap: flat
     sky tells no two generators apart.
     """
-    candidates: list[tuple[int, float, Pixels]] = []
+    candidates: list[tuple[int, Pixels]] = []
     for image in photographs:
         height, width = image.pixels.shape[:2]
         crops = [
@@ -174,9 +174,9 @@ def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n
             for left in range(0, width - side + 1, side)
         ]
         crops.sort(key=lambda crop: -float(crop.mean(axis=2).var()))
-        candidates += [(rank, 0.0, crop) for rank, crop in enumerate(crops)]
+        candidates += enumerate(crops)
     candidates.sort(key=lambda item: item[0])
-    chosen = [low_and_high(crop, scale) for _, _, crop in candidates[:n]]
+    chosen = [low_and_high(crop, scale) for _, crop in candidates[:n]]
     return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
 
 
@@ -257,8 +257,9 @@ class PhotographData:
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(number, least side) of the images that a search compares on, and of those of its final front."""
-        sides = [min(image.pixels.shape[:2]) for image in self.images[1]]
-        return (self.settings.validation_crops, self.settings.crop), (len(sides), min(sides))
+        sizes, crop = [image.pixels.shape[:2] for image in self.images[1]], self.settings.crop
+        fit = sum((height // crop) * (width // crop) for height, width in sizes)
+        return (min(self.settings.validation_crops, fit), crop), (len(sizes), min(map(min, sizes)))
 
     def training(
         self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
