@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +33,6 @@ from supernet import commands
 if TYPE_CHECKING:
     from torch import nn
 
-    from evo_c2f.objective import Limit
     from evo_c2f.search import Progress
     from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
@@ -192,7 +193,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     write_report(run)
     if check_ranking:
         tell_ranking(run, job, check_ranking)
-    commands.tell(f"next: python cli.py finetune --run {run.folder} trains one of the front alone")
+    commands.tell(f"next: python cli.py finetune --run {shlex.quote(str(run.folder))} trains one of the front alone")
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 
@@ -236,13 +237,13 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
         from evo_c2f.serve import open_server
 
         with open_server(run, port) as server, suppress(KeyboardInterrupt):
-            console.print(f"{server.url} shows {run.folder}; Ctrl-C ends it", highlight=False, soft_wrap=True)
+            commands.tell(f"{server.url} shows {run.folder}; Ctrl-C ends it")
             server.serve_forever()
         return
     try:
         draw_pictures(run, make_job(run.recipe, given))
     except (InputError, DamagedFileError) as error:
-        warn(f"the page has no new pictures: {error}")
+        commands.warn(f"the page has no new pictures: {error}")
     write_report(run)
 
 
@@ -426,16 +427,18 @@ def benchmark_command(
     supernet's weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md
     and .json.
     """
-    from supernet.benchmark import side_by_side
+    from supernet.benchmark import check, side_by_side
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, tuple(given["set"]))
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
+    check(folders, settings.task.scale)
+    found = {size: finalists(run, settings, fill * size, size) for size in sizes}
     job = make_job(settings, given)
     claim(run)
-    for size in sizes:
-        train_contestants(run, settings, job, (fill * size, size), plains, starts, trial_images)
+    for size, genomes in found.items():
+        train_contestants(run, settings, job, size, genomes, plains, starts, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
     rows = side_by_side(models, folders, settings.search.output_size, job.device)
     for row in rows:
@@ -509,7 +512,7 @@ def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
     """The recipe that the options name, or that of the run that they name, changed by the other options."""
     changes = [*given["set"]]
     if given["data"] is not None:
-        changes.append(f"data.folder={json.dumps(str(given['data'].absolute()))}")
+        changes.append(f"data.folder={json.dumps(os.path.abspath(given['data']))}")
     if given["seed"] is not None:
         changes.append(f"seed={given['seed']}")
     changes += search_changes(given, STAGES)
@@ -573,7 +576,8 @@ def claim(run: Run) -> None:
 
 
 def open_run(given: Given) -> Run:
-    return Run.open(given["run"] or Path("results") / Path(given["recipe"] or DEFAULT_RECIPE).stem)
+    named = given["recipe"] or DEFAULT_RECIPE
+    return Run.open(given["run"] or Path("results") / (recipe.load(named).name if Path(named).suffix else named))
 
 
 def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, folder: Path | None = None) -> "Job":
@@ -608,7 +612,7 @@ def task_and_data(settings: Recipe) -> "tuple[ImageTask, Data]":
 
     if isinstance(settings, recipe.SuperResolutionRecipe):
         scale = settings.task.scale
-        return SuperResolution(scale), PhotographData(settings.data, scale, settings.seed, warn)
+        return SuperResolution(scale), PhotographData(settings.data, scale, settings.seed, commands.warn)
     assert isinstance(settings, recipe.TranslationRecipe)
     return Translation(), PairData(settings.data, settings.seed, commands.rendering)
 
@@ -687,33 +691,38 @@ def train_contestants(
     run: Run,
     settings: recipe.SuperResolutionRecipe,
     job: "Job",
-    megabytes: tuple[float, float],
+    size: float,
+    genomes: "dict[str, Genomes]",
     plains: Sequence[str],
     starts: Sequence[str],
     trial_images: int,
 ) -> None:
-    """The plain network, and the best subnet of (least, most) megabytes from each start, all on as many images."""
-    from evo_c2f.objective import Limit, metric
-
-    how, mb = settings.finetune, metric("size_mb")
+    """The plain network, and the best of the finalists up to a size from each start, all on as many images."""
+    how = settings.finetune
     images = how.rounds * (how.batch or settings.data.batch)
-    limits = [*settings.search.limits(), Limit(mb, "min", megabytes[0]), Limit(mb, "max", megabytes[1])]
-    genome = final(run, settings, job, limits, trial_images)
+    genome = final(run, settings, job, genomes, trial_images)
     for habits in plains:
         train_plain(run, settings, job, images, habits)
     for start in starts:
-        name = f"models/{megabytes[1]:g}MB-{start}-{images}"
+        name = f"models/{size:g}MB-{start}-{images}"
         finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
 
 
-def final(run: Run, settings: Recipe, job: "Job", limits: "Sequence[Limit]", images: int) -> "Genomes":
-    """The best of the search's finalists within the limits, each trained alone on so many images."""
+def finalists(run: Run, settings: Recipe, least: float, most: float) -> "dict[str, Genomes]":
+    """The search's finalists of so many megabytes, by id. InputError if there are none."""
     from evo_c2f import analysis
+    from evo_c2f.objective import Limit, metric
 
+    mb, first = metric("size_mb"), settings.search.metrics()[0]
+    limits = [*settings.search.limits(), Limit(mb, "min", least), Limit(mb, "max", most)]
+    return {subnet_id(g): g for _, g in analysis.finalists(run.folder, first, limits)}
+
+
+def final(run: Run, settings: Recipe, job: "Job", genomes: "dict[str, Genomes]", images: int) -> "Genomes":
+    """The best of the finalists, each trained alone on so many images."""
     first, how = settings.search.metrics()[0], settings.finetune
     rounds = -(-images // (how.batch or settings.data.batch))
     trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
-    genomes = {subnet_id(g): g for _, g in analysis.finalists(run.folder, first, limits)}
     if len(genomes) > 1:
         results = [
             finetune(run, trial, job, f"trials/{k}-{images}", g, from_scratch=True, judged_by=[first.name])
@@ -761,11 +770,9 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
         frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
     found = studies.check(lab, frame, sample.genomes, instruments(run, run.recipe, "path", job).search)
     write_text(run.folder / "ranking.json", json.dumps({**found, "rounds": CHECK_ROUNDS}, indent=1) + "\n")
-    console.print(
+    commands.tell(
         f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "
-        f"{n} subnets and theirs after {CHECK_ROUNDS} rounds alone; MACs by themselves come to {found['macs']:.2f}",
-        highlight=False,
-        soft_wrap=True,
+        f"{n} subnets and theirs after {CHECK_ROUNDS} rounds alone; MACs by themselves come to {found['macs']:.2f}"
     )
 
 
@@ -889,7 +896,7 @@ def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
     search = run.recipe.search
     usable = {name: how for name, how in STRATEGIES.items() if "AGE-MOEA" not in name or find_spec("numba")}
     if len(usable) < len(STRATEGIES):
-        warn("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
+        commands.warn("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
     contest = studies.Contest(usable, seeds, search.evaluations.joint, search.population)
     with reporting(console, "searching", seeds * len(usable)) as reporter:
         frame = studies.study_search(lab, search.metrics(), run.folder / "search.h5", contest, reporter.step)
@@ -900,17 +907,13 @@ def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
     return {"rows": rows, "rival": studies.RIVAL, "evaluations": contest.evaluations}
 
 
-def warn(sentence: str) -> None:
-    console.print(f"[yellow]warning:[/] {sentence}", highlight=False, soft_wrap=True)
-
-
 def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     """Train one stage of the run's supernet, unless that was done; what came of it."""
     from evo_c2f.stage import read_survivors
 
     target, settings, ranks = run.checkpoint(stage), run.recipe.training, job.ranks
     if ranks.from_first(target.is_file):
-        console.print(f"{target} is there already; nothing to train", highlight=False, soft_wrap=True)
+        commands.tell(f"{target} is there already; nothing to train")
         return {"checkpoint": str(target), "rounds": 0}
     survivors = start = None
     if stage != "joint":
@@ -946,7 +949,8 @@ def watching(run: Run, title: str, rounds: int) -> "Iterator[tuple[OnRound, OnSe
 
         def on_setback(index: int, trouble: str) -> None:
             run.log("setback", stage=title, index=index, trouble=trouble)
-            warn(f"round {index}: {trouble}; training goes back to its last good state, at half the learning rate")
+            consequence = "training goes back to its last good state, at half the learning rate"
+            commands.warn(f"round {index}: {trouble}; {consequence}")
 
         yield on_round, on_setback
 
@@ -1031,12 +1035,10 @@ def evolve(
 
         summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
     run.log("evolved", **{k: v for k, v in asdict(summary).items() if k != "front"})
-    console.print(
+    commands.tell(
         f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "
         f"hypervolume {summary.hypervolume_before:.4f} -> {summary.hypervolume:.4f}; "
-        f"{summary.seconds:.1f} s, {summary.overhead:.2%} of it the search's own",
-        highlight=False,
-        soft_wrap=True,
+        f"{summary.seconds:.1f} s, {summary.overhead:.2%} of it the search's own"
     )
     return summary
 
@@ -1061,7 +1063,7 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
         for name, value in last.baseline.items()
         if name.endswith("_full") and name in last.front[0]
     ]
-    console.print(f"{span}; {'; '.join(best)}, on held-out images", highlight=False, soft_wrap=True)
+    commands.tell(f"{span}; {'; '.join(best)}, on held-out images")
 
 
 def draw_samples(run: Run, job: "Job") -> None:
@@ -1080,7 +1082,7 @@ def draw_samples(run: Run, job: "Job") -> None:
         networks[title] = supernet.extract(run.recipe.space.decode(genome))
     target = run.folder / "samples.png"
     draw_sheet(sample_columns(job.data.full(), networks, job.device), target)
-    console.print(f"{target}: held-out images, side by side", highlight=False, soft_wrap=True)
+    commands.tell(f"{target}: held-out images, side by side")
 
 
 def say(sentence: str) -> None:
@@ -1115,7 +1117,7 @@ def write_report(run: Run) -> None:
     from evo_c2f.page_html import write_page
 
     write_page(run)
-    console.print(f"{run.report}: the run as a page; open it in a browser", highlight=False, soft_wrap=True)
+    commands.tell(f"{run.report}: the run as a page; open it in a browser")
 
 
 def show_live(run: Run, port: int) -> None:
@@ -1123,7 +1125,7 @@ def show_live(run: Run, port: int) -> None:
     from evo_c2f.serve import serving
 
     url = get_current_context().with_resource(serving(run, port))
-    console.print(f"{url} shows the run while it goes on", highlight=False, soft_wrap=True)
+    commands.tell(f"{url} shows the run while it goes on")
 
 
 def note_setting(run: Run, stage: str, job: "Job") -> None:
@@ -1162,7 +1164,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         say(f"error: {error}{'; make room, and run the same command again' if full else ''}")
-        sys.exit(1)
+        # The last are a file where a folder was to be, or the other way round.
+        sys.exit(2 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR) else 1)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes `path` at the end, or goes away if an error is raised.
 
-    It has the suffix of `path`, and is on the disk before the name changes: so whatever stops, the old file or the new
-    one is there.
+    It has the suffix of `path` and a hidden name, as nobody's own file has, and is on the disk before the name changes:
+    so whatever stops, the old file or the new one is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield partial
         with partial.open("rb") as file:

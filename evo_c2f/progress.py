@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -53,7 +54,10 @@ class Reporter:
         self.last = now
         left = (now - self.start) / (done - self.first) * (self.total - done)
         self.console.print(
-            f"{self.title} {done}/{self.total}  {note}  {left:.0f} s left", highlight=False, soft_wrap=True
+            f"{self.title} {done}/{self.total}  {note}  {left:.0f} s left",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -83,7 +87,7 @@ def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             text = TextColumn("{task.fields[note]}")
             with Progress(TextColumn("{task.description}"), *columns, text, console=console) as reporter.bar:
-                reporter.bar.add_task(title, total=total, note="")
+                reporter.bar.add_task(escape(title), total=total, note="")
                 yield reporter
         else:
             yield reporter

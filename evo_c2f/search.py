@@ -104,9 +104,9 @@ def evolve(
     elif order:
         for genomes, metrics in steady(space, stage, seeds, evaluator, judge, budget, order, rng):
             tally.progress.generation += 1
-            tally.add(genomes, metrics)
             for _ in genomes:
                 tally.step()
+            tally.add(genomes, metrics)
     else:
         screen = Screen(space, judge, int(rng.integers(2**31)) if budget.screen > 1 else 0)
         choose = partial(tally.choose, screen, earlier)
@@ -138,15 +138,18 @@ class Tally:
         progress.hypervolume = volume.value
 
     def step(self) -> None:
-        """One subnet more is measured, or was remembered."""
+        """One subnet more is measured, or was remembered; the last is told by `add`, with what came of it."""
         self.progress.asked += 1
-        self.on_progress(self.progress)
+        if self.progress.asked < self.progress.evaluations:
+            self.on_progress(self.progress)
 
     def add(self, genomes: Genomes, metrics: NDArray[np.float64]) -> None:
         """Take in genomes (n, n_genes) and their metrics (n, n_metrics)."""
         self.asked.update((genome.tobytes(), row) for genome, row in zip(genomes, metrics, strict=True))
         self.volume.add(metrics)
         self.progress.hypervolume, self.progress.best = self.volume.value, self.volume.best
+        if self.progress.asked == self.progress.evaluations:
+            self.on_progress(self.progress)
 
     def scored(self) -> Scored:
         """All of it, at least one."""

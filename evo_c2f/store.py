@@ -208,7 +208,7 @@ def read_scores(path: Path) -> list[Scores]:
     InputError if there is no such file, DamagedFileError if it can't be read.
     """
     if not path.is_file():
-        raise InputError(f"{path} does not exist; run 'python cli.py evolve --stage path' first")
+        raise InputError(f"{path} does not exist; run 'python cli.py evolve --stage path --run {path.parent}' first")
     _refuse_what_hangs(path)
     for attempt in range(READ_ATTEMPTS):
         try:

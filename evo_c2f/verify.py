@@ -30,12 +30,13 @@ Read = Callable[[Path], object]  # raises as `read_scores` does
 def verify(folder: Path, readers: Mapping[str, Read]) -> Iterator[Finding]:
     """One finding a file of the run, in the order of their names. readers: by suffix, of what this package can't read.
 
-    What can't be told from its own bytes (text) is left out. InputError if there is no such folder.
+    What can't be told from its own bytes (text) is left out. InputError if the folder holds no run.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; name a run's, such as results/quick")
+    if not (folder / "recipe.yaml").is_file():
+        raise InputError(f"{folder} holds no run; name the folder of one, such as results/quick")
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not path.name.startswith(".") and path.suffix not in NOT_CHECKED:
+        hidden = path.name.startswith(".") and ".partial" not in path.name
+        if path.is_file() and not hidden and path.suffix not in NOT_CHECKED:
             yield Finding(path, _fault(path, readers))
 
 

@@ -6,10 +6,23 @@ from typing import Any
 
 import torch
 
+from evo_c2f.errors import InputError
+from supernet.data.photographs import read_benchmark
 from supernet.judgement import costs_of, judge, read_judged
 from supernet.models import Model, read_model
 
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
+
+
+def check(benchmarks: Sequence[Path], scale: int) -> None:
+    """InputError if one can't be read, or if two of them would be called the same in a table."""
+    names = [folder.resolve().name for folder in benchmarks]
+    for name, folder in zip(names, benchmarks, strict=True):
+        if names.count(name) > 1:
+            raise InputError(f"two benchmarks are called {name}, which a table can't tell apart; rename a folder")
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder; name a benchmark such as Set14")
+        read_benchmark(folder, scale)
 
 
 def side_by_side(
@@ -25,7 +38,7 @@ def side_by_side(
         row: dict[str, Any] = {"model": name} | costs_of(model, output_size) | training_of(model)
         for folder in benchmarks:
             mean = judge(model, read_judged(model, folder, "test", "AtoB", None), NAMES, device)["mean"]
-            row |= {f"{folder.name} {metric}": value for metric, value in mean.items()}
+            row |= {f"{folder.resolve().name} {metric}": value for metric, value in mean.items()}
         rows.append(row)
     return rows
 

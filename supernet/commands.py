@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from rich.console import Console
 from rich.progress import track
+from rich.text import Text
 
 from evo_c2f.errors import InputError
 
@@ -28,12 +29,18 @@ SPLIT = click.option("--split", default="test", show_default=True, help="Of pair
 DIRECTION = click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True,
                          help="Of pairs.")  # fmt: skip
 LOAD_SIZE = click.option("--load-size", type=click.IntRange(min=1), help="Of pairs: resize to this side first.")
+SIDE = click.IntRange(min=64)
 TILE = click.option("--tile", type=click.IntRange(min=16), default=256, show_default=True,
                     help="Side of the tiles in pixels of the input: memory follows from it.")  # fmt: skip
 
 
 def tell(sentence: str) -> None:
-    console.print(sentence, highlight=False, soft_wrap=True)
+    """To people. A name in it may hold brackets, which are no markup."""
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(sentence: str) -> None:
+    console.print(Text.assemble(("warning:", "yellow"), " ", sentence), soft_wrap=True)
 
 
 def cores() -> int:
@@ -59,7 +66,7 @@ def prepare(device: str, threads: int | None) -> "torch.device":
 @LOAD_SIZE
 @click.option("--metric", "metrics", multiple=True, help="[default: PSNR and SSIM on Y and RGB, and LPIPS]  Also fid, "
               "fd_vgg, or fid_n200 where there are fewer images than dimensions.")  # fmt: skip
-@click.option("--output-size", type=(int, int), metavar="HEIGHT WIDTH", help="Of which MACs and latency are stated.")
+@click.option("--output-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="Of which MACs and latency are stated.")
 @DEVICE
 @THREADS
 @JSON
@@ -104,7 +111,10 @@ def evaluate_command(
 @click.option("--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True)
 @click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
 @click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
-def export_command(model: Path, out: Path | None, form: Any, half: bool, samples: tuple[Path, ...]) -> None:
+@click.option("--overwrite", is_flag=True, help="Write over OUT if it is there.")
+def export_command(
+    model: Path, out: Path | None, form: Any, half: bool, samples: tuple[Path, ...], overwrite: bool
+) -> None:
     """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
     from supernet import models
     from supernet.card import write_card
@@ -113,8 +123,12 @@ def export_command(model: Path, out: Path | None, form: Any, half: bool, samples
     file = models.file_of(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
-    found = models.read_model(model)
     target = out or file.with_suffix(f".{form}")
+    if target.suffix != f".{form}" or target.is_dir():
+        raise InputError(f"{target} is no name for a file of the format {form}; end it in .{form}")
+    if out and out.exists() and not overwrite:
+        raise InputError(f"{out} is there already; name another file, or say --overwrite")
+    found = models.read_model(model)
     worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
     tell(f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}")
     card = target.with_suffix(".md")
@@ -127,23 +141,29 @@ def export_command(model: Path, out: Path | None, form: Any, half: bool, samples
 @click.argument("source", type=PATH, metavar="IN")
 @click.argument("out", type=PATH)
 @click.option("--overwrite", is_flag=True, help="Write over pictures that are there.")
+@click.option("--skip", is_flag=True, help="Leave out pictures that are there.")
 @TILE
 @DEVICE
 @THREADS
 def apply_command(
-    model: Path, source: Path, out: Path, overwrite: bool, tile: int, device: str, threads: int | None
+    model: Path, source: Path, out: Path, overwrite: bool, skip: bool, tile: int, device: str, threads: int | None
 ) -> None:
     """Put the picture IN, or every picture in the folder IN, through a model; the names stay the same in OUT."""
     from supernet.models import load_network
     from supernet.pictures import apply, plan
 
     where, network = prepare(device, threads), load_network(model)
-    pairs = plan(source, out, overwrite)
-    written = apply(network.to(where), pairs, tile, where, lambda sentence: tell(f"[yellow]warning:[/] {sentence}"))  # type: ignore[arg-type]
-    n = sum(1 for _ in track(written, "applying", total=len(pairs), console=console))
+    pairs = plan(source, out, overwrite, skip)
+    n, code = 0, 0
+    try:
+        for _ in track(apply(network.to(where), pairs, tile, where, warn), "applying", len(pairs), console=console):  # type: ignore[arg-type]
+            n += 1
+    except KeyboardInterrupt:
+        code = 130
     tell(f"{n} of {len(pairs)} pictures written to {pairs[0][1].parent if len(pairs) > 1 else pairs[0][1]}")
     if n < len(pairs):
-        raise SystemExit(1)
+        tell("what is there is whole; --skip goes on with the others")
+        raise SystemExit(code or 1)
 
 
 @click.group("data")

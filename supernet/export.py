@@ -22,6 +22,7 @@ Format = Literal["onnx", "pt2"]
 TOLERANCE = 1e-4
 # Not a multiple of anything: no branch is taken for good because its size happens to fit.
 EXAMPLE = (2, 3, 101, 90)
+LEAST_SIDE = 16
 PROBES = ((1, 3, 64, 64), (2, 3, 47, 33), (1, 3, 24, 40))
 
 
@@ -64,8 +65,12 @@ def metadata_of(model: Model) -> dict[str, Any]:
 
 
 def sample_images(paths: Sequence[Path]) -> list[Tensor]:
-    """The images (1, 3, h, w) in the files. InputError if one can't be read."""
-    return [torch.from_numpy(read_picture(path).colour).movedim(-1, 0)[None] for path in paths]
+    """The images (1, 3, h, w) in the files. InputError if one can't be read, or is too small to try a network on."""
+    images = [torch.from_numpy(read_picture(path).colour).movedim(-1, 0)[None] for path in paths]
+    for path, image in zip(paths, images, strict=True):
+        if min(image.shape[2:]) < LEAST_SIDE:
+            raise InputError(f"{path} is too small to try a network on; name one of at least {LEAST_SIDE} pixels")
+    return images
 
 
 def random_image(shape: tuple[int, ...]) -> Tensor:

@@ -11,6 +11,8 @@ from torch import Tensor
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
+FLOATS = "its numbers are floating-point, of a range that isn't told; convert it to 8 or 16 bits"
+
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
@@ -22,6 +24,8 @@ def read_rgb(path: Path) -> Pixels:
     try:
         with Image.open(path) as file:
             image: Image.Image = ImageOps.exif_transpose(file)
+            if image.mode == "F":
+                raise OSError(FLOATS)
             if image.mode.startswith("I"):
                 # 16-bit grey: Pillow's own conversion would clip, not scale.
                 grey = (np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8)

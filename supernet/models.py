@@ -60,8 +60,9 @@ def build_network(metadata: dict[str, Any]) -> nn.Module:
 def file_of(path: Path) -> Path:
     """The file of a model given as a file or as its folder. InputError if it is absent."""
     file = path / FILE if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"{file} is absent; a model is a folder with {FILE}, such a file, or an .onnx file")
+    if not file.is_file() or file.suffix not in (".safetensors", ".onnx"):
+        trouble = "no model" if file.is_file() else "absent"
+        raise InputError(f"{file} is {trouble}; a model is a folder with {FILE}, such a file, or an .onnx file")
     return file
 
 

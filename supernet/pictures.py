@@ -12,11 +12,12 @@ from PIL import Image, ImageOps
 
 from evo_c2f.errors import InputError
 from evo_c2f.files import replacing
-from supernet.images import SUFFIXES
+from supernet.images import FLOATS, SUFFIXES
 from supernet.tiling import Generator, tiles
 
 QUALITY = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
 WITHOUT_ALPHA = {".jpg", ".jpeg", ".bmp"}
+WITH_16_BITS = {".png", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def read_picture(path: Path) -> Picture:
         with Image.open(path) as file:
             image: Image.Image = ImageOps.exif_transpose(file)
             image.load()
+            if image.mode == "F":
+                raise OSError(FLOATS)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} can't be read: {str(error).splitlines()[0]}") from None
     kept = {"icc_profile": image.info.get("icc_profile"), "exif": image.getexif().tobytes()}
@@ -64,7 +67,7 @@ def generate(network: Generator, picture: Picture, tile: int, device: torch.devi
     return result
 
 
-def plan(source: Path, out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
+def plan(source: Path, out: Path, overwrite: bool, skip: bool = False) -> list[tuple[Path, Path]]:
     """(picture, where it goes) of a file or a folder; the names stay. InputError if there is nothing to do or too much.
 
     A file goes into the folder `out`, or to the file `out` if it is named like an image.
@@ -77,20 +80,27 @@ def plan(source: Path, out: Path, overwrite: bool) -> list[tuple[Path, Path]]:
         pictures = [source]
     else:
         raise InputError(f"{source} is absent; name an image or a folder of images")
-    to_file = source.is_file() and out.suffix.lower() in SUFFIXES and not out.is_dir()
+    to_file = source.is_file() and bool(out.suffix) and not out.is_dir()
+    if to_file and out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{out} is named like no image that can be written ({', '.join(sorted(SUFFIXES))})")
     pairs = [(picture, out if to_file else out / picture.name) for picture in pictures]
-    taken = [target for _, target in pairs if target.exists()]
-    if taken and not overwrite:
-        raise InputError(f"{taken[0]} is there already; name another folder, or say --overwrite")
+    left = [(picture, target) for picture, target in pairs if not target.exists()]
+    if skip and left:
+        return left
+    if len(left) < len(pairs) and not overwrite:
+        (taken, *_) = [target for _, target in pairs if target.exists()]
+        raise InputError(f"{taken} is there already; name another folder, or say --overwrite, or --skip for the others")
     return pairs
 
 
 def save_picture(image: Image.Image, target: Path, info: dict[str, Any]) -> None:
-    """Write under a temporary name, then rename. What the format can't hold is left out: alpha on white."""
+    """Whole or not at all. What the format can't hold is left out: alpha on white, 16 bits as 8."""
     suffix = target.suffix.lower()
     if suffix in WITHOUT_ALPHA and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    if image.mode.startswith("I") and suffix not in WITH_16_BITS:
+        image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
     with replacing(target) as partial:
         image.save(partial, **QUALITY.get(suffix, {}), **info)
 
@@ -102,12 +112,18 @@ def apply(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Iterator[Path]:
-    """Each picture that was written. One that can't be read is named through `warn` and left out."""
+    """Each picture that was written. One that can't be read, or held by its format, is named through `warn`."""
     for source, target in pairs:
         try:
             picture = read_picture(source)
         except InputError as error:
             warn(f"{error}; it is left out")
             continue
-        save_picture(generate(network, picture, tile, device), target, picture.info)
+        try:
+            save_picture(generate(network, picture, tile, device), target, picture.info)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno:  # of the disk, not of the format
+                raise
+            warn(f"{target} can't be written: {error}; it is left out")
+            continue
         yield target

@@ -68,6 +68,12 @@ def test_any_mode_of_jpeg_is_read_as_rgb(tmp_path, mode, value, expected):
     assert np.abs(pixels.astype(int) - expected).max() <= 3
 
 
+def test_floating_point_numbers_are_refused_as_their_range_is_not_told(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="floating-point, of a range that isn't told; convert it to 8 or 16 bits"):
+        read_rgb(tmp_path / "a.tif")
+
+
 def test_16_bits_are_rounded_to_the_nearest_of_8(tmp_path):
     wide = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     Image.fromarray(wide).save(tmp_path / "x.png")

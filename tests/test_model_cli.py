@@ -202,6 +202,50 @@ def test_an_exported_model_is_judged_the_same(
     assert means[0]["costs"]["macs"] == means[1]["costs"]["macs"]
 
 
+def test_an_export_takes_the_place_of_nothing_else(
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ("export", "--model", searched / "model")
+    weights = (searched / "model" / "model.safetensors").read_bytes()
+    taken = tmp_path / "mine.onnx"
+    taken.write_text("mine")
+    for out, sentence in (
+        (searched / "model" / "model.safetensors", "end it in .onnx"),
+        (tmp_path, "end it in .onnx"),
+        (taken, "mine.onnx is there already; name another file, or say --overwrite"),
+    ):
+        assert exit_code(*model, out) == 2
+        assert sentence in capsys.readouterr().err
+    assert taken.read_text() == "mine" and (searched / "model" / "model.safetensors").read_bytes() == weights
+    assert exit_code(*model, taken, "--overwrite") == 0 and taken.stat().st_size > 1000
+    assert exit_code("apply", "--model", searched / "recipe.yaml", tmp_path, tmp_path / "out") == 2
+    assert "recipe.yaml is no model" in capsys.readouterr().err
+
+
+def test_a_benchmark_is_refused_before_anything_is_trained(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = tmp_path / benchmark.name
+    shutil.copytree(benchmark, twin)
+    before = sorted(searched.rglob("*"))
+    for words, sentence in (
+        ((benchmark, tmp_path / "none"), "none is no folder; name a benchmark"),
+        ((benchmark, twin), f"two benchmarks are called {benchmark.name}"),
+        ((benchmark, "--size", 2, "--size", 0.000001), "size_mb"),
+    ):
+        assert exit_code("benchmark", "--run", searched, *SHORT, *words) == 2
+        assert sentence in capsys.readouterr().err
+    assert sorted(searched.rglob("*")) == before
+
+
+def test_a_name_with_brackets_is_a_name(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "z[" / "red]é[" / "fin]"
+    run.parent.mkdir(parents=True)
+    shutil.copytree(searched, run)
+    assert exit_code("report", "--run", run) == 0
+    assert f"{run / 'report.html'}: the run as a page" in capsys.readouterr().err
+
+
 def test_pictures_go_through_a_model_with_their_names(searched: Path, benchmark: Path, tmp_path: Path) -> None:
     lows = benchmark / "LR_bicubic" / "X4"
     words = ("apply", "--model", searched / "model", lows, tmp_path / "out", "--threads", 1)

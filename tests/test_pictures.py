@@ -112,6 +112,54 @@ def test_a_broken_picture_is_named_and_the_others_go_through(colour, tmp_path: P
     assert written == [tmp_path / "out" / "b.png"] and len(said) == 1 and "a.png can't be read" in said[0]
 
 
+def test_floating_point_numbers_are_named_and_left_out(tmp_path: Path):
+    Image.fromarray(np.full((10, 14), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="convert it to 8 or 16 bits"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp"])
+def test_sixteen_bits_become_eight_where_the_format_holds_no_more(tmp_path: Path, suffix: str):
+    levels = np.full((10, 14), 40_000, np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    list(apply(Doubling(), [(tmp_path / "a.png", tmp_path / f"b{suffix}")], 16, CPU, warn=pytest.fail))
+    found = np.asarray(Image.open(tmp_path / f"b{suffix}").convert("L"))
+    assert found.shape == (20, 28) and abs(found.astype(int) - 40_000 // 257).max() <= 2
+
+
+def test_what_a_format_can_not_hold_is_named_and_the_others_go_through(colour, tmp_path: Path):
+    told: list[str] = []
+    for name, width in (("a.webp", 8200), ("b.webp", 20)):
+        Image.fromarray(colour[:8]).resize((width, 8)).save(tmp_path / name)
+    pairs = plan(tmp_path, tmp_path / "out", overwrite=False)
+    assert [p.name for p in apply(Doubling(), pairs, 256, CPU, told.append)] == ["b.webp"]
+    assert len(told) == 1 and "a.webp can't be written" in told[0] and "16383" in told[0]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.webp"]
+
+
+def test_names_like_those_of_unfinished_files_are_names_like_others(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.partial.png"):
+        Image.fromarray(colour).save(tmp_path / "in" / name)
+    list(apply(Doubling(), plan(tmp_path / "in", tmp_path / "out", False), 16, CPU, warn=pytest.fail))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.partial.png", "a.png"]
+
+
+def test_what_is_there_can_be_skipped(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(colour).save(tmp_path / "in" / name)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").touch()
+    assert plan(tmp_path / "in", tmp_path / "out", False, skip=True) == [
+        (tmp_path / "in" / "b.png", tmp_path / "out" / "b.png")
+    ]
+    with pytest.raises(InputError, match="--skip for the others"):
+        plan(tmp_path / "in", tmp_path / "out", False)
+    with pytest.raises(InputError, match="named like no image"):
+        plan(tmp_path / "in" / "a.png", tmp_path / "b.gif", False)
+
+
 def test_a_failed_write_leaves_nothing_behind(colour, tmp_path: Path, monkeypatch):
     def full(self: Image.Image, path: Path, **options: object) -> None:
         Path(path).write_bytes(b"half")

@@ -140,6 +140,14 @@ def test_a_screened_search_comes_further(search, large):
     assert finals[8] > finals[1], finals
 
 
+def test_the_last_that_is_told_of_a_stage_is_what_came_of_it(search, large, names):
+    found = search(large, "path", evaluations=30)
+    assert [asked for asked, *_ in found.steps] == [*range(1, 31)]
+    *_, hypervolume, best = found.steps[-1]
+    assert hypervolume == found.result.hypervolumes[1]
+    assert best["psnr_y"] == found.result.metrics[:, names.index("psnr_y")].max()
+
+
 @pytest.mark.parametrize("screen", [1, 4])
 def test_a_stage_that_finds_nothing_new_ends(search, large, screen):
     n = n_reachable(large, "operator", large.reference[None])

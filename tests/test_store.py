@@ -238,7 +238,7 @@ def test_the_notes_are_kept_from_the_first_opening(path, tiny, context_of):
 
 
 def test_a_store_that_isn_t_there_names_the_command_that_makes_one(path):
-    with pytest.raises(InputError, match=r"scores\.h5 does not exist; run 'python cli\.py evolve --stage path'"):
+    with pytest.raises(InputError, match=r"scores\.h5 does not exist; run 'python cli\.py evolve --stage path --run "):
         read_scores(path)
 
 

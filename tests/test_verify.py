@@ -36,10 +36,12 @@ def test_half_a_file_is_named(whole: Path, tmp_path: Path, name: str, capsys: py
 
 def test_what_a_killed_process_left_is_named(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = shutil.copytree(whole, tmp_path / "run")
-    (run / "fronts" / "path.partial.csv").write_text("id,")
+    (run / "fronts" / ".path.partial.csv").write_text("id,")
     assert exit_code("verify", run, "--json") == 1
     assert "was left by a process that was killed; remove it" in capsys.readouterr().out
 
 
 def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     assert exit_code("verify", tmp_path / "none") == 2
+    (tmp_path / "a.txt").touch()
+    assert exit_code("verify", tmp_path) == 2  # a folder, but no run's
