@@ -1,5 +1,6 @@
 """Which process this is of those that train together, its part of a batch, and the mean over all of them."""
 
+import atexit
 import logging
 import math
 import os
@@ -165,8 +166,15 @@ def _launch(here: int, count: int, device: str) -> Ranks:
         accelerator=device, strategy=DDPStrategy(), devices=here, num_nodes=count // here, plugins=[environment]
     )
     fabric.launch()
+    atexit.register(_leave)
     if fabric.global_rank:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     words = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
     # The first's is named as if it were alone: figures are kept under the name of the device.
     return Several(fabric.global_rank, count, here, str(fabric.device) if fabric.global_rank else device, words)
+
+
+def _leave() -> None:
+    """Before Python's end: gloo's threads, left to themselves, may abort a process that has done its work."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

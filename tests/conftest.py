@@ -1,5 +1,6 @@
 """What tests share: three spaces, a measure that is a plain function of the architecture, a folder of photographs."""
 
+import signal
 from math import sqrt
 
 import pytest
@@ -12,6 +13,10 @@ from evo_c2f.space import SearchSpace
 
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=40)
 settings.load_profile("repeatable")
+
+# Who runs the tests in the background may have Ctrl-C ignored, which the processes that they start would inherit.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NAMES = ("psnr_y", "macs", "params", "size_mb")
 
