@@ -119,8 +119,9 @@ def apply(
         except InputError as error:
             warn(f"{error}; it is left out")
             continue
+        made = generate(network, picture, tile, device)
         try:
-            save_picture(generate(network, picture, tile, device), target, picture.info)
+            save_picture(made, target, picture.info)
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno:  # of the disk, not of the format
                 raise

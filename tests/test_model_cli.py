@@ -288,5 +288,8 @@ def test_what_does_not_fit_the_model_is_named(
     assert "model.safetensors is absent" in capsys.readouterr().err
     assert exit_code("evaluate", "--model", searched / "model", "--data", benchmark, "--metric", "beauty") == 2
     assert "beauty is no quality of super-resolution" in capsys.readouterr().err
+    size = ("--output-size", 0, 5)
+    assert exit_code("evaluate", "--model", searched / "model", "--data", benchmark, *size) == 2
+    assert "0 is not in the range x>=64" in capsys.readouterr().err
     with pytest.raises(InputError, match="is absent"):
         read_model(tmp_path / "none.onnx")
