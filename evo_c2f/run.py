@@ -48,7 +48,9 @@ class Run:
         """InputError if there is no run, DamagedFileError if its recipe can't be read."""
         path = folder / "recipe.yaml"
         if not path.is_file():
-            raise InputError(f"{folder} holds no run; '{LEAD} train-supernet --run {folder}' makes one")
+            raise InputError(
+                f"{folder} holds no run; '{LEAD} train-supernet --run {folder}' makes one, --recipe NAME by that recipe"
+            )
         return cls(folder, recipes.load_run(path))
 
     @property
