@@ -38,8 +38,6 @@ class Judged:
 def read_judged(model: Model, folder: Path, split: str, direction: aligned.Direction, side: int | None) -> list[Judged]:
     """The images of a benchmark folder for super-resolution, of an aligned folder's split for translation."""
     if isinstance(model.task, SuperResolution):
-        if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; --data takes a benchmark such as Set14")
         return [Judged(*image) for image in read_benchmark(folder, model.task.scale)]
     paths = aligned.split_files(folder, split)
     aligned.check_sizes(paths)

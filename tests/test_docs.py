@@ -179,18 +179,14 @@ def narrowed(words: list[str]) -> list[str]:
     return [word for word in words if word not in ("--max", "--min") and not re.match(r"(size_mb|macs|psnr_y)=", word)]
 
 
-def run(words: list[str]) -> None:
-    """In this process, or in one of its own where it starts others by its own line or ends by Ctrl-C alone."""
+def code_of(words: list[str]) -> int:
+    """Run here, or in a process of its own where the command starts others by its line, or ends by Ctrl-C alone."""
     if "--serve" in words:
         process = start(*words, "--port", "0")
         assert process.stderr and "http://127.0.0.1:" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
-    elif "--devices" in words:
-        done = command(*words)
-        assert done.returncode == 0, done.stderr
-    else:
-        assert exit_code(*words) == 0, words
+        return process.wait(60)
+    return command(*words).returncode if "--devices" in words else exit_code(*words)
 
 
 @pytest.mark.parametrize("page", [name for name, page in NAMES.items() if page in PAGES])
@@ -217,7 +213,7 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
             words = made_tiny(*understood(words), words)
             done = place / "done"
             if shlex.join(words) not in (done.read_text().splitlines() if done.exists() else []):
-                run(words)
+                assert code_of(words) == 0, words
                 done.open("a").write(shlex.join(words) + "\n")
         for language, text in blocks(NAMES[page]):
             if language == "python" and "load_model" in text:

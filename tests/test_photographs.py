@@ -336,7 +336,8 @@ def test_a_folder_that_is_no_benchmark_is_named(tmp_path, made):
         write_images(folder, {"a.png": random_pixels(8, 8)})
     elif made == "another scale":
         write_images(folder, {"a_SRF_2_HR.png": random_pixels(8, 8), "a_SRF_2_LR.png": random_pixels(4, 4)})
-    with pytest.raises(InputError, match=f"{folder} is no x4 benchmark"):
+    sentence = "no folder; name a benchmark" if made == "nothing" else "no x4 benchmark"
+    with pytest.raises(InputError, match=f"{folder} is {sentence}"):
         read_benchmark(folder, 4)
 
 

@@ -292,8 +292,10 @@ def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]
     """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
 
     `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
-    InputError if the layout is another one, an image is broken or lacks its partner, or sizes don't fit.
+    InputError if the folder or its layout is none, an image is broken or lacks its partner, or sizes don't fit.
     """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; name a benchmark such as Set14")
     if (folder / "HR").is_dir():
         low_folder, low_end, high_end = folder / "LR_bicubic" / f"X{scale}", f"x{scale}", ""
     else:
