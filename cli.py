@@ -451,8 +451,10 @@ def benchmark_command(
 
 
 @cli.command("study")
-@click.argument("what", type=click.Choice(["ranking", "fairness", "search"]))
+@click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators"]))
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
+@click.option("--costs", type=click.IntRange(min=1), default=2, show_default=True,
+              help="Trunk widths at which each operator is trained, for operators.")  # fmt: skip
 @click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
               help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
@@ -460,6 +462,7 @@ def benchmark_command(
 @click.option("--training", "trainings", multiple=True, help="A way to train, for fairness; repeat it.  [default: all]")
 def study_command(
     what: str,
+    costs: int,
     architectures: int,
     again: int,
     seeds: int | None,
@@ -467,12 +470,18 @@ def study_command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """The evidence: is the ranking right, is fair training, and does coarse-to-fine pay?
+    """The evidence: is the ranking right, is fair training, does coarse-to-fine pay, and which operators do?
 
     ranking: the supernet's scores against training subnets alone; fairness: the same for other ways to train, at the
     same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe
-    is evidence. Tables and pictures go to the run's folder; what was measured is not measured again.
+    is evidence. operators: each operator of a searched --run trained alone at several costs, for a quarter of
+    finetune.rounds and for all of them, beside its shared scores. Tables and pictures go to the run's folder; what was
+    measured is not measured again.
     """
+    if what == "operators":
+        run, table = operators_study(given, costs)
+        tell_study(run, what, table, as_json)
+        return
     run, job = begin_training(given, "evidence")
     lab = laboratory(run, run.recipe, job, hiring(given, run.recipe))
     if what == "search":
@@ -481,6 +490,11 @@ def study_command(
         planned = planned_trainings(lab, what, seeds or 2, trainings)
         train_several(run, job, planned, given["workers"] or 1)
         table = ranking_study(run, lab, what, (architectures, again), planned)
+    tell_study(run, what, table, as_json)
+
+
+def tell_study(run: Run, what: str, table: dict[str, Any], as_json: bool) -> None:
+    """Write a study's table into the run, and print it."""
     write_text(run.folder / f"{what}.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / f"{what}.md", markdown(table["rows"]))
     click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
@@ -887,6 +901,35 @@ def ranking_study(
     return {"rows": rows, "ceiling": studies.ceiling(lab, frame), "trained_twice": sizes[1]}
 
 
+def operators_study(given: Given, n_costs: int) -> tuple[Run, dict[str, Any]]:
+    """Train one network of each operator alone at several costs, and compare with the run's shared scores."""
+    from evo_c2f import analysis
+    from evo_c2f import operators_study as study
+    from evo_c2f.report import draw_operators
+    from evo_c2f.studies import Instrument
+
+    run = open_run(given)
+    settings = recipe.changed(run.recipe, given["set"])
+    job = make_job(settings, given)
+    claim(run)
+    tools = instruments(run, settings, "operator", job)
+    shared = Instrument(tools.search, tools.names, tools.context, tools.baseline)
+    workers, whole = hiring(given, settings), settings.finetune.rounds
+    rounds = sorted({max(1, whole // 4), whole})
+    labs = []
+    for n in rounds:
+        how = settings.finetune.model_copy(update={"rounds": n})
+        labs.append(laboratory(run, settings.model_copy(update={"finetune": how}), job, workers))
+    lengths = [(n, lab.alone(0)) for n, lab in zip(rounds, labs, strict=True)]
+    n_networks = len(study.single_operator_networks(settings.space, n_costs)[0])
+    with reporting(console, "training alone", n_networks * len(rounds)) as reporter:
+        frame = study.study_operators(labs[-1], lengths, shared, n_costs, run.folder / "operators.h5", reporter.step)
+    analysis.write_front(frame, run.folder / "operators.csv")
+    draw_operators(frame, [f"alone_{n}" for n in rounds], run.folder / "operators.png")
+    rows, summary = study.operators_table(labs[-1], frame, rounds), study.operators_summary(labs[-1], frame, rounds)
+    return run, {"rows": rows, "summary": summary, "rounds": rounds}
+
+
 def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
     """Let all strategies search the same supernet, and tell how soon each comes how far."""
     from evo_c2f import analysis, studies
@@ -927,7 +970,13 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
 
     def finish(ledger: "Ledger", seconds: float) -> None:
         run.write_ledger(stage, ledger.to_dict())
-        run.log("trained", stage=stage, rounds=rounds, seconds=round(seconds, 1))
+        unfair = ledger.unfair()
+        run.log("trained", stage=stage, rounds=rounds, seconds=round(seconds, 1), unfair=unfair)
+        if unfair:
+            gaps = ", ".join(f"{name} {gap:,}" for name, gap in unfair.items())
+            commands.warn(
+                f"sampler {settings.sampler} is not fair: updates of competing choices differ by up to {gaps}"
+            )
 
     with watching(run, stage, rounds) as (on_round, on_setback):
         job.train(stage, survivors, settings, start, target, finish, on_round, on_setback)

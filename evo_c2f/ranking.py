@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import DegenerateDataWarning, bootstrap
+from scipy.stats import DegenerateDataWarning, bootstrap, rankdata
 
 from evo_c2f.problem import Costs
 from evo_c2f.space import Genomes, SearchSpace
@@ -84,6 +84,20 @@ def lead(scores: Values, rivals: Values, alone: Values, rng: np.random.Generator
         return mean
 
     return _resampled(("lead", "lead_low", "lead_high"), len(alone), difference, rng)
+
+
+def rank_error(score: Values, alone: Values) -> Values:
+    """Rank by score minus rank alone, as a share of all ranks, (n,): positive where the score rates too high."""
+    error: Values = (rankdata(score) - rankdata(alone)) / len(score)
+    return error
+
+
+def mean_error(errors: Values, rng: np.random.Generator) -> dict[str, float]:
+    """The mean of some networks' rank errors, with a 95 % bootstrap interval; of one network, no interval (NaN)."""
+    names = ("rank_error", "low", "high")
+    if len(errors) < 2:
+        return dict(zip(names, (float(errors.mean()), float("nan"), float("nan")), strict=True))
+    return _resampled(names, len(errors), lambda rows: errors[rows].mean(axis=-1), rng)
 
 
 def _resampled(

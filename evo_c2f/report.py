@@ -1,6 +1,7 @@
 """Pictures of a run."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,20 @@ def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) ->
         axes.set(title=score, xlabel="with the supernet's weights (dB)", ylabel="trained alone (dB)")
         axes.grid(alpha=0.3)
     figure.colorbar(points, label="MACs")
+    _save(figure, path)
+
+
+def draw_operators(frame: Frame, alone: Sequence[str], path: Path) -> None:
+    """Quality against MACs of each operator's networks, as PNG: after each training alone, and by shared weights."""
+    figure = Figure(figsize=(4 * (len(alone) + 1), 3.8), dpi=110, layout="constrained")
+    panels = figure.subplots(1, len(alone) + 1)
+    for axes, column in zip(panels, (*alone, "shared"), strict=True):
+        for (name, rows), marker in zip(frame.groupby("operator", sort=False), cycle("osD^v<>PX*"), strict=False):
+            axes.plot(rows["macs"] / 1e9, rows[column], marker=marker, ms=4, lw=0.8, label=name)
+        axes.set(title=column.replace("alone_", "alone, rounds: "), xlabel="GMACs", xscale="log")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("quality, higher is better")
+    panels[-1].legend(fontsize=6)
     _save(figure, path)
 
 

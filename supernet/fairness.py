@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.trellis import SKIP, reachable
 
+DIMENSIONS = ("path", "operator", "inner", "trunk")
+
 
 class Deck:
     """Cards 0..n-1, shuffled, dealt without replacement, reshuffled when empty."""
@@ -57,12 +59,12 @@ def fair_paths(n_cells: int, n_levels: int, rng: np.random.Generator) -> NDArray
 
 
 class Ledger:
-    """How many updates each choice has got; 'stem', 'head' and 'transition' are shown, not claimed fair."""
+    """How many times training ran each choice; 'stem', 'head' and 'transition' are shown, not claimed fair."""
 
-    def __init__(self, space: SearchSpace):
+    def __init__(self, space: SearchSpace, stage: Stage = "joint"):
         n, levels, ratios = space.n_cells, space.n_levels, len(space.inner_ratios)
         widest = max(len(widths) for widths in space.widths.values())
-        self.space = space
+        self.space, self.stage = space, stage
         self.rounds = 0
         self.counts = {
             "path": np.zeros((n, levels + 1), dtype=np.int64),
@@ -92,8 +94,21 @@ class Ledger:
             np.add.at(counts["transition"], (levels[:-1][moves], levels[1:][moves]), 1)
             counts["head"][levels[-1]] += 1
 
+    def gaps(self) -> dict[str, int]:
+        """Dimension -> the largest difference between the counts of two choices that compete for one place."""
+        widths = [len(self.space.widths[level]) for level in self.space.levels]
+        trunk = [int(np.ptp(row[:n])) for row, n in zip(self.counts["trunk"], widths, strict=True)]
+        others = {name: int(np.ptp(self.counts[name], axis=-1).max()) for name in DIMENSIONS[:-1]}
+        return others | {"trunk": max(trunk)}
+
+    def unfair(self) -> dict[str, int]:
+        """The gaps above 1 among the dimensions that the stage deals; empty after a fair training."""
+        dealt = DIMENSIONS[("joint", "operator", "channel").index(self.stage) :]
+        return {name: gap for name, gap in self.gaps().items() if name in dealt and gap > 1}
+
     def to_dict(self) -> dict[str, Any]:
-        return {"rounds": self.rounds, **{name: array.tolist() for name, array in self.counts.items()}}
+        counts = {name: array.tolist() for name, array in self.counts.items()}
+        return {"rounds": self.rounds, "unfair": self.unfair(), **counts}
 
     def restore(self, data: dict[str, Any]) -> None:
         self.rounds = data["rounds"]
@@ -113,14 +128,20 @@ class FairRounds:
             raise ValueError(f"stage {stage} {'takes no' if stage == 'joint' else 'needs'} survivors")
         nodes = [(cell, level) for cell in range(space.n_cells) for level in range(space.n_levels)]
         self.space, self.stage, self.survivors, self.rng = space, stage, survivors, rng
-        self.ledger = Ledger(space)
+        self.ledger = Ledger(space, stage)
         self.operators = {node: Deck(len(space.operators)) for node in nodes}
         self.inners = {node: Deck(len(space.inner_ratios)) for node in nodes}
         self.trunks = [Deck(len(space.widths[level])) for level in space.levels]
         self.order = Deck(0 if survivors is None else len(survivors))
 
     def deal(self) -> Genomes:
-        """The canonical genomes of the next round, (m, n_genes)."""
+        """The canonical genomes of the next round, (m, n_genes); the ledger counts all of them."""
+        genomes = self.draw()
+        self.ledger.record(genomes)
+        return genomes
+
+    def draw(self) -> Genomes:
+        """A fair round, (m, n_genes), not counted yet."""
         space = self.space
         if self.survivors is None:
             genomes = np.zeros((space.n_levels + 1, space.n_genes), dtype=np.uint8)
@@ -131,7 +152,6 @@ class FairRounds:
             genomes = np.repeat(self.survivors[self.order.deal(self.rng)][None], m, axis=0)
         for genome in genomes:
             self._fill(genome)
-        self.ledger.record(genomes)
         return genomes
 
     def _fill(self, genome: Genomes) -> None:

@@ -35,17 +35,19 @@ class SampledRounds:
 
 
 class FairAndWidest(FairRounds):
-    """Fair rounds, and the widest subnet in each: sharing alone rates deep networks too low (results/evidence).
+    """Fair rounds, and the reference network in each.
 
-    The ledger counts the fair subnets; the widest adds one update a round to each of its choices.
+    Not fair: the reference's operator and path get many more updates than any other, and shared scores
+    then hardly tell the other operators apart (docs/decisions/0014).
     """
 
-    def deal(self) -> Genomes:
-        """The canonical genomes of the next round, the widest last, (m + 1, n_genes)."""
-        return np.concatenate([super().deal(), self.space.reference[None]])
+    def draw(self) -> Genomes:
+        """A round with the reference last, (m + 1, n_genes)."""
+        return np.concatenate([super().draw(), self.space.reference[None]])
 
 
 Rounds = FairRounds | SampledRounds
+FAIR: dict[Sampler, type[FairRounds]] = {"fair": FairRounds, "fair_widest": FairAndWidest}
 
 
 def make_rounds(
@@ -54,10 +56,10 @@ def make_rounds(
     """'uniform': one random subnet a round (single path one-shot, arXiv 1904.00420).
 
     'sandwich': the widest, the narrowest and two random ones (arXiv 1903.05134, sec. 3.1). Both are for
-    the stage 'joint' alone. 'fair_widest': a fair round and the widest.
+    the stage 'joint' alone. 'fair_widest': a fair round and the reference.
     """
-    if sampler in ("fair", "fair_widest"):
-        return (FairRounds if sampler == "fair" else FairAndWidest)(space, stage, survivors, rng)
+    if sampler in FAIR:
+        return FAIR[sampler](space, stage, survivors, rng)
     if stage != "joint":
         raise ValueError(f"sampler {sampler} has no stage {stage}")
     if sampler == "uniform":

@@ -2,7 +2,7 @@ import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from evo_c2f import trellis
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, inner_width
 from supernet.fairness import Deck, FairRounds, Ledger, fair_paths
 from supernet.generator import Supernet
+from supernet.sampling import Rounds, Sampler, make_rounds
 
 N_ROUNDS = 60
 
@@ -206,16 +207,24 @@ class Witness(Supernet):
         return super().forward(x, architecture)
 
 
+@pytest.mark.parametrize("sampler", get_args(Sampler))
 @pytest.mark.parametrize(("stage", "n"), [("joint", 12), ("operator", 4), ("channel", 4)])
-def test_the_ledger_counts_what_training_really_ran(stage: Stage, n: int, tmp_path: Path):
+def test_the_ledger_counts_what_training_really_ran(sampler: Sampler, stage: Stage, n: int, tmp_path: Path):
+    if stage != "joint" and sampler in ("uniform", "sandwich"):
+        pytest.skip("it has one training alone")
     space = small_space()
-    supernet, rounds = Witness(space), fair_rounds(space, stage)
+    survivors = None if stage == "joint" else survivors_of(space)
+
+    def begin() -> Rounds:
+        return make_rounds(sampler, space, stage, survivors, np.random.default_rng(0))
+
+    supernet, rounds = Witness(space), begin()
     state = tmp_path / "state.safetensors"
     batches = patch_pairs(tmp_path)
     train_fairly(supernet, rounds, batches, training_settings(n), state, lambda index, loss: None)
     assert as_counter(rounds.ledger) == recount(space, supernet.seen)
     assert rounds.ledger.rounds == n
-    assert len(supernet.seen) == n * len(fair_rounds(space, stage).deal())
+    assert len(supernet.seen) == n * len(begin().deal())
 
 
 def test_the_ledger_of_one_architecture_is_its_closed_form():
@@ -238,3 +247,14 @@ def test_the_ledger_of_one_architecture_is_its_closed_form():
         ("transition", 0, 1): 1,
         ("head", 1): 1,
     }
+
+
+def test_a_ledger_tells_what_was_not_fair_among_what_its_stage_deals():
+    space = small_space()
+    genome = np.array([1, 0, 2, 2, 0, 1, 1, 0, 0, 1, 2], dtype=np.uint8)
+    for stage, dealt in (("joint", ["path", "operator", "inner", "trunk"]), ("channel", ["inner", "trunk"])):
+        ledger = Ledger(space, stage)
+        ledger.record(genome[None])
+        assert ledger.unfair() == {}  # one update apart
+        ledger.record(genome[None])
+        assert ledger.unfair() == dict.fromkeys(dealt, 2) == ledger.to_dict()["unfair"]

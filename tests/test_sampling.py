@@ -3,7 +3,7 @@ import pytest
 from supernet_fixtures import small_space, wide_space
 
 from evo_c2f.trellis import SKIP, is_valid
-from supernet.fairness import FairRounds
+from supernet.fairness import FairRounds, Ledger
 from supernet.sampling import SampledRounds, make_rounds, narrowest, uniform
 
 SPACE = wide_space()
@@ -19,12 +19,17 @@ def test_fair_rounds_are_those_of_fairness():
     assert (rounds_of("fair").deal() == dealt).all()
 
 
-def test_the_widest_joins_each_fair_round_and_the_ledger_stays_fair():
+def test_the_widest_joins_each_fair_round_and_the_ledger_counts_it():
     rounds, fair = rounds_of("fair_widest"), rounds_of("fair")
+    companion = Ledger(SPACE)
     for _ in range(6):
         genomes = rounds.deal()
         assert (genomes[:-1] == fair.deal()).all() and (genomes[-1] == SPACE.reference).all()
-    assert rounds.ledger.to_dict() == fair.ledger.to_dict()
+        companion.record(SPACE.reference[None])
+    for name, counts in rounds.ledger.counts.items():
+        assert (counts == fair.ledger.counts[name] + companion.counts[name]).all(), name
+    assert rounds.ledger.rounds == 6
+    assert max(fair.ledger.gaps().values()) <= 1 < rounds.ledger.gaps()["operator"]
 
 
 @pytest.mark.parametrize(("sampler", "n"), [("uniform", 1), ("sandwich", 4)])

@@ -54,13 +54,19 @@ function signed(value, largest) {
   return Number(text) === 0 ? '0' : (value < 0 ? '−' : '+') + text + (letter && ` ${letter}`);
 }
 
+// unfair: dimension -> how far the counts of competing choices are apart; runs of before have none.
+function unfairText(unfair) {
+  const gaps = Object.entries(unfair || {}).map(([name, gap]) => `${name} ${gap.toLocaleString('en')}`);
+  return gaps.length ? `This training was not fair: updates of competing choices differ by up to ${gaps.join(', ')}. ` : '';
+}
+
 function drawLedger() {
   const names = Object.keys(state.data.ledgers);
   if (!names.length) { $('ledger-note').textContent = 'No training has ended yet.'; $('ledger').replaceChildren(); return; }
   if (!names.includes(state.ledger)) state.ledger = names[0];
   fill($('ledger-training'), names.map(n => [n, n]), state.ledger);
   const counts = state.data.ledgers[state.ledger], {space} = state.data, cells = [...Array(space.n_cells).keys()];
-  $('ledger-note').textContent = `How many updates each choice had in ${counts.rounds.toLocaleString('en')} rounds. ${state.ledger === 'joint' ? 'Within a cell, and within a cell at one level, the counts are to be equal, or differ by one.' : 'This training went on with the survivors of the stage before, so only their paths were trained.'}`;
+  $('ledger-note').textContent = `How many updates each choice had in ${counts.rounds.toLocaleString('en')} rounds. ${unfairText(counts.unfair)}${state.ledger === 'joint' ? 'Within a cell, and within a cell at one level, the counts are to be equal, or differ by one.' : 'This training went on with the survivors of the stage before, so only their paths were trained.'}`;
   const levels = space.levels.map(sizeText), perLevel = (name, choices) => space.levels.flatMap((_, k) => choices.map((choice, j) => [`${levels[k]}, ${choice}`, cells.map(i => counts[name][i][k][j])]));
   const trunk = space.levels.map((_, k) => [levels[k], counts.trunk[k].map((n, j) => (j < space.widths[k].length ? n : null))]);
   $('ledger').replaceChildren(
