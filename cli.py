@@ -133,12 +133,12 @@ def cli(debug: bool) -> None:
 
 @cli.command("train-supernet")
 @options("recipe", "data", "run", "set", "seed", *RUNNING, "devices", "tensorboard", "json")
-@click.option("--stage", type=click.Choice(["joint", "operator", "channel"]), default="joint", show_default=True,
-              help="joint: all dimensions; the others go on with the survivors of the stage before.")  # fmt: skip
-def train_command(stage: Stage, as_json: bool, **given: Any) -> None:
-    """Train the supernet so that every choice gets the same number of updates."""
+@click.option("--stage", type=click.Choice(["joint", *STAGES]),
+              help="One of the recipe's training.stages.  [default: the first]")  # fmt: skip
+def train_command(stage: Stage | None, as_json: bool, **given: Any) -> None:
+    """Train the supernet in fair rounds; a warning says where the recipe's sampler is not fair."""
     run, job = begin_training(given)
-    done = train(run, stage, job)
+    done = train(run, stage or run.recipe.training.stages[0], job)
     if as_json and job.ranks.first:
         click.echo(json.dumps(done))
 
@@ -176,10 +176,12 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     if live and job.ranks.first:
         show_live(run, port)
     hire = hiring(given, run.recipe)
-    train(run, "joint", job)
+    trainings = run.recipe.training.stages
+    if "joint" in trainings:
+        train(run, "joint", job)
     summaries = []
     for stage in STAGES:
-        if stage in run.recipe.training.stages:
+        if stage in trainings:
             train(run, stage, job)
         summaries.append(job.ranks.from_first(partial(evolve, run, run.recipe, stage, job, run.recipe.seed, hire)))
         if live and job.ranks.first:
@@ -774,15 +776,19 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
 def tell_ranking(run: Run, job: "Job", n: int) -> None:
     """Train n subnets alone for CHECK_ROUNDS, and write and say how the supernet's order agrees with theirs."""
     from evo_c2f import studies
+    from evo_c2f.stage import read_survivors
     from evo_c2f.workers import Here
 
     how = run.recipe.training
     short = recipe.FinetuneSection(rounds=CHECK_ROUNDS, learning_rate=how.learning_rate, ema=0.99)
     lab = laboratory(run, run.recipe.model_copy(update={"finetune": short}), job, Here)
-    sample = studies.Sample.draw(lab, n, 0)
+    # A supernet that is trained stage by stage knows all operators on the surviving paths alone.
+    by_stage = "joint" not in how.stages
+    sample = studies.Sample.draw(lab, n, 0, read_survivors(run, "operator") if by_stage else None)
     with reporting(console, "checking the ranking", n) as reporter:
         frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
-    found = studies.check(lab, frame, sample.genomes, instruments(run, run.recipe, "path", job).search)
+    tools = instruments(run, run.recipe, "operator" if by_stage else "path", job)
+    found = studies.check(lab, frame, sample.genomes, tools.search)
     write_text(run.folder / "ranking.json", json.dumps({**found, "rounds": CHECK_ROUNDS}, indent=1) + "\n")
     commands.tell(
         f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "
@@ -818,6 +824,8 @@ def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task]
         return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
 
     ours = settings.training
+    if ours.sampler == "widest_first":  # the same in the joint training, which is all that a study has
+        ours = ours.model_copy(update={"sampler": "fair_widest"})
     own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), "fair")
     return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared, workers)
 
@@ -955,14 +963,19 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     from evo_c2f.stage import read_survivors
 
     target, settings, ranks = run.checkpoint(stage), run.recipe.training, job.ranks
+    if stage not in settings.stages:
+        raise InputError(f"the recipe has no training {stage}; its training.stages are {', '.join(settings.stages)}")
     if ranks.from_first(target.is_file):
         commands.tell(f"{target} is there already; nothing to train")
         return {"checkpoint": str(target), "rounds": 0}
     survivors = start = None
-    if stage != "joint":
+    if stage not in ("joint", "path"):
         survivors = ranks.from_first(lambda: read_survivors(run, stage))
-        start = ranks.from_first(lambda: run.weights_for(STAGES[STAGES.index(stage) - 1]))
-    rounds = settings.rounds if stage == "joint" else settings.stage_rounds
+        before = STAGES[STAGES.index(stage) - 1]
+        # A supernet of paths has trained the reference operator alone, and the others would start behind it.
+        if before != settings.stages[0]:
+            start = ranks.from_first(lambda: run.weights_for(before))
+    rounds = settings.rounds if stage == settings.stages[0] else settings.stage_rounds
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
     settings = settings.model_copy(update={"rounds": rounds})

@@ -18,7 +18,7 @@ from evo_c2f.space import STAGES, SearchSpace, inner_width
 from evo_c2f.tables import in_short
 from evo_c2f.versions import versions
 
-SUPERNET = ("joint", "operator", "channel")  # its trainings, as the log names them
+SUPERNET = ("joint", "path", "operator", "channel")  # its trainings, as the log names them
 MOST_CURVES = 12  # of networks trained alone
 FOR_NOTHING = "baseline"  # what the run has not said the name of
 
@@ -78,7 +78,8 @@ def sentence(
     """What the run found, or how far it is."""
     searched = [stage for stage in stages if stage != "reference"]
     if not searched:
-        rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == "joint"]
+        first = run.recipe.training.stages[0]
+        rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == first]
         total = run.recipe.training.rounds
         return f"Nothing was searched yet; the supernet has had {max(rounds, default=0):,} of {total:,} rounds."
     stage = searched[-1]

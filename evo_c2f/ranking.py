@@ -19,12 +19,20 @@ RESAMPLES, BATCH = 2000, 200
 TOP = 10
 
 
-def draw(space: SearchSpace, n: int, costs: Costs, rng: np.random.Generator) -> tuple[Genomes, Values]:
+def draw(
+    space: SearchSpace, n: int, costs: Costs, rng: np.random.Generator, on_paths_of: Genomes | None = None
+) -> tuple[Genomes, Values]:
     """n different architectures, evenly spread over the logarithm of their MACs, ascending: genomes and MACs.
 
-    Nothing but the MACs decides which are kept. ValueError if the space holds too few.
+    Nothing but the MACs decides which are kept. on_paths_of: genomes (k, n_genes), whose paths alone are drawn.
+    ValueError if there are too few.
     """
-    unique = {space.decode(genome).key: genome for genome in space.random(CANDIDATES * n, rng)}
+    genomes = space.random(CANDIDATES * n, rng)
+    if on_paths_of is not None:
+        genomes = rng.integers(0, space.n_choices, size=genomes.shape, dtype=np.uint8)
+        genomes[:, space.paths] = on_paths_of[rng.integers(len(on_paths_of), size=len(genomes)), space.paths]
+        genomes = space.canonical(genomes)
+    unique = {space.decode(genome).key: genome for genome in genomes}
     if len(unique) < n:
         raise ValueError(f"only {len(unique)} different architectures were drawn, {n} are wanted")
     genomes = np.array(list(unique.values()))

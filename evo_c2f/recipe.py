@@ -15,7 +15,15 @@ from evo_c2f.objective import Limit, Metric
 from evo_c2f.space import SearchSpace, Stage
 
 AlgorithmName = Literal["nsga2", "unsga3", "agemoea"]
-TRAININGS = ("joint", "operator", "channel")
+# The trainings of a supernet: joint first and then finer ones, or stage by stage.
+TRAININGS = (
+    ["joint"],
+    ["joint", "operator"],
+    ["joint", "channel"],
+    ["joint", "operator", "channel"],
+    ["path", "operator"],
+    ["path", "operator", "channel"],
+)
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 
@@ -84,12 +92,17 @@ class DiscriminatorSection(Section):
 
 
 class TrainingSection(Section):
-    """`stages`: which trainings there are; after 'joint', each goes on with the survivors of the stage before."""
+    """`stages`: which trainings there are, each of the survivors of the stage before.
+
+    'joint' trains paths, operators and widths at once. 'path' trains paths alone, with the reference operator at full
+    width; 'operator' then begins anew, so that no operator is ahead (docs/decisions/0013).
+    """
 
     rounds: Positive
-    stages: list[Literal["joint", "operator", "channel"]] = ["joint"]
-    stage_rounds: Positive = 500  # rounds of each training after 'joint'
-    sampler: Literal["fair", "fair_widest", "uniform", "sandwich"] = "fair"  # how a round's subnets are drawn
+    stages: list[Literal["joint", "path", "operator", "channel"]] = ["joint"]
+    stage_rounds: Positive = 500  # rounds of each training after the first
+    # How a round's subnets are drawn.
+    sampler: Literal["fair", "fair_widest", "widest_first", "uniform", "sandwich"] = "fair"
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)]
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
@@ -102,14 +115,17 @@ class TrainingSection(Section):
 
     @field_validator("stages")
     @classmethod
-    def _begin_with_joint(cls, stages: list[str]) -> list[str]:
-        if stages not in ([*order] for order in (TRAININGS[:1], TRAININGS[:2], TRAININGS, ("joint", "channel"))):
-            raise ValueError(f"{stages} is no order of trainings; begin with joint, then operator, channel or both")
+    def _in_order(cls, stages: list[str]) -> list[str]:
+        if stages not in TRAININGS:
+            raise ValueError(
+                f"{stages} is no order of trainings; begin with joint, then operator, channel or both, or with path, "
+                "then operator or both"
+            )
         return stages
 
     @model_validator(mode="after")
     def _fair_stages(self) -> "TrainingSection":
-        if self.sampler in ("uniform", "sandwich") and len(self.stages) > 1:
+        if self.sampler in ("uniform", "sandwich") and self.stages != ["joint"]:
             raise ValueError(
                 f"sampler {self.sampler} has but one training; set training.stages=[joint], or sampler fair"
             )

@@ -89,9 +89,14 @@ class Run:
         """The checkpoint that the stage is measured with. InputError, with the command, if it is missing."""
         trainings = self.recipe.training.stages
         usable = [t for t in trainings if t == "joint" or (stage in STAGES and STAGES.index(t) <= STAGES.index(stage))]
+        if not usable:
+            raise InputError(
+                f"stage joint needs a supernet that is trained jointly, and {self.folder} trains stage by stage; "
+                f"begin another run with --set training.stages=[joint]"
+            )
         path = self.checkpoint(usable[-1])
         if not path.is_file():
-            how = "" if usable[-1] == "joint" else f" --stage {usable[-1]}"
+            how = "" if usable[-1] == trainings[0] else f" --stage {usable[-1]}"
             raise InputError(f"{path} is missing; run '{LEAD} train-supernet --run {self.folder}{how}' first")
         return path
 

@@ -76,10 +76,13 @@ class Sample:
     again: NDArray[np.int64]  # which are trained a second time
 
     @classmethod
-    def draw(cls, lab: Laboratory, n: int, n_again: int) -> "Sample":
-        """Nothing but MACs and the seed decides. n_again: how many of those held out are trained twice."""
+    def draw(cls, lab: Laboratory, n: int, n_again: int, on_paths_of: Genomes | None = None) -> "Sample":
+        """Nothing but MACs and the seed decides, among all paths or those of some genomes (k, n_genes).
+
+        n_again: how many of those held out are trained twice.
+        """
         rng = np.random.default_rng([lab.seed, DRAW])
-        genomes, macs = ranking.draw(lab.space, n, lab.costs, rng)
+        genomes, macs = ranking.draw(lab.space, n, lab.costs, rng, on_paths_of)
         mask = ranking.held_out(n, HELD_OUT, rng)
         places = np.flatnonzero(mask)
         return cls(genomes, macs, mask, places[np.linspace(0, len(places) - 1, n_again).round().astype(int)])

@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.trellis import SKIP, reachable
 
-DIMENSIONS = ("path", "operator", "inner", "trunk")
+# What the training of each stage deals, by the ledger's names.
+DEALT: dict[Stage, tuple[str, ...]] = {
+    "joint": ("path", "operator", "inner", "trunk"),
+    "path": ("path",),
+    "operator": ("operator", "inner", "trunk"),
+    "channel": ("inner", "trunk"),
+}
 
 
 class Deck:
@@ -98,13 +104,12 @@ class Ledger:
         """Dimension -> the largest difference between the counts of two choices that compete for one place."""
         widths = [len(self.space.widths[level]) for level in self.space.levels]
         trunk = [int(np.ptp(row[:n])) for row, n in zip(self.counts["trunk"], widths, strict=True)]
-        others = {name: int(np.ptp(self.counts[name], axis=-1).max()) for name in DIMENSIONS[:-1]}
+        others = {name: int(np.ptp(self.counts[name], axis=-1).max()) for name in ("path", "operator", "inner")}
         return others | {"trunk": max(trunk)}
 
     def unfair(self) -> dict[str, int]:
         """The gaps above 1 among the dimensions that the stage deals; empty after a fair training."""
-        dealt = DIMENSIONS[("joint", "operator", "channel").index(self.stage) :]
-        return {name: gap for name, gap in self.gaps().items() if name in dealt and gap > 1}
+        return {name: gap for name, gap in self.gaps().items() if name in DEALT[self.stage] and gap > 1}
 
     def to_dict(self) -> dict[str, Any]:
         counts = {name: array.tolist() for name, array in self.counts.items()}
@@ -118,14 +123,16 @@ class Ledger:
 class FairRounds:
     """Deals the genomes of one round after another, and keeps the ledger.
 
-    Stage 'joint' draws all paths fairly. A later stage takes one survivor of the stage before for
+    Stages 'joint' and 'path' draw all paths fairly; 'path' leaves them the reference operator and full width. A
+    later stage takes one survivor of the stage before for
     each round, and m = the number of operators (or widths) subnets on it.
     """
 
     def __init__(self, space: SearchSpace, stage: Stage, survivors: Genomes | None, rng: np.random.Generator):
         """survivors (n, n_genes), needed by the stages 'operator' and 'channel' alone."""
-        if (stage == "joint") == (survivors is not None):
-            raise ValueError(f"stage {stage} {'takes no' if stage == 'joint' else 'needs'} survivors")
+        is_first = stage in ("joint", "path")
+        if is_first == (survivors is not None):
+            raise ValueError(f"stage {stage} {'takes no' if is_first else 'needs'} survivors")
         nodes = [(cell, level) for cell in range(space.n_cells) for level in range(space.n_levels)]
         self.space, self.stage, self.survivors, self.rng = space, stage, survivors, rng
         self.ledger = Ledger(space, stage)
@@ -146,6 +153,8 @@ class FairRounds:
         if self.survivors is None:
             genomes = np.zeros((space.n_levels + 1, space.n_genes), dtype=np.uint8)
             genomes[:, space.paths] = fair_paths(space.n_cells, space.n_levels, self.rng)
+            if self.stage == "path":
+                return space.complete(genomes, space.still_open("path"))
         else:
             widths = max(len(space.inner_ratios), *(len(w) for w in space.widths.values()))
             m = len(space.operators) if self.stage == "operator" else widths

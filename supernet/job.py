@@ -254,8 +254,8 @@ class Job:
         together, the first alone tells and writes.
         """
         supernet = self.trained(start, self.ranks) if start else self.supernet()
-        # Each training draws its own batches and its own decks.
-        number = ("joint", "operator", "channel").index(stage)
+        # Each training draws its own batches and its own decks: its place here is part of the seed.
+        number = ("joint", "operator", "channel", "path").index(stage)
         rng = np.random.default_rng([self.seed, 1, number])
         rounds = make_rounds(settings.sampler, self.space, stage, survivors, rng)
         state, notes = checkpoint.state_of(target), dict[str, float]()

@@ -8,7 +8,7 @@ from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.trellis import is_valid
 from supernet.fairness import FairRounds, Ledger
 
-Sampler = Literal["fair", "fair_widest", "uniform", "sandwich"]
+Sampler = Literal["fair", "fair_widest", "widest_first", "uniform", "sandwich"]
 
 
 class SampledRounds:
@@ -38,7 +38,7 @@ class FairAndWidest(FairRounds):
     """Fair rounds, and the reference network in each.
 
     Not fair: the reference's operator and path get many more updates than any other, and shared scores
-    then hardly tell the other operators apart (docs/decisions/0014).
+    then hardly tell the other operators apart (docs/decisions/0013).
     """
 
     def draw(self) -> Genomes:
@@ -46,8 +46,15 @@ class FairAndWidest(FairRounds):
         return np.concatenate([super().draw(), self.space.reference[None]])
 
 
+class WidestFirst(FairAndWidest):
+    """The reference beside each round of the first training; strictly fair rounds in the ones after it."""
+
+    def draw(self) -> Genomes:
+        return super().draw() if self.survivors is None else FairRounds.draw(self)
+
+
 Rounds = FairRounds | SampledRounds
-FAIR: dict[Sampler, type[FairRounds]] = {"fair": FairRounds, "fair_widest": FairAndWidest}
+FAIR: dict[Sampler, type[FairRounds]] = {"fair": FairRounds, "fair_widest": FairAndWidest, "widest_first": WidestFirst}
 
 
 def make_rounds(
@@ -57,6 +64,7 @@ def make_rounds(
 
     'sandwich': the widest, the narrowest and two random ones (arXiv 1903.05134, sec. 3.1). Both are for
     the stage 'joint' alone. 'fair_widest': a fair round and the reference.
+    'widest_first': that in the first training, and fair rounds after it.
     """
     if sampler in FAIR:
         return FAIR[sampler](space, stage, survivors, rng)

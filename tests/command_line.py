@@ -19,6 +19,7 @@ TINY = (
     "data.validation_crops=4",
     "data.validation_images=2",
     "training.rounds=6",
+    "training.stage_rounds=3",
     "search.population=6",
     "search.screen=1",
     "search.output_size=[96, 96]",

@@ -34,8 +34,10 @@ def test_a_search_leaves_three_fronts_with_pictures_a_ledger_and_a_log(run: Path
         assert len(analysis.read_front(run / "fronts" / f"{stage}.csv")) >= 1
         with Image.open(run / "fronts" / f"{stage}.png") as picture:
             assert picture.width > 500
-    ledger = json.loads((run / "ledger.json").read_text())["joint"]
-    assert ledger["rounds"] == 6 and np.ptp(ledger["path"]) == 0
+    ledger = json.loads((run / "ledger.json").read_text())
+    assert {name: counts["rounds"] for name, counts in ledger.items()} == {"joint": 6, "operator": 3, "channel": 3}
+    assert ledger["joint"]["unfair"]["operator"] >= 6  # the widest is counted too
+    assert ledger["operator"]["unfair"] == ledger["channel"]["unfair"] == {}
     events = [json.loads(line)["event"] for line in (run / "log.jsonl").read_text().splitlines()]
     assert events.count("evolved") == 3 and "trained" in events
     assert not list(run.rglob("*.partial*")) and not list(run.rglob("*.state.safetensors"))
@@ -90,28 +92,40 @@ def test_one_seed_gives_one_front_and_another_seed_another(run: Path, photograph
     assert (tmp_path / "other" / "fronts" / "channel.csv").read_text() != front
 
 
-def test_later_trainings_go_on_with_the_survivors(photographs: Path, tmp_path: Path) -> None:
-    stages = tiny("training.stages=[joint, operator, channel]", "training.stage_rounds=3")
+def test_supernets_are_trained_stage_by_stage_where_the_recipe_says_so(photographs: Path, tmp_path: Path) -> None:
+    stages = tiny("training.stages=[path, operator, channel]", "training.sampler=fair")
     words = ("search", "--run", tmp_path / "r", "--data", photographs, "--threads", 1, *EVALUATIONS)
     assert exit_code(*words, *stages) == 0
-    assert {p.stem for p in (tmp_path / "r" / "supernet").iterdir()} == {"joint", "operator", "channel"}
+    assert {p.stem for p in (tmp_path / "r" / "supernet").iterdir()} == {"path", "operator", "channel"}
     assert len(analysis.load_scores(tmp_path / "r")["context"].unique()) == 3
     ledger = json.loads((tmp_path / "r" / "ledger.json").read_text())
-    assert {name: counts["rounds"] for name, counts in ledger.items()} == {"joint": 6, "operator": 3, "channel": 3}
+    assert {name: counts["rounds"] for name, counts in ledger.items()} == {"path": 6, "operator": 3, "channel": 3}
+    assert all(counts["unfair"] == {} for counts in ledger.values())
 
 
-def test_all_runs_the_stages_in_order_by_any_number_of_workers_and_joint_frees_all_genes(
-    run: Path, tmp_path: Path
-) -> None:
+def test_all_runs_the_stages_in_order_by_any_number_of_workers(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "fronts")
     (tmp_path / "r" / "scores.h5").unlink()
     words = ("--run", tmp_path / "r", "--threads", 1, "--workers", 2, *EVALUATIONS)
     assert exit_code("evolve", "--stage", "all", *words) == 0
-    assert exit_code("evolve", "--stage", "joint", "--run", tmp_path / "r", "--threads", 1, *EVALUATIONS) == 0
     assert (tmp_path / "r" / "fronts" / "channel.csv").read_text() == (run / "fronts" / "channel.csv").read_text()
+
+
+def test_the_joint_search_frees_all_genes_of_a_supernet_that_is_trained_jointly(
+    photographs: Path, tmp_path: Path
+) -> None:
+    words = ("--run", tmp_path / "r", "--threads", 1)
+    assert exit_code("train-supernet", *words, "--data", photographs, *tiny()) == 0
+    assert exit_code("evolve", "--stage", "joint", *words, *EVALUATIONS) == 0
     operators = analysis.load_scores(tmp_path / "r").query("stage == 'joint'")["operator_0"].unique()
     assert len(operators) > 1
+
+
+def test_a_training_that_the_recipe_does_not_have_is_refused(photographs: Path, tmp_path: Path, capsys) -> None:
+    words = ("train-supernet", "--run", tmp_path / "r", "--data", photographs, "--threads", 1)
+    assert exit_code(*words, "--stage", "path", *tiny()) == 2
+    assert "no training path; its training.stages are joint, operator, channel" in capsys.readouterr().err
 
 
 def test_limits_and_other_objectives_shape_the_front(run: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ MORE: dict[str, tuple[str, ...]] = {
     "bench": ("--rows", "1000"),
     "benchmark": ("--size", "2", "--trial-images", "2"),
     "compare": COMPARED,
-    "study": (*STUDIED, "--set", "search.evaluations.joint=12"),
+    "study": (*STUDIED, *settings("search.evaluations.joint=12", "finetune.rounds=2")),
 }
 BEGIN = ("search", "train-supernet", "bench", "study")  # a run of their own
 # What its words become where they name what isn't here.

@@ -24,7 +24,7 @@ def survivors_of(space: SearchSpace, n: int = 3) -> Genomes:
 
 
 def fair_rounds(space: SearchSpace, stage: Stage = "joint", seed: int = 0) -> FairRounds:
-    survivors = None if stage == "joint" else survivors_of(space)
+    survivors = None if stage in ("joint", "path") else survivors_of(space)
     return FairRounds(space, stage, survivors, np.random.default_rng(seed))
 
 
@@ -152,7 +152,7 @@ def test_a_later_stage_keeps_the_survivors_paths_and_is_even_in_what_it_searches
     assert (counts["inner"].sum(axis=(0, 2)) > 0).all()
 
 
-@pytest.mark.parametrize(("stage", "m"), [("joint", 4), ("operator", 8), ("channel", 3)])
+@pytest.mark.parametrize(("stage", "m"), [("joint", 4), ("path", 4), ("operator", 8), ("channel", 3)])
 def test_a_round_has_as_many_subnets_as_there_are_choices(stage, m):
     assert len(fair_rounds(wide_space(), stage).deal()) == m
 
@@ -162,7 +162,7 @@ def test_a_round_of_the_channel_stage_is_as_long_as_the_longest_list_of_widths()
     assert len(fair_rounds(space, "channel").deal()) == 4
 
 
-@pytest.mark.parametrize(("stage", "given"), [("joint", True), ("operator", False), ("channel", False)])
+@pytest.mark.parametrize(("stage", "given"), [("joint", True), ("path", True), ("operator", False), ("channel", False)])
 def test_survivors_are_given_to_the_later_stages_alone(stage, given):
     space = small_space()
     with pytest.raises(ValueError, match=f"stage {stage}"):
@@ -176,7 +176,7 @@ def test_the_same_seed_deals_the_same_rounds_and_another_deals_others():
     assert not np.array_equal(dealt[0], dealt[2])
 
 
-@pytest.mark.parametrize("stage", ["joint", "operator", "channel"])
+@pytest.mark.parametrize("stage", ["joint", "path", "operator", "channel"])
 def test_restored_rounds_go_on_as_if_never_stopped(stage):
     space = wide_space()
     rounds = fair_rounds(space, stage)
@@ -207,13 +207,20 @@ class Witness(Supernet):
         return super().forward(x, architecture)
 
 
-@pytest.mark.parametrize("sampler", get_args(Sampler))
-@pytest.mark.parametrize(("stage", "n"), [("joint", 12), ("operator", 4), ("channel", 4)])
+@pytest.mark.parametrize(
+    ("sampler", "stage", "n"),
+    [
+        *((sampler, "joint", 12) for sampler in get_args(Sampler)),
+        *(
+            (sampler, stage, 4)
+            for sampler in ("fair", "fair_widest", "widest_first")
+            for stage in ("path", "operator", "channel")
+        ),
+    ],
+)
 def test_the_ledger_counts_what_training_really_ran(sampler: Sampler, stage: Stage, n: int, tmp_path: Path):
-    if stage != "joint" and sampler in ("uniform", "sandwich"):
-        pytest.skip("it has one training alone")
     space = small_space()
-    survivors = None if stage == "joint" else survivors_of(space)
+    survivors = None if stage in ("joint", "path") else survivors_of(space)
 
     def begin() -> Rounds:
         return make_rounds(sampler, space, stage, survivors, np.random.default_rng(0))
@@ -252,9 +259,22 @@ def test_the_ledger_of_one_architecture_is_its_closed_form():
 def test_a_ledger_tells_what_was_not_fair_among_what_its_stage_deals():
     space = small_space()
     genome = np.array([1, 0, 2, 2, 0, 1, 1, 0, 0, 1, 2], dtype=np.uint8)
-    for stage, dealt in (("joint", ["path", "operator", "inner", "trunk"]), ("channel", ["inner", "trunk"])):
+    for stage, dealt in (
+        ("joint", ["path", "operator", "inner", "trunk"]),
+        ("path", ["path"]),
+        ("channel", ["inner", "trunk"]),
+    ):
         ledger = Ledger(space, stage)
         ledger.record(genome[None])
         assert ledger.unfair() == {}  # one update apart
         ledger.record(genome[None])
         assert ledger.unfair() == dict.fromkeys(dealt, 2) == ledger.to_dict()["unfair"]
+
+
+def test_the_path_training_deals_paths_alone_with_the_reference_operator_at_full_width():
+    space = wide_space()
+    rounds = fair_rounds(space, "path")
+    for _ in range(N_ROUNDS):
+        genomes = rounds.deal()
+        assert (genomes == space.complete(genomes, space.still_open("path"))).all()
+    assert np.ptp(rounds.ledger.counts["path"]) == 0 and rounds.ledger.unfair() == {}

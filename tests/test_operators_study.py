@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from command_line import exit_code, settings
+from command_line import EVALUATIONS, exit_code, settings
 from PIL import Image
 from test_studies import SMALL
 
@@ -84,7 +84,8 @@ def test_one_network_an_operator_has_no_interval(known):
 
 def test_the_study_judges_the_operators_of_a_run_and_measures_nothing_twice(photographs: Path, tmp_path: Path) -> None:
     changes = settings(*SMALL, "finetune.rounds=4")
-    assert exit_code("train-supernet", "--run", tmp_path, "--data", photographs, "--threads", 1, *changes) == 0
+    options = ("--run", tmp_path, "--data", photographs, "--threads", 1, *EVALUATIONS)
+    assert exit_code("search", *options, *changes, "--set", "search.screen=1") == 0
     words = ("study", "operators", "--run", tmp_path, "--threads", 1)
     assert exit_code(*words) == 0
     table = json.loads((tmp_path / "operators.json").read_text())

@@ -88,16 +88,27 @@ def test_a_damaged_recipe_is_named_and_left_as_it_is(run, content, take_up):
         ("[joint, operator]", "channel", "operator"),
         ("[joint, channel]", "operator", "joint"),
         ("[joint, operator, channel]", "joint", "joint"),
+        ("[path, operator]", "path", "path"),
+        ("[path, operator]", "channel", "operator"),
+        ("[path, operator, channel]", "channel", "channel"),
     ],
 )
 def test_a_stage_is_measured_with_the_latest_training_up_to_it(tmp_path, trainings, stage, checkpoint):
     run = Run(tmp_path, recipe.load("quick", (f"training.stages={trainings}",)))
-    how = "" if checkpoint == "joint" else f" --stage {checkpoint}"
+    how = "" if checkpoint in ("joint", "path") else f" --stage {checkpoint}"
     command = f"run 'python cli.py train-supernet --run {tmp_path}{how}' first"
     with pytest.raises(InputError, match=f"{checkpoint}.safetensors is missing; {re.escape(command)}"):
         run.weights_for(stage)
     write_text(run.checkpoint(checkpoint), "weights")
     assert run.weights_for(stage) == tmp_path / "supernet" / f"{checkpoint}.safetensors"
+
+
+def test_a_run_that_trains_stage_by_stage_has_no_supernet_for_the_joint_search(tmp_path):
+    run = Run(tmp_path, recipe.load("quick", ("training.stages=[path, operator]",)))
+    with pytest.raises(
+        InputError, match=r"stage joint needs .* begin another run with --set training.stages=\[joint\]"
+    ):
+        run.weights_for("joint")
 
 
 @pytest.mark.parametrize("stage", ["path", "joint"])

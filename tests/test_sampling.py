@@ -32,6 +32,16 @@ def test_the_widest_joins_each_fair_round_and_the_ledger_counts_it():
     assert max(fair.ledger.gaps().values()) <= 1 < rounds.ledger.gaps()["operator"]
 
 
+def test_the_widest_may_join_the_first_training_alone():
+    def dealt(sampler, stage, survivors):
+        return make_rounds(sampler, SPACE, stage, survivors, np.random.default_rng(0)).deal()
+
+    assert (dealt("widest_first", "joint", None) == dealt("fair_widest", "joint", None)).all()
+    assert (
+        dealt("widest_first", "operator", SPACE.reference[None]) == dealt("fair", "operator", SPACE.reference[None])
+    ).all()
+
+
 @pytest.mark.parametrize(("sampler", "n"), [("uniform", 1), ("sandwich", 4)])
 def test_a_round_has_its_number_of_valid_canonical_subnets(sampler, n):
     rounds = rounds_of(sampler)
@@ -77,7 +87,7 @@ def test_uniform_draws_every_valid_path_equally_often():
     assert abs(counts - 6000 / 26).max() < 5 * (6000 / 26) ** 0.5
 
 
-@pytest.mark.parametrize("sampler", ["fair", "fair_widest", "uniform", "sandwich"])
+@pytest.mark.parametrize("sampler", ["fair", "fair_widest", "widest_first", "uniform", "sandwich"])
 def test_restored_rounds_go_on_as_if_never_stopped(sampler):
     first = rounds_of(sampler)
     for _ in range(7):

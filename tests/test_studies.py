@@ -19,6 +19,7 @@ SMALL = (
     "data.validation_crops=4",
     "data.validation_images=2",
     "training.rounds=4",
+    "training.stage_rounds=2",
     "finetune.rounds=2",
     "search.population=8",
     "search.evaluations.joint=24",

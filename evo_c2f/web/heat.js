@@ -54,6 +54,11 @@ function signed(value, largest) {
   return Number(text) === 0 ? '0' : (value < 0 ? '−' : '+') + text + (letter && ` ${letter}`);
 }
 
+const LEDGER_NOTES = {
+  joint: 'Within a cell, and within a cell at one level, the counts are to be equal, or differ by one.',
+  path: 'Within a cell the levels are to be equal; this training had the reference operator at full width alone.',
+};
+
 // unfair: dimension -> how far the counts of competing choices are apart; runs of before have none.
 function unfairText(unfair) {
   const gaps = Object.entries(unfair || {}).map(([name, gap]) => `${name} ${gap.toLocaleString('en')}`);
@@ -66,7 +71,7 @@ function drawLedger() {
   if (!names.includes(state.ledger)) state.ledger = names[0];
   fill($('ledger-training'), names.map(n => [n, n]), state.ledger);
   const counts = state.data.ledgers[state.ledger], {space} = state.data, cells = [...Array(space.n_cells).keys()];
-  $('ledger-note').textContent = `How many updates each choice had in ${counts.rounds.toLocaleString('en')} rounds. ${unfairText(counts.unfair)}${state.ledger === 'joint' ? 'Within a cell, and within a cell at one level, the counts are to be equal, or differ by one.' : 'This training went on with the survivors of the stage before, so only their paths were trained.'}`;
+  $('ledger-note').textContent = `How many updates each choice had in ${counts.rounds.toLocaleString('en')} rounds. ${unfairText(counts.unfair)}${LEDGER_NOTES[state.ledger] || 'This training took the survivors of the stage before, so only their paths were trained.'}`;
   const levels = space.levels.map(sizeText), perLevel = (name, choices) => space.levels.flatMap((_, k) => choices.map((choice, j) => [`${levels[k]}, ${choice}`, cells.map(i => counts[name][i][k][j])]));
   const trunk = space.levels.map((_, k) => [levels[k], counts.trunk[k].map((n, j) => (j < space.widths[k].length ? n : null))]);
   $('ledger').replaceChildren(
