@@ -320,7 +320,7 @@ def test_a_stage_without_its_predecessor_names_the_command(copied: Path, capsys:
     assert "evolve --stage path" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["supernet/joint.safetensors", "scores.h5", "fronts/path.csv", "recipe.yaml"])
+@pytest.mark.parametrize("name", ["supernet/operator.safetensors", "scores.h5", "fronts/path.csv", "recipe.yaml"])
 def test_a_truncated_file_is_named_and_left_as_it_is(
     name: str, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

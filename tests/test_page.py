@@ -181,8 +181,11 @@ def test_those_called_pickable_are_those_that_finetune_picks(run):
     limited = run.recipe.model_copy(update={"search": run.recipe.search.model_copy(update={"max": {"macs": 2e7}})})
     data, search = page_data(Run(run.folder, limited)), limited.search
     columns, pickable = data["rows"]["columns"], data["pickable"]
+    # A survivor has a row for each of the weights that scored it, and is picked by its newest.
+    newest = {row for row, context in enumerate(columns["context"]) if context == pickable["context"]}
+    offered = {columns["id"][row] for row in newest.difference(pickable["refused"])}
     for row, name in enumerate(columns["id"]):
-        if row in pickable["refused"] or columns["context"][row] != pickable["context"]:
+        if name not in offered:
             with pytest.raises(InputError):
                 analysis.pick(run.folder, search.metrics(), search.limits(), name)
         else:
@@ -251,6 +254,19 @@ def test_the_command_that_is_shown_is_one_that_finetune_takes(browser, run):
     given = cli.cli.commands[command].make_context(command, words).params
     assert (python, program, given["run"]) == ("python", "cli.py", run.folder)
     assert text(browser, "#subnet-title") == f"Subnet {given['pick']}" and given["name"].endswith(given["pick"])
+
+
+def test_the_ledger_says_which_training_was_not_fair(browser, run):
+    start(browser, run)
+    unfair = page_data(run)["ledgers"]["joint"]["unfair"]
+    assert f"was not fair: updates of competing choices differ by up to path {unfair['path']}" in text(
+        browser, "#ledger-note"
+    )
+    browser.execute_script(
+        "const s = document.getElementById('ledger-training');"
+        "s.value = 'operator'; s.dispatchEvent(new Event('change'));"
+    )
+    assert "fair" not in text(browser, "#ledger-note")
 
 
 def test_the_table_sorts_by_a_column_both_ways(browser, run):
