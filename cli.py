@@ -455,7 +455,7 @@ def benchmark_command(
 @cli.command("study")
 @click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators"]))
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
-@click.option("--costs", type=click.IntRange(min=1), default=2, show_default=True,
+@click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
               help="Trunk widths at which each operator is trained, for operators.")  # fmt: skip
 @click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
