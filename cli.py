@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from evo_c2f.studies import Laboratory
     from evo_c2f.workers import Task, Workers
     from supernet.comparison import Comparison
+    from supernet.contestants import Contestant
     from supernet.fairness import Ledger
     from supernet.finetune import Finetuning
     from supernet.job import Data, Job, OnRound, OnSetback
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
 CHECK_ROUNDS = 200  # of training alone, in `search --check-ranking`
+RANDOM_NETWORKS = 7  # the stream of the seed that draws the random networks of `study winners`
+FILL = 0.75  # the least share of a size that a searched network uses in `study winners`
 
 
 def n_workers(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
@@ -453,18 +456,29 @@ def benchmark_command(
 
 
 @cli.command("study")
-@click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators"]))
+@click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators", "winners"]))
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
 @click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
               help="Trunk widths at which each operator is trained, for operators.")  # fmt: skip
+@click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49), show_default=True,
+              help="The largest network in MB, for winners; repeat it.")  # fmt: skip
+@click.option("--benchmark", "benchmarks", type=PATH, multiple=True, help="To judge winners on at last; repeat it.")
+@click.option("--candidates", type=click.IntRange(min=1), default=16, show_default=True,
+              help="Searched networks of a size, and random ones, for winners.")  # fmt: skip
+@click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True,
+              help="Seen in the last round of trials, for winners.")  # fmt: skip
 @click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
               help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
-@click.option("--seeds", type=click.IntRange(min=1), help="Of each way to train (2) or to search (10).")
+@click.option("--seeds", type=click.IntRange(min=1), help="Of each way to train (2) or to search (10), or winner (3).")
 @click.option("--training", "trainings", multiple=True, help="A way to train, for fairness; repeat it.  [default: all]")
 def study_command(
     what: str,
     costs: int,
+    sizes: tuple[float, ...],
+    benchmarks: tuple[Path, ...],
+    candidates: int,
+    trial_images: int,
     architectures: int,
     again: int,
     seeds: int | None,
@@ -477,9 +491,14 @@ def study_command(
     ranking: the supernet's scores against training subnets alone; fairness: the same for other ways to train, at the
     same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe
     is evidence. operators: each operator of a searched --run trained alone at several costs, for a quarter of
-    finetune.rounds and for all of them, beside its shared scores. Tables and pictures go to the run's folder; what was
-    measured is not measured again.
+    finetune.rounds and for all of them, beside its shared scores. winners: what a run's search found against random
+    and hand-made networks of its size, all trained alike by `finetune`; the best of each kind by successive halving,
+    then in full with several seeds. Tables and pictures go to the run's folder; nothing is measured twice.
     """
+    if what == "winners":
+        run, table = winners_study(given, sizes, benchmarks, (candidates, trial_images, seeds or 3))
+        tell_study(run, what, table, as_json)
+        return
     if what == "operators":
         run, table = operators_study(given, costs)
         tell_study(run, what, table, as_json)
@@ -936,6 +955,139 @@ def operators_study(given: Given, n_costs: int) -> tuple[Run, dict[str, Any]]:
     draw_operators(frame, [f"alone_{n}" for n in rounds], run.folder / "operators.png")
     rows, summary = study.operators_table(labs[-1], frame, rounds), study.operators_summary(labs[-1], frame, rounds)
     return run, {"rows": rows, "summary": summary, "rounds": rounds}
+
+
+def winners_study(
+    given: Given, sizes: Sequence[float], benchmarks: Sequence[Path], amounts: tuple[int, int, int]
+) -> tuple[Run, dict[str, Any]]:
+    """Searched, random and hand-made networks of each size, trained alike. amounts: candidates, trial images, seeds."""
+    from evo_c2f import analysis, winners
+    from supernet.benchmark import check
+
+    n, trial_images, seeds = amounts
+    run = open_run(given)
+    settings = recipe.changed(run.recipe, given["set"])
+    if not isinstance(settings, recipe.SuperResolutionRecipe):
+        raise InputError(f"study winners is for super-resolution; use 'python cli.py compare --run {run.folder}'")
+    check(benchmarks, settings.task.scale)
+    job = make_job(settings, given)
+    found = {size: contestants_of(run, settings, job, size, n) for size in sizes}
+    claim(run)
+    first = next(o for o in settings.search.metrics() if o.kind == "quality")
+    images = settings.finetune.rounds * (settings.finetune.batch or settings.data.batch)
+    rows, trials, finals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
+    for size, kinds in found.items():
+        every = {name: one for kind in kinds.values() for name, one in kind.items()}
+
+        def train(
+            which: Sequence[tuple[str, int]], seen: int, every: Mapping[str, "Contestant"] = every
+        ) -> list[dict[str, float]]:
+            networks = [(name, every[name], seed) for name, seed in which]
+            judged = benchmarks if seen == images else ()
+            return train_contenders(run, settings, job, networks, seen, judged, given["workers"] or 1)
+
+        tried, last = winners.study_winners(kinds, trial_images, images, seeds, train, first.name, first.sign)
+        qualities = [first.name, *(f"{folder.resolve().name} {first.name}" for folder in benchmarks)]
+        trials += [{"size": size, **trial} for trial in tried]
+        finals += [{"size": size, **final} for final in last]
+        rows += [
+            {"size": size, "images": images, **row}
+            for row in winners.winners_table(last, qualities, first.sign, ("size_mb", "macs", "seconds"))
+        ]
+    analysis.write_front(analysis.rows_frame(finals), run.folder / "winners.csv")
+    return run, {"rows": rows, "trials": trials, "trial_images": trial_images}
+
+
+def contestants_of(
+    run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", size: float, n: int
+) -> "dict[str, dict[str, Contestant]]":
+    """Kind -> name -> network, for one size in MB: what the search found, as many random ones, and hand-made ones."""
+    import numpy as np
+
+    from evo_c2f import analysis, winners
+    from evo_c2f.objective import Limit, metric
+    from supernet.contestants import LEAST, Contestant, plain_networks, single_operator_networks
+
+    space, mb = settings.space, metric("size_mb")
+    first = next(o for o in settings.search.metrics() if o.kind == "quality")
+    within = [*settings.search.limits(), Limit(mb, "min", FILL * size), Limit(mb, "max", size)]
+    genomes = analysis.candidates(run.folder, first, within, n)
+    rng = np.random.default_rng([settings.seed, RANDOM_NETWORKS])
+    drawn = winners.random_within(
+        space, job.costs(settings.search.output_size), "size_mb", LEAST * size, size, len(genomes), rng
+    )
+    hand_made = plain_networks(size, settings.task.scale)
+    hand_made |= single_operator_networks(space, job.task.frame, size)
+    of_space = {"searched": genomes, "random": drawn}
+    return {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()} | {
+        "hand-made": hand_made
+    }
+
+
+def train_contenders(
+    run: Run,
+    settings: recipe.SuperResolutionRecipe,
+    job: "Job",
+    networks: "Sequence[tuple[str, Contestant, int]]",
+    images: int,
+    benchmarks: Sequence[Path],
+    n_processes: int,
+) -> list[dict[str, float]]:
+    """Train networks alike (name, network, seed) on so many images, unless that was done; their metrics and costs."""
+    import torch
+
+    from evo_c2f.workers import in_processes
+    from supernet import checkpoint
+    from supernet.benchmark import side_by_side
+    from supernet.models import FILE
+
+    work, files = [], dict[str, Path]()
+    for name, network, seed in networks:
+        title = f"{name}-{images}-{seed}"
+        files[title] = run.folder / "winners" / title / FILE
+        work.append(
+            (run, settings, replace(job, seed=job.seed + seed, board=None), network, files[title].parent, images)
+        )
+    if n_processes == 1:
+        for each in work:
+            train_contender(*each)
+    else:
+        with reporting(console, f"{len(work)} networks on {images:,} images", len(work)) as reporter:
+            for _ in in_processes(n_processes, torch.get_num_threads(), train_contender_quietly, work):
+                reporter.step()
+    rows = side_by_side(files, benchmarks, settings.search.output_size, job.device)
+    numbers = [{key: value for key, value in row.items() if isinstance(value, int | float)} for row in rows]
+    return [row | checkpoint.load(file)[1]["metrics"] for row, file in zip(numbers, files.values(), strict=True)]
+
+
+def train_contender(
+    run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", network: "Contestant", folder: Path, images: int
+) -> None:
+    """Train one network as the recipe's `finetune` does, on so many images, into a folder of the run."""
+    from supernet.card import data_name
+    from supernet.finetune import Finetuning, plan_of
+
+    rounds = -(-images // (settings.finetune.batch or settings.data.batch))
+    how = settings.finetune.model_copy(update={"rounds": rounds})
+    trained = settings.model_copy(update={"finetune": how})
+    about = {
+        "start": "scratch",
+        "losses": how.losses_in_words(settings.training.losses),
+        "images": images,
+        "seed": job.seed,
+        "data": data_name(settings.data.folder),
+        "finetune": how.model_dump(mode="json"),
+    }
+    plan = plan_of(how, settings.training.losses, None)
+    first = next(o for o in settings.search.metrics() if o.kind == "quality")
+    work = Finetuning(job, folder, trained.for_finetuning(), plan, about)
+    finetuned(run, settings, work, network.build(job), [first.name])
+
+
+def train_contender_quietly(*work: Any) -> None:
+    """`train_contender` in a process of its own, which leaves the progress to the first."""
+    console.quiet = True
+    train_contender(*work)
 
 
 def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:

@@ -94,6 +94,11 @@ def sample_frame(space: SearchSpace, genomes: Genomes, columns: dict[str, Any]) 
     )
 
 
+def rows_frame(rows: Sequence[Mapping[str, Any]]) -> Frame:
+    """One row a mapping."""
+    return pd.DataFrame(rows)
+
+
 def curves_frame(curves: Mapping[tuple[str, int], Values]) -> Frame:
     """(strategy, seed) -> hypervolume after each subnet, as rows of strategy, seed, evaluations, hypervolume."""
     parts = [
@@ -163,6 +168,29 @@ def finalists(path: str | Path, objective: Metric, limits: Sequence[Limit]) -> l
         rows = rows.drop_duplicates(genes) if stage == STAGES[-1] else rows.head(1)
         chosen += [(stage, genome) for genome in (genomes_of(rows) if len(rows) else [])]
     return chosen
+
+
+def candidates(path: str | Path, objective: Metric, limits: Sequence[Limit], n: int) -> Genomes:
+    """Up to n subnets (n, n_genes) that the search measured within the limits, spread over depths and operators.
+
+    Scores of different weights can't be compared, so subnets are ordered by their rank within their stage. The best of
+    each depth and most frequent operator come first, then the second best, and so on. InputError if there are none.
+    """
+    frame = load_scores(path, objectives=None).dropna(subset=[objective.name])
+    frame = _within(frame, limits, path)
+    parts = []
+    for stage in STAGES:
+        rows = frame[frame["stage"] == stage]
+        rows = rows[rows["context"] == rows["context"].get(rows.index.max())]  # the newest weights of the stage
+        parts.append(rows.assign(rank=rows[objective.name].rank(ascending=objective.better == "lower", pct=True)))
+    every = pd.concat(parts).sort_values("rank", kind="stable").drop_duplicates("genome")
+    if every.empty:
+        raise InputError(f"no stage of {path} has a subnet within the limits; allow more")
+    operators = every.filter(regex=r"^operator_\d+$").astype(str)
+    kind = pd.DataFrame({"depth": (operators != "").sum(axis=1)}, index=every.index)
+    kind["operator"] = operators.replace("", np.nan).mode(axis=1)[0]
+    turn = every.groupby([kind["depth"], kind["operator"]]).cumcount()
+    return genomes_of(every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n))
 
 
 def _within(frame: Frame, limits: Sequence[Limit], path: str | Path) -> Frame:

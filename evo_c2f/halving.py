@@ -1,0 +1,50 @@
+"""Successive halving: short trainings of many candidates, longer ones of the better half (arXiv 1502.07943)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+LONGEST = 3  # rungs: the first trains on a quarter of the last one's images
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate in one rung: what it was trained on, what it came to, and whether it went on."""
+
+    candidate: str
+    images: int
+    score: float
+    goes_on: bool
+
+
+def rungs(n: int, images: int) -> list[tuple[int, int]]:
+    """(candidates, images for each) of each rung, of n candidates of which one is to be left.
+
+    Candidates are halved from rung to rung, images doubled, up to `images`. No rung for a single candidate.
+    """
+    number = 0
+    while number < LONGEST and (n - 1) >> number:
+        number += 1
+    found, left = [], n
+    for rung in range(number):
+        found.append((left, max(1, images >> (number - 1 - rung))))
+        left = -(-left // 2)
+    return found
+
+
+def successive_halving(
+    candidates: Sequence[str], images: int, train: Callable[[Sequence[str], int], Sequence[float]], sign: int
+) -> tuple[str, list[Trial]]:
+    """The best candidate, and all trials in order.
+
+    train(candidates, images): trains each from scratch on so many images, and gives their scores, which are better
+    where sign * score is lower. Ties go to the candidate that comes first. A single candidate is not trained.
+    """
+    left, trials = list(candidates), list[Trial]()
+    plan = rungs(len(left), images)
+    for rung, (_, seen) in enumerate(plan):
+        scores = dict(zip(left, train(left, seen), strict=True))
+        order = sorted(left, key=lambda name: sign * scores[name])
+        kept = order[: 1 if rung == len(plan) - 1 else -(-len(left) // 2)]
+        trials += [Trial(name, seen, scores[name], name in kept) for name in left]
+        left = [name for name in left if name in kept]
+    return left[0], trials
