@@ -33,6 +33,7 @@ from supernet import commands
 if TYPE_CHECKING:
     from torch import nn
 
+    from evo_c2f.objective import Limit, Metric
     from evo_c2f.search import Progress
     from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
@@ -74,6 +75,20 @@ OPTIONS = {
     "set": click.option("--set", multiple=True, metavar="KEY=VALUE", help="A setting: training.rounds=500."),
     "seed": click.option("--seed", type=click.IntRange(min=0), help="Where all random draws start."),
     "objective": click.option("--objective", multiple=True, help="A metric to search on; repeat it."),
+    "candidates": click.option(
+        "--candidates",
+        type=click.IntRange(min=1),
+        default=16,
+        show_default=True,
+        help="Subnets of the search that are tried, of all depths and operators.",
+    ),  # fmt: skip
+    "trial_images": click.option(
+        "--trial-images",
+        type=click.IntRange(min=1),
+        default=3200,
+        show_default=True,
+        help="Images that the last candidates are trained on; the first see a quarter of them.",
+    ),  # fmt: skip
     "max": click.option("--max", multiple=True, metavar="METRIC=VALUE", help="An upper limit: size_mb=1.49."),
     "min": click.option("--min", multiple=True, metavar="METRIC=VALUE", help="A lower limit: psnr_y=25."),
     "evaluations": click.option("--evaluations", type=click.IntRange(min=1), help="Distinct subnets a stage asks for."),
@@ -342,7 +357,7 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 @options("recipe", "run", *RUNNING, "json")
 @click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="The teacher's base channels.")
 @click.option("--images", type=click.IntRange(min=1), default=16000, show_default=True, help="Seen by each network.")
-@click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True, help="To choose the rate.")
+@options("candidates", "trial_images")
 @click.option("--rate", "rates", type=float, multiple=True, default=(0.0002, 0.0005, 0.001), show_default=True,
               help="A learning rate to try the teacher with; repeat it.")  # fmt: skip
 @click.option("--searched-rate", "searched_rates", type=float, multiple=True, default=(0.001, 0.002, 0.004),
@@ -352,27 +367,42 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 def compare_command(as_json: bool, **given: Any) -> None:
     """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images.
 
-    The best of each stage, and of each path of the last, is trained alone for --trial-images; the best goes on.
+    Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
     """
     from evo_c2f import analysis
+    from evo_c2f.halving import successive_halving
     from evo_c2f.objective import Limit, metric
     from supernet.comparison import Finalist, Trials, network_costs, new_teacher
 
     run = open_run(given)
-    job, search = make_job(run.recipe, given), run.recipe.search
-    trainer, first = comparison(run, job), run.recipe.search.metrics()[0]
+    job, search, first = make_job(run.recipe, given), run.recipe.search, first_quality(run.recipe)
+    trainer = comparison(run, job)
     claim(run)
     costs = network_costs(new_teacher(given["width"], job), search.output_size)
     limits = {name: costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
     within = [Limit(metric(name), "max", value) for name, value in limits.items()]
-    space, found = run.recipe.space, analysis.finalists(run.folder, first, within)
+    measured_ones = analysis.candidates(run.folder, first, within, given["candidates"])
+    trials = Trials(given["images"], given["trial_images"], first.sign, given["rates"], given["searched_rates"])
+    finalists = {
+        subnet_id(g): Finalist(subnet_id(g), run.recipe.space.decode(g), run.weights_for(stage))
+        for stage, g in measured_ones
+    }
+    tried = list[dict[str, Any]]()
+
+    def train(names: Sequence[str], seen: int) -> list[float]:
+        rows = [trainer.try_finalist(finalists[name], search.output_size, seen, trials) for name in names]
+        tried.extend(rows)
+        return [row["curve"][-1] for row in rows]
+
+    best, _ = successive_halving([*finalists], trials.trial_images, train, first.sign)
     table = trainer.against_teacher(
         given["width"],
-        [Finalist(subnet_id(g), space.decode(g), run.weights_for(stage)) for stage, g in found],
+        finalists[best],
         search.output_size,
-        Trials(given["images"], given["trial_images"], first.sign, given["rates"], given["searched_rates"]),
+        trials,
         [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])],
     )
+    table["trials"] = tried + table["trials"]
     table["limits"] = limits
     table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
     write_text(run.folder / "comparison.json", json.dumps(table, indent=1) + "\n")
@@ -383,20 +413,32 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
 @cli.command("finetune")
 @options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
-@click.option("--pick", default="knee", show_default=True, help="knee or best of what was measured, or an id.")
+@click.option("--pick", default="knee", show_default=True,
+              help="knee: of what was measured; best: of candidates that are trained alone; or an id.")  # fmt: skip
+@options("candidates", "trial_images")
 @click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
 @click.option("--name", default="model", show_default=True, callback=within_run,
               help="The model's folder within the run.")  # fmt: skip
-def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **given: Any) -> None:
-    """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply."""
+def finetune_command(
+    pick: str, candidates: int, trial_images: int, from_scratch: bool, name: str, as_json: bool, **given: Any
+) -> None:
+    """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply.
+
+    --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
+    """
     from evo_c2f import analysis
 
     ranks = join(given)
     run = ranks.from_first(lambda: open_run(given))
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
     job, search = ranks.together(lambda: make_job(settings, given, ranks, run.folder)), settings.search
-    genome = ranks.from_first(lambda: analysis.pick(run.folder, search.metrics(), search.limits(), pick))
-    ranks.from_first(lambda: claim(run))
+    if pick == "best":
+        found = ranks.from_first(lambda: candidates_of(run, settings, [], candidates))
+        ranks.from_first(lambda: claim(run))
+        genome = best_alone(run, settings, job, found, trial_images)
+    else:
+        genome = ranks.from_first(lambda: analysis.pick(run.folder, search.metrics(), search.limits(), pick))
+        ranks.from_first(lambda: claim(run))
     result = finetune(run, settings, job, name, genome, from_scratch)
     if ranks.first:
         click.echo(json.dumps(result) if as_json else markdown([result]))
@@ -413,24 +455,23 @@ def finetune_command(pick: str, from_scratch: bool, name: str, as_json: bool, **
               show_default=True, help="Train the plain network as by hand, or as the others; repeat it.")  # fmt: skip
 @click.option("--start", "starts", type=click.Choice(["scratch", "inherited"]), multiple=True,
               default=("scratch", "inherited"), show_default=True, help="Where weights begin; repeat it.")  # fmt: skip
-@click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True,
-              help="Seen by each of the finalists of a size, of which the best goes on.")  # fmt: skip
+@options("candidates", "trial_images")
 def benchmark_command(
     folders: tuple[Path, ...],
     sizes: tuple[float, ...],
     fill: float,
     plains: tuple[str, ...],
     starts: tuple[str, ...],
+    candidates: int,
     trial_images: int,
     as_json: bool,
     **given: Any,
 ) -> None:
     """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
 
-    For each size the best subnet of each stage, and of each path of the last, is trained alone, in <run>/trials/; the
-    one that is then best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the
-    supernet's weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md
-    and .json.
+    For each size, candidates of all depths and operators are trained alone in <run>/trials/, by successive halving; the
+    best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's
+    weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md and .json.
     """
     from supernet.benchmark import check, side_by_side
 
@@ -439,7 +480,7 @@ def benchmark_command(
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
     check(folders, settings.task.scale)
-    found = {size: finalists(run, settings, fill * size, size) for size in sizes}
+    found = {size: candidates_of(run, settings, in_megabytes(fill * size, size), candidates) for size in sizes}
     job = make_job(settings, given)
     claim(run)
     for size, genomes in found.items():
@@ -463,10 +504,7 @@ def benchmark_command(
 @click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49), show_default=True,
               help="The largest network in MB, for winners; repeat it.")  # fmt: skip
 @click.option("--benchmark", "benchmarks", type=PATH, multiple=True, help="To judge winners on at last; repeat it.")
-@click.option("--candidates", type=click.IntRange(min=1), default=16, show_default=True,
-              help="Searched networks of a size, and random ones, for winners.")  # fmt: skip
-@click.option("--trial-images", type=click.IntRange(min=1), default=3200, show_default=True,
-              help="Seen in the last round of trials, for winners.")  # fmt: skip
+@options("candidates", "trial_images")
 @click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
               help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
@@ -659,6 +697,14 @@ def measured(settings: Recipe) -> list[str]:
     return wanted_metrics(settings.search.metrics(), settings.search.limits())
 
 
+def first_quality(settings: Recipe) -> "Metric":
+    """The quality that decides between networks. InputError if the search has none."""
+    found = next((o for o in settings.search.metrics() if o.kind == "quality"), None)
+    if found is None:
+        raise InputError(f"search.objectives are {settings.search.objectives}; name a quality among them")
+    return found
+
+
 def comparison(run: Run, job: "Job") -> "Comparison":
     """Trains networks alone, by the run's recipe, into its models/."""
     from supernet.comparison import Comparison
@@ -732,10 +778,10 @@ def train_contestants(
     starts: Sequence[str],
     trial_images: int,
 ) -> None:
-    """The plain network, and the best of the finalists up to a size from each start, all on as many images."""
+    """The plain network, and the best of the candidates up to a size from each start, all on as many images."""
     how = settings.finetune
     images = how.rounds * (how.batch or settings.data.batch)
-    genome = final(run, settings, job, genomes, trial_images)
+    genome = best_alone(run, settings, job, genomes, trial_images)
     for habits in plains:
         train_plain(run, settings, job, images, habits)
     for start in starts:
@@ -743,29 +789,41 @@ def train_contestants(
         finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
 
 
-def finalists(run: Run, settings: Recipe, least: float, most: float) -> "dict[str, Genomes]":
-    """The search's finalists of so many megabytes, by id. InputError if there are none."""
+def candidates_of(run: Run, settings: Recipe, limits: "Sequence[Limit]", n: int) -> "dict[str, Genomes]":
+    """Up to n subnets of the search within its limits and these, by id, of all depths and operators."""
     from evo_c2f import analysis
+
+    every = [*settings.search.limits(), *limits]
+    return {subnet_id(g): g for _, g in analysis.candidates(run.folder, first_quality(settings), every, n)}
+
+
+def in_megabytes(least: float, most: float) -> "list[Limit]":
     from evo_c2f.objective import Limit, metric
 
-    mb, first = metric("size_mb"), settings.search.metrics()[0]
-    limits = [*settings.search.limits(), Limit(mb, "min", least), Limit(mb, "max", most)]
-    return {subnet_id(g): g for _, g in analysis.finalists(run.folder, first, limits)}
+    return [Limit(metric("size_mb"), "min", least), Limit(metric("size_mb"), "max", most)]
 
 
-def final(run: Run, settings: Recipe, job: "Job", genomes: "dict[str, Genomes]", images: int) -> "Genomes":
-    """The best of the finalists, each trained alone on so many images."""
-    first, how = settings.search.metrics()[0], settings.finetune
-    rounds = -(-images // (how.batch or settings.data.batch))
-    trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
-    if len(genomes) > 1:
+def best_alone(run: Run, settings: Recipe, job: "Job", genomes: "dict[str, Genomes]", images: int) -> "Genomes":
+    """The best of the candidates by successive halving, in which the last of them are trained on so many images."""
+    from evo_c2f.halving import successive_halving
+
+    first, how, spent = first_quality(settings), settings.finetune, list[float]()
+
+    def train(names: Sequence[str], seen: int) -> list[float]:
+        rounds = -(-seen // (how.batch or settings.data.batch))
+        trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
         results = [
-            finetune(run, trial, job, f"trials/{k}-{images}", g, from_scratch=True, judged_by=[first.name])
-            for k, g in genomes.items()
+            finetune(run, trial, job, f"trials/{name}-{seen}", genomes[name], from_scratch=True, judged_by=[first.name])
+            for name in names
         ]
-        best = min(results, key=lambda result: first.sign * float(result[first.name]))
-        return genomes[best["subnet"]]
-    return next(iter(genomes.values()))
+        spent.extend(result["seconds"] for result in results)
+        return [float(result[first.name]) for result in results]
+
+    best, trials = successive_halving([*genomes], images, train, first.sign)
+    if trials and job.ranks.first:
+        seen = sum(trial.images for trial in trials)
+        commands.tell(f"trials: {len(genomes)} subnets on {seen:,} images in {sum(spent):,.0f} s; {best} goes on")
+    return genomes[best]
 
 
 def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", images: int, habits: str) -> None:
@@ -973,7 +1031,7 @@ def winners_study(
     job = make_job(settings, given)
     found = {size: contestants_of(run, settings, job, size, n) for size in sizes}
     claim(run)
-    first = next(o for o in settings.search.metrics() if o.kind == "quality")
+    first = first_quality(settings)
     images = settings.finetune.rounds * (settings.finetune.batch or settings.data.batch)
     rows, trials, finals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for size, kinds in found.items():
@@ -1004,24 +1062,20 @@ def contestants_of(
     """Kind -> name -> network, for one size in MB: what the search found, as many random ones, and hand-made ones."""
     import numpy as np
 
-    from evo_c2f import analysis, winners
-    from evo_c2f.objective import Limit, metric
+    from evo_c2f import winners
     from supernet.contestants import LEAST, Contestant, plain_networks, single_operator_networks
 
-    space, mb = settings.space, metric("size_mb")
-    first = next(o for o in settings.search.metrics() if o.kind == "quality")
-    within = [*settings.search.limits(), Limit(mb, "min", FILL * size), Limit(mb, "max", size)]
-    genomes = analysis.candidates(run.folder, first, within, n)
+    space = settings.space
+    searched = candidates_of(run, settings, in_megabytes(FILL * size, size), n)
     rng = np.random.default_rng([settings.seed, RANDOM_NETWORKS])
     drawn = winners.random_within(
-        space, job.costs(settings.search.output_size), "size_mb", LEAST * size, size, len(genomes), rng
+        space, job.costs(settings.search.output_size), "size_mb", LEAST * size, size, len(searched), rng
     )
     hand_made = plain_networks(size, settings.task.scale)
     hand_made |= single_operator_networks(space, job.task.frame, size)
-    of_space = {"searched": genomes, "random": drawn}
-    return {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()} | {
-        "hand-made": hand_made
-    }
+    of_space = {"searched": searched.values(), "random": drawn}
+    found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
+    return {**found, "hand-made": hand_made}
 
 
 def train_contenders(
@@ -1079,7 +1133,7 @@ def train_contender(
         "finetune": how.model_dump(mode="json"),
     }
     plan = plan_of(how, settings.training.losses, None)
-    first = next(o for o in settings.search.metrics() if o.kind == "quality")
+    first = first_quality(settings)
     work = Finetuning(job, folder, trained.for_finetuning(), plan, about)
     finetuned(run, settings, work, network.build(job), [first.name])
 

@@ -152,26 +152,8 @@ def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit]
     return genome
 
 
-def finalists(path: str | Path, objective: Metric, limits: Sequence[Limit]) -> list[tuple[Stage, Genomes]]:
-    """(stage, genome (n_genes,)) of the best subnet of each stage within the limits, and of each path of the last.
-
-    Scores of different weights can't be compared, and shared weights rank deep networks below shallow ones; so
-    none of these is known to be the best before each was trained alone. InputError if no subnet keeps to the limits.
-    """
-    frame = _within(load_scores(path, objectives=None).dropna(subset=[objective.name]), limits, path)
-    frame = frame.sort_values(objective.name, ascending=objective.better == "lower", kind="stable")
-    chosen: list[tuple[Stage, Genomes]] = []
-    for stage in STAGES:
-        rows = frame[frame["stage"] == stage]
-        rows = rows[rows["context"] == rows["context"].get(rows.index.max())]  # the newest weights of the stage
-        genes = [name for name in rows if str(name).startswith("path_")]
-        rows = rows.drop_duplicates(genes) if stage == STAGES[-1] else rows.head(1)
-        chosen += [(stage, genome) for genome in (genomes_of(rows) if len(rows) else [])]
-    return chosen
-
-
-def candidates(path: str | Path, objective: Metric, limits: Sequence[Limit], n: int) -> Genomes:
-    """Up to n subnets (n, n_genes) that the search measured within the limits, spread over depths and operators.
+def candidates(path: str | Path, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
+    """(stage, genome (n_genes,)) of up to n subnets that were measured within the limits, of all depths and operators.
 
     Scores of different weights can't be compared, so subnets are ordered by their rank within their stage. The best of
     each depth and most frequent operator come first, then the second best, and so on. InputError if there are none.
@@ -190,7 +172,8 @@ def candidates(path: str | Path, objective: Metric, limits: Sequence[Limit], n: 
     kind = pd.DataFrame({"depth": (operators != "").sum(axis=1)}, index=every.index)
     kind["operator"] = operators.replace("", np.nan).mode(axis=1)[0]
     turn = every.groupby([kind["depth"], kind["operator"]]).cumcount()
-    return genomes_of(every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n))
+    chosen = every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n)
+    return list(zip(chosen["stage"], genomes_of(chosen), strict=True))
 
 
 def _within(frame: Frame, limits: Sequence[Limit], path: str | Path) -> Frame:

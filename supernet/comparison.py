@@ -122,26 +122,30 @@ class Comparison:
         rows = [{"network": name, **trial.row()} for trial in tried]
         return self.train(name, make(), trials.images, best.learning_rate), rows
 
+    def try_finalist(self, finalist: Finalist, size: tuple[int, int], images: int, trials: Trials) -> dict[str, Any]:
+        """Train it from scratch on so many images, at the middle rate; its row, whose curve ends in its score.
+
+        size: (height, width) for the costs.
+        """
+        middle = trials.searched_rates[len(trials.searched_rates) // 2]
+        name = f"finalist-{finalist.id}-{images}"
+        alone = self.train(name, self.job.fresh(finalist.architecture), images, middle)
+        return {"network": name} | network_costs(alone.network, size) | alone.row()
+
     def against_teacher(
         self,
         width: int,
-        finalists: Sequence[Finalist],
+        chosen: Finalist,
         size: tuple[int, int],
         trials: Trials,
         names: Sequence[str],
     ) -> dict[str, Any]:
-        """`rows`: the teacher of that width and the best finalist, from scratch and inherited, on the final images.
+        """`rows`: the teacher of that width and the chosen finalist, from scratch and inherited, on the final images.
 
-        size: (height, width) for the costs; names: the qualities. The rows begin with what is had for nothing.
-        `trials`: how the finalist and the learning rates were chosen.
+        size: (height, width) for the costs; names: the qualities. The rows begin with the baselines.
+        `trials`: how the learning rates were chosen.
         """
-        job, middle = self.job, trials.searched_rates[len(trials.searched_rates) // 2]
-        tried = []
-        for finalist in finalists:
-            name = f"finalist-{finalist.id}"
-            alone = self.train(name, job.fresh(finalist.architecture), trials.trial_images, middle)
-            tried.append({"network": name} | network_costs(alone.network, size) | alone.row())
-        chosen = finalists[min(range(len(tried)), key=lambda i: trials.sign * tried[i]["curve"][-1])]
+        job, tried = self.job, list[dict[str, Any]]()
         searched: dict[str, Callable[[], nn.Module]] = {
             "searched-from-scratch": lambda: job.fresh(chosen.architecture),
             "searched-inherited": lambda: job.trained(chosen.weights).extract(chosen.architecture),

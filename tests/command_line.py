@@ -44,7 +44,8 @@ TINY_PAIRS = (
     "search.output_size=[32, 32]",
 )
 COMPARED = (
-    *("--threads", "1", "--width", "4", "--images", "8", "--trial-images", "4", "--rate", "0.001", "--rate", "0.0001"),
+    *("--threads", "1", "--width", "4", "--images", "8", "--trial-images", "4", "--candidates", "4"),
+    *("--rate", "0.001", "--rate", "0.0001"),
     *("--searched-rate", "0.002", "--params-ratio", "0.05", "--macs-ratio", "0.05"),
 )
 

@@ -160,7 +160,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(whole, photo
     words = {
         "train-supernet": how,
         "evolve": ("--stage", "path", "--threads", 1, *EVALUATIONS),
-        "finetune": ("--pick", "best", "--threads", 1),
+        "finetune": ("--threads", 1),
         "search": (*how, *EVALUATIONS),
     }[command]
     for kilobytes in left:

@@ -79,8 +79,9 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
     best = min(trials, key=lambda trial: trial["curve"][-1])
     assert [trial["learning_rate"] for trial in trials] == [0.001, 0.0001]
     finalists = [trial for trial in table["trials"] if trial["network"].startswith("finalist-")]
-    first = min(finalists, key=lambda trial: trial["curve"][-1])
-    assert len(finalists) >= 3 and first["network"] == f"finalist-{table['subnet']}" and first["images"] == 4
+    assert len(finalists) == 4 + 2 and [trial["images"] for trial in finalists] == [2] * 4 + [4] * 2
+    first = min(finalists[4:], key=lambda trial: trial["curve"][-1])
+    assert first["network"] == f"finalist-{table['subnet']}-4"
     assert first["params"] == rows["searched-inherited"]["params"]
     assert [trial["learning_rate"] for trial in table["trials"][-2:]] == [0.002, 0.002]
     assert rows["teacher"]["learning_rate"] == best["learning_rate"] and best["images"] == 4

@@ -18,6 +18,7 @@ from supernet.models import read_model
 
 BATCH = 2  # TINY's
 SHORT = ("--set", "finetune.rounds=4", "--threads", 1)
+FEW = ("--candidates", 3, "--trial-images", 4)  # what is tried before a choice
 PHASES = "finetune.phases=[{until: 0.5, side: 8}, {until: 1, side: 12, losses: {l1: 0, l2: 1, spectrum: 0.05}}]"
 
 
@@ -68,9 +69,7 @@ def test_the_same_fine_tuning_again_trains_nothing_and_another_is_refused(
     capsys.readouterr()
     assert exit_code("finetune", "--run", searched, *SHORT, "--set", PHASES, "--from-scratch") == 2
     assert "start is inherited there, scratch here" in capsys.readouterr().err
-    assert (
-        exit_code("finetune", "--run", searched, *SHORT, "--from-scratch", "--name", "scratch", "--pick", "best") == 0
-    )
+    assert exit_code("finetune", "--run", searched, *SHORT, "--from-scratch", "--name", "scratch") == 0
     assert read_model(searched / "scratch").metadata["about"]["start"] == "scratch"
 
 
@@ -104,7 +103,7 @@ def test_a_model_that_does_not_tell_of_a_later_setting_is_not_refused_for_it(sea
 
 
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) -> None:
-    words = ("finetune", "--run", searched, "--set", "finetune.rounds=200", "--threads", 1, "--pick", "best")
+    words = ("finetune", "--run", searched, "--set", "finetune.rounds=200", "--threads", 1)
     process = start(*words, "--name", "stopped")
     state = searched / "stopped" / "finetune.json"
     wait_for(lambda: state.exists() and '"stage": "stopped' in (searched / "log.jsonl").read_text(), process)
@@ -123,7 +122,7 @@ def test_upscalers_of_several_sizes_stand_beside_a_plain_network(
     shutil.copytree(searched, tmp_path / "run")
     sizes = ("--size", "0.1", "--size", "2")
     plains = ("--plain", "usual", "--plain", "alike")
-    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, "--trial-images", 4, *plains, benchmark, "--json")
+    words = ("benchmark", "--run", tmp_path / "run", *SHORT, *sizes, *FEW, *plains, benchmark, "--json")
     assert exit_code(*words) == 0
     table = json.loads(capsys.readouterr().out)
     rows = {row["model"]: row for row in table["rows"]}
@@ -148,14 +147,36 @@ def test_upscalers_of_several_sizes_stand_beside_a_plain_network(
     assert f"plain-{images}" in (tmp_path / "run" / "benchmark.md").read_text()
 
 
+def test_the_best_of_the_candidates_when_trained_alone_is_picked_and_what_that_took_is_told(
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(searched, run)
+    words = ("finetune", "--run", run, *SHORT, "--pick", "best", "--candidates", 4, "--trial-images", 2 * BATCH)
+    assert exit_code(*words, "--name", "best") == 0
+    tried = {path.parent: read_model(path).metadata for path in (run / "trials").glob("*/model.safetensors")}
+    last = [metadata for metadata in tried.values() if metadata["about"]["images"] == 2 * BATCH]
+    assert len(tried) == 4 + 2 and len(last) == 2
+    best = max(last, key=lambda metadata: metadata["metrics"]["psnr_y"])
+    assert read_model(run / "best").metadata["about"]["subnet"] == best["about"]["subnet"]
+    said = capsys.readouterr().err
+    assert f"trials: 4 subnets on {4 * BATCH + 2 * 2 * BATCH} images in" in said
+    assert f"{best['about']['subnet']} goes on" in said
+    before = {path: path.stat().st_mtime_ns for path in (run / "trials").rglob("*.safetensors")}
+    assert exit_code(*words, "--name", "again") == 0
+    assert {path: path.stat().st_mtime_ns for path in (run / "trials").rglob("*.safetensors")} == before
+    assert exit_code(*words, "--max", "size_mb=0.000001", "--name", "none") == 2
+
+
 def test_the_finalist_that_is_best_when_trained_alone_is_the_one_that_goes_on(
     searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(searched, tmp_path / "run")
-    words = ("benchmark", "--run", tmp_path / "run", *SHORT, "--size", 2, "--trial-images", 3 * BATCH, benchmark)
-    assert exit_code(*words) == 0
-    tried = [read_model(path).metadata for path in (tmp_path / "run" / "trials").iterdir()]
-    assert len(tried) > 1
+    trials = ("--candidates", 4, "--trial-images", 2 * BATCH)
+    assert exit_code("benchmark", "--run", tmp_path / "run", *SHORT, "--size", 2, *trials, benchmark) == 0
+    every = [read_model(path).metadata for path in (tmp_path / "run" / "trials").iterdir()]
+    tried = [metadata for metadata in every if metadata["about"]["images"] == 2 * BATCH]
+    assert len(every) == 6 and len(tried) == 2
     best = max(tried, key=lambda metadata: metadata["metrics"]["psnr_y"])
     gone_on = read_model(tmp_path / "run" / "models" / f"2MB-scratch-{4 * BATCH}").metadata
     assert gone_on["about"]["subnet"] == best["about"]["subnet"]

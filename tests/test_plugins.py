@@ -83,7 +83,7 @@ def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(tmp
     assert "wide_eye" in set(scores.filter(like="operator_").astype(str).to_numpy().ravel())
     front = analysis.read_front(tmp_path / "run" / "fronts" / "channel.csv")
     assert (front["edge_error_full"] > 0).all()
-    again = command("finetune", *words[:4], *added, "--pick", "best", "--set", "finetune.rounds=2")
+    again = command("finetune", *words[:4], *added, "--set", "finetune.rounds=2")
     assert again.returncode == 0, again.stderr
     without = command("evolve", "--stage", "path", *words[:2])
     assert without.returncode == 2 and "Traceback" not in without.stderr

@@ -40,7 +40,7 @@ def test_the_candidates_are_spread_over_depths_and_operators(tmp_path, context_o
     with ScoreStore(tmp_path / "scores.h5", context_of(SPACE), {"baseline": {"psnr_y": 20.0}}) as store:
         store.append(genomes, rows, "channel", 1, [0.5] * len(rows))
     n_kinds = len(set(kinds))
-    found = analysis.candidates(tmp_path, metric("psnr_y"), [], n_kinds)
+    found = [genome for _, genome in analysis.candidates(tmp_path, metric("psnr_y"), [], n_kinds)]
     assert len(found) == n_kinds == len({kind_of(genome) for genome in found})
     best = {kind: max(r["psnr_y"] for r, k in zip(rows, kinds, strict=True) if k == kind) for kind in set(kinds)}
     scores = {genome.tobytes(): row["psnr_y"] for genome, row in zip(genomes, rows, strict=True)}
