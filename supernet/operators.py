@@ -200,6 +200,35 @@ class Modulation(Operator):
         return self.last(self.activation(mixed) * y, width)
 
 
+class FreeAttention(Residual):
+    """Two 3x3 convolutions whose output weighs itself, without parameters (SPAN, arXiv 2311.12770, eq. 2 and 3).
+
+    The attention is odd: 0 where the convolutions see nothing, so that a fresh operator is the identity.
+    """
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = super().body(x, width, inner)
+        return (y + x) * (torch.sigmoid(y) - 0.5)
+
+
+class PartialKernel(Operator):
+    """A 3x3 convolution, a 9x9 one on a quarter of its channels, and a 1x1 (PLKSR, arXiv 2404.11848).
+
+    The large kernel takes every fourth channel, so that a channel has the same role at every width. The paper's 17x17
+    would cost more than all the rest at the widths of small networks.
+    """
+
+    @staticmethod
+    def convolutions(width: int, inner: int) -> dict[str, Conv]:
+        return {"first": Conv(width, inner, 3), "large": Conv(inner // 4, inner // 4, 9), "last": Conv(inner, width)}
+
+    def body(self, x: Tensor, width: int, inner: int) -> Tensor:
+        y = self.activation(self.first(x, inner))
+        large = self.large(y[:, 0::4], inner // 4)
+        mixed = torch.stack([large, y[:, 1::4], y[:, 2::4], y[:, 3::4]], dim=2).flatten(1, 2)
+        return self.last(mixed, width)
+
+
 OPERATORS: dict[str, type[Operator]] = {
     "pointwise": Pointwise,
     "residual": Residual,
@@ -209,4 +238,6 @@ OPERATORS: dict[str, type[Operator]] = {
     "channel_attention": ChannelAttention,
     "distillation": Distillation,
     "modulation": Modulation,
+    "free_attention": FreeAttention,
+    "partial_kernel": PartialKernel,
 }

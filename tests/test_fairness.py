@@ -14,6 +14,7 @@ from evo_c2f import trellis
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, inner_width
 from supernet.fairness import Deck, FairRounds, Ledger, fair_paths
 from supernet.generator import Supernet
+from supernet.operators import OPERATORS
 from supernet.sampling import Rounds, Sampler, make_rounds
 
 N_ROUNDS = 60
@@ -152,7 +153,7 @@ def test_a_later_stage_keeps_the_survivors_paths_and_is_even_in_what_it_searches
     assert (counts["inner"].sum(axis=(0, 2)) > 0).all()
 
 
-@pytest.mark.parametrize(("stage", "m"), [("joint", 4), ("path", 4), ("operator", 8), ("channel", 3)])
+@pytest.mark.parametrize(("stage", "m"), [("joint", 4), ("path", 4), ("operator", len(OPERATORS)), ("channel", 3)])
 def test_a_round_has_as_many_subnets_as_there_are_choices(stage, m):
     assert len(fair_rounds(wide_space(), stage).deal()) == m
 
