@@ -172,6 +172,13 @@ class EvaluationsSection(Section):
     joint: Positive = 300
 
 
+class SurvivorsSection(Section):
+    """How many subnets of a stage's front the next stage starts from; its training shares its rounds among them."""
+
+    path: Annotated[int, Field(ge=2)] = 8
+    operator: Annotated[int, Field(ge=2)] = 8
+
+
 class SearchSection(Section):
     objectives: list[str] = ["psnr_y", "macs"]
     max: dict[str, float] = {}
@@ -183,6 +190,7 @@ class SearchSection(Section):
     timeout: Annotated[float, Field(gt=0)] | None = None  # seconds that measuring one subnet may take
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
+    survivors: SurvivorsSection = SurvivorsSection()
     latency_table: str | None = None  # of `bench --latency-table`; without it each subnet's latency is measured
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
@@ -371,7 +379,13 @@ SETTINGS = {
     "finetune.": list(FinetuneSection.model_fields),
     "search.": list(SearchSection.model_fields),
     "search.evaluations.": list(EvaluationsSection.model_fields),
+    "search.survivors.": list(SurvivorsSection.model_fields),
 }
+
+
+def survivors(recipe: Recipe, stage: Stage) -> int:
+    """How many of the stage's front are kept; of the last stage they are only marked."""
+    return int(getattr(recipe.search.survivors, stage, SurvivorsSection().operator))
 
 
 def evaluations(recipe: Recipe, stage: Stage) -> int:

@@ -23,7 +23,6 @@ from evo_c2f.steady import Order, steady
 from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation
 
-SURVIVORS = 8
 MATINGS = 20  # of one large brood, instead of pymoo's 100: few parents' last new children take most of the time
 
 
@@ -116,7 +115,7 @@ def evolve(
 
     asked = tally.scored()
     front = best_front(space, asked.genomes, asked.metrics, judge)
-    kept = front[pareto.spread(judge.minimised(asked.metrics[front]), SURVIVORS)]
+    kept = front[pareto.spread(judge.minimised(asked.metrics[front]), budget.survivors)]
     return StageResult(
         asked.genomes,
         asked.metrics,

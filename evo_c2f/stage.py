@@ -14,7 +14,7 @@ from evo_c2f.evaluator import Evaluator
 from evo_c2f.layout import Context
 from evo_c2f.objective import Box, Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
-from evo_c2f.recipe import Recipe, evaluations
+from evo_c2f.recipe import Recipe, evaluations, survivors
 from evo_c2f.report import draw_front
 from evo_c2f.run import Run
 from evo_c2f.search import Progress, Scored, StageResult, best_front, evolve
@@ -123,7 +123,7 @@ def run_stage(
         stages = (*STAGES, "joint")
         earlier = Scored(*store.table(tools.names, ("reference", *stages[: stages.index(stage)])))
         rng = np.random.default_rng([seed, 2, stages.index(stage)])
-        budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen)
+        budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen, survivors(recipe, stage))
         search = (tools.context, seed, budget, seeds.tobytes(), objectives, limits)
         order = Order(run.order(stage), search) if how.steady_state else None
         result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress, order)

@@ -103,6 +103,17 @@ def test_supernets_are_trained_stage_by_stage_where_the_recipe_says_so(photograp
     assert all(counts["unfair"] == {} for counts in ledger.values())
 
 
+def test_each_stage_keeps_as_many_survivors_as_the_recipe_says(photographs: Path, tmp_path: Path) -> None:
+    few = tiny("search.survivors={path: 2, operator: 3}")
+    words = ("search", "--run", tmp_path / "r", "--data", photographs, "--threads", 1, *EVALUATIONS, *few)
+    assert exit_code(*words) == 0
+    fronts = {stage: analysis.read_front(tmp_path / "r" / "fronts" / f"{stage}.csv") for stage in ("path", "operator")}
+    assert {stage: int(front["survivor"].sum()) for stage, front in fronts.items()} == {
+        stage: min(n, len(fronts[stage])) for stage, n in (("path", 2), ("operator", 3))
+    }
+    assert len(fronts["path"]) > 2
+
+
 def test_all_runs_the_stages_in_order_by_any_number_of_workers(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "r")
     shutil.rmtree(tmp_path / "r" / "fronts")

@@ -11,7 +11,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.objective import Box, limits, metric
 from evo_c2f.problem import Cheapest, Judge
-from evo_c2f.search import SURVIVORS, Scored, Volume, best_front, evolve
+from evo_c2f.search import Scored, Volume, best_front, evolve
 from evo_c2f.space import subnet_id
 from evo_c2f.store import ScoreStore
 from evo_c2f.workers import Here, Task
@@ -65,6 +65,7 @@ def search(tmp_path, measure, names, objectives, costs, context_of):
         measure=measure,
         path: Path | None = None,
         interrupt_after=None,
+        survivors=8,
     ):
         seeds = space.reference[None] if seeds is None else seeds
         judge = Judge(space, stage, names, objectives, limits(maxima or {}, minima or {}), costs)
@@ -80,7 +81,7 @@ def search(tmp_path, measure, names, objectives, costs, context_of):
         with ScoreStore(path or tmp_path / f"{next(stores)}.h5", context_of(space)) as store:
             evaluator = Evaluator(space, store, Here(Task(measure, names)))
             nothing = Scored(seeds[:0], np.empty((0, len(names))))
-            budget, rng = Budget(evaluations, population, algorithm, screen), np.random.default_rng(seed)
+            budget, rng = Budget(evaluations, population, algorithm, screen, survivors), np.random.default_rng(seed)
             searched.result = evolve(
                 space, stage, seeds, evaluator, judge, box, earlier or nothing, budget, rng, on_progress
             )
@@ -201,12 +202,12 @@ def test_the_front_is_that_of_all_that_was_asked_for_best_first(search, large, s
     assert (np.diff(front[:, 0]) >= 0).all()
 
 
-@pytest.mark.parametrize("stage", ["channel", "joint"])
-def test_the_survivors_are_few_and_lie_apart_on_the_front(search, large, stage):
-    found = search(large, stage, evaluations=200, population=40)
-    assert len(found.front) > SURVIVORS
+@pytest.mark.parametrize(("stage", "n"), [("channel", 8), ("joint", 8), ("joint", 3)])
+def test_the_survivors_are_as_many_as_wanted_and_lie_apart_on_the_front(search, large, stage, n):
+    found = search(large, stage, evaluations=200, population=40, survivors=n)
+    assert len(found.front) > n
     survivors = {g.tobytes() for g in found.result.survivors}
-    assert len(survivors) == len(found.result.survivors) == SURVIVORS
+    assert len(survivors) == len(found.result.survivors) == n
     assert {found.front[0].tobytes(), found.front[-1].tobytes()} < survivors <= {g.tobytes() for g in found.front}
 
 
