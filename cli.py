@@ -183,7 +183,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 @cli.command("search")
 @options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
-              help="Train N subnets alone too, for a while, and tell how well the supernet ranks them.")  # fmt: skip
+              help="Train N subnets alone too, and one of each operator: does the supernet rank them?")  # fmt: skip
 @click.option("--live", is_flag=True, help="Serve the run's page on this machine meanwhile.")
 @PORT
 def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
@@ -866,11 +866,37 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
         frame = studies.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
     tools = instruments(run, run.recipe, "operator" if by_stage else "path", job)
     found = studies.check(lab, frame, sample.genomes, tools.search)
-    write_text(run.folder / "ranking.json", json.dumps({**found, "rounds": CHECK_ROUNDS}, indent=1) + "\n")
     commands.tell(
         f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "
         f"{n} subnets and theirs after {CHECK_ROUNDS} rounds alone; MACs by themselves come to {found['macs']:.2f}"
     )
+    table: dict[str, Any] = {**found, "rounds": CHECK_ROUNDS}
+    if len(lab.space.operators) > 3:  # of fewer, nothing can be said of those beside the reference
+        table["operators"] = tell_operators(run, lab, job)
+    write_text(run.folder / "ranking.json", json.dumps(table, indent=1) + "\n")
+
+
+def tell_operators(run: Run, lab: "Laboratory", job: "Job") -> dict[str, float]:
+    """Train one network of each operator alone for CHECK_ROUNDS; say and give whether the supernet sees operators."""
+    from evo_c2f import operators_study as study
+    from evo_c2f.studies import Instrument
+
+    tools = instruments(run, run.recipe, "operator", job)
+    shared = Instrument(tools.search, tools.names, tools.context, tools.baseline)
+    with reporting(console, "checking the operators", len(lab.space.operators)) as reporter:
+        lengths = [(CHECK_ROUNDS, lab.alone(0))]
+        frame = study.study_operators(lab, lengths, shared, 1, run.folder / "operators.h5", reporter.step)
+    found = study.sight(lab, frame, CHECK_ROUNDS)
+    commands.tell(
+        f"operators, without the reference: tau {found['tau_others']:.2f} between networks of one operator each; the "
+        f"supernet's {lab.quality} spreads over {found['spread']:.3g}, training alone over {found['spread_alone']:.3g}"
+    )
+    if not study.sees_operators(found):
+        commands.warn(
+            "the supernet cannot tell operators apart, so the front's operators mean little; train the operator stage "
+            "for longer (training.stages, training.stage_rounds) or on fewer paths (search.survivors)"
+        )
+    return found
 
 
 def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task], Workers]") -> "Laboratory":

@@ -12,7 +12,7 @@ from PIL import Image
 from test_studies import SMALL
 
 from evo_c2f import analysis, recipe
-from evo_c2f.operators_study import operators_summary, operators_table, single_operator_networks
+from evo_c2f.operators_study import operators_summary, operators_table, sees_operators, sight, single_operator_networks
 
 SPACE = recipe.load("quick").space
 
@@ -80,6 +80,32 @@ def test_the_summary_tells_tau_with_and_without_the_reference_and_the_spread(kno
 def test_one_network_an_operator_has_no_interval(known):
     (row, *_) = operators_table(LAB, known.groupby("operator").head(1), [5, 20])
     assert np.isnan(row["low"]) and np.isnan(row["high"])
+
+
+@pytest.mark.parametrize(
+    ("tau", "spread", "seen"), [(0.43, 0.07, False), (0.81, 0.39, True), (-0.2, 0.8, False), (0.0, 0.0, False)]
+)
+def test_a_supernet_sees_operators_where_scores_lie_apart_in_the_right_order(tau, spread, seen):
+    assert sees_operators({"tau_others": tau, "spread": spread, "spread_alone": 0.82}) is seen
+
+
+def test_the_reference_is_left_out_of_what_a_supernet_sees(known):
+    """Its own network, far above the others, would hide that they are not told apart."""
+    found = sight(LAB, known.groupby("operator").head(1), 20)
+    assert found["tau_others"] == pytest.approx(-1 / 3)  # distillation, the best of three, is rated last
+    assert found["spread"] == pytest.approx(0.5) and found["spread_alone"] == pytest.approx(0.7)
+
+
+def test_a_search_tells_whether_its_supernet_sees_operators(photographs: Path, tmp_path: Path, capsys) -> None:
+    few = ("--evaluations", 8, "--check-ranking", 8, "--threads", 1, "--run", tmp_path, "--data", photographs)
+    changes = settings(*SMALL, "space.operators=[pointwise, residual, separable, inverted]")
+    assert exit_code("search", *few, "--recipe", "quick", *changes) == 0
+    found = json.loads((tmp_path / "ranking.json").read_text())["operators"]
+    said = capsys.readouterr().err
+    assert f"operators, without the reference: tau {found['tau_others']:.2f}" in said
+    assert ("cannot tell operators apart" in said) is not sees_operators(found)
+    stored = analysis.load_scores(tmp_path / "operators.h5", objectives=None)
+    assert len(stored) == 2 * 4  # four networks, alone and with shared weights
 
 
 def test_the_study_judges_the_operators_of_a_run_and_measures_nothing_twice(photographs: Path, tmp_path: Path) -> None:
