@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from evo_c2f.search import Progress
     from evo_c2f.space import Genomes
     from evo_c2f.stage import Instruments, Summary
-    from evo_c2f.studies import Laboratory
+    from evo_c2f.studies import Instrument, Laboratory
     from evo_c2f.workers import Task, Workers
     from supernet.comparison import Comparison
     from supernet.contestants import Contestant
@@ -183,7 +183,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 @cli.command("search")
 @options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
-              help="Train N subnets alone too, and one of each operator: does the supernet rank them?")  # fmt: skip
+              help="Train N subnets and one of each operator alone; does the supernet rank them so?")  # fmt: skip
 @click.option("--live", is_flag=True, help="Serve the run's page on this machine meanwhile.")
 @PORT
 def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
@@ -879,10 +879,8 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
 def tell_operators(run: Run, lab: "Laboratory", job: "Job") -> dict[str, float]:
     """Train one network of each operator alone for CHECK_ROUNDS; say and give whether the supernet sees operators."""
     from evo_c2f import operators_study as study
-    from evo_c2f.studies import Instrument
 
-    tools = instruments(run, run.recipe, "operator", job)
-    shared = Instrument(tools.search, tools.names, tools.context, tools.baseline)
+    shared = shared_operators(run, run.recipe, job)
     with reporting(console, "checking the operators", len(lab.space.operators)) as reporter:
         lengths = [(CHECK_ROUNDS, lab.alone(0))]
         frame = study.study_operators(lab, lengths, shared, 1, run.folder / "operators.h5", reporter.step)
@@ -1012,19 +1010,25 @@ def ranking_study(
     return {"rows": rows, "ceiling": studies.ceiling(lab, frame), "trained_twice": sizes[1]}
 
 
+def shared_operators(run: Run, settings: Recipe, job: "Job") -> "Instrument":
+    """The weights that the run searches operators with, as a study measures with them."""
+    from evo_c2f.studies import Instrument
+
+    tools = instruments(run, settings, "operator", job)
+    return Instrument(tools.search, tools.names, tools.context, tools.baseline)
+
+
 def operators_study(given: Given, n_costs: int) -> tuple[Run, dict[str, Any]]:
     """Train one network of each operator alone at several costs, and compare with the run's shared scores."""
     from evo_c2f import analysis
     from evo_c2f import operators_study as study
     from evo_c2f.report import draw_operators
-    from evo_c2f.studies import Instrument
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, given["set"])
     job = make_job(settings, given)
     claim(run)
-    tools = instruments(run, settings, "operator", job)
-    shared = Instrument(tools.search, tools.names, tools.context, tools.baseline)
+    shared = shared_operators(run, settings, job)
     workers, whole = hiring(given, settings), settings.finetune.rounds
     rounds = sorted({max(1, whole // 4), whole})
     labs = []

@@ -37,12 +37,18 @@ def draw(
         raise ValueError(f"only {len(unique)} different architectures were drawn, {n} are wanted")
     genomes = np.array(list(unique.values()))
     macs = np.array([costs(space.decode(genome))["macs"] for genome in genomes])
+    kept = evenly(macs, n)
+    return genomes[kept], macs[kept]
+
+
+def evenly(macs: Values, n: int) -> NDArray[np.int64]:
+    """The rows of n of the networks, ascending by MACs and evenly spread over their logarithm."""
     left, kept = np.log(macs), []
     for target in np.linspace(left.min(), left.max(), n):
         kept.append(int(np.argmin(abs(left - target))))
         left[kept[-1]] = np.inf
-    order = np.array(kept)[np.argsort(macs[kept], kind="stable")]
-    return genomes[order], macs[order]
+    order = np.array(kept)
+    return order[np.argsort(macs[order], kind="stable")]
 
 
 def held_out(n: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
