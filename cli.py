@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
 CHECK_ROUNDS = 200  # of training alone, in `search --check-ranking`
+OPERATOR_ROUNDS = 1500  # the same of operators, at most: their order changes with the length
 RANDOM_NETWORKS = 7  # the stream of the seed that draws the random networks of `study winners`
 FILL = 0.75  # the least share of a size that a searched network uses in `study winners`
 
@@ -854,11 +855,8 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
     """Train n subnets alone for CHECK_ROUNDS, and write and say how the supernet's order agrees with theirs."""
     from evo_c2f import studies
     from evo_c2f.stage import read_survivors
-    from evo_c2f.workers import Here
 
-    how = run.recipe.training
-    short = recipe.FinetuneSection(rounds=CHECK_ROUNDS, learning_rate=how.learning_rate, ema=0.99)
-    lab = laboratory(run, run.recipe.model_copy(update={"finetune": short}), job, Here)
+    how, lab = run.recipe.training, checking(run, job, CHECK_ROUNDS)
     # A supernet that is trained stage by stage knows all operators on the surviving paths alone.
     by_stage = "joint" not in how.stages
     sample = studies.Sample.draw(lab, n, 0, read_survivors(run, "operator") if by_stage else None)
@@ -872,29 +870,42 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
     )
     table: dict[str, Any] = {**found, "rounds": CHECK_ROUNDS}
     if len(lab.space.operators) > 3:  # of fewer, nothing can be said of those beside the reference
-        table["operators"] = tell_operators(run, lab, job)
+        table["operators"] = tell_operators(run, job)
     write_text(run.folder / "ranking.json", json.dumps(table, indent=1) + "\n")
 
 
-def tell_operators(run: Run, lab: "Laboratory", job: "Job") -> dict[str, float]:
-    """Train one network of each operator alone for CHECK_ROUNDS; say and give whether the supernet sees operators."""
+def checking(run: Run, job: "Job", rounds: int) -> "Laboratory":
+    """Which trains alone for so many rounds, by the supernet's optimizer and at its rate."""
+    from evo_c2f.workers import Here
+
+    how = run.recipe.training
+    short = recipe.FinetuneSection(
+        rounds=rounds, optimizer=how.optimizer, learning_rate=how.learning_rate, final_rate=0.01, ema=0.99
+    )
+    return laboratory(run, run.recipe.model_copy(update={"finetune": short}), job, Here)
+
+
+def tell_operators(run: Run, job: "Job") -> dict[str, float]:
+    """Train one network of each operator alone, as long as the supernet; say and give whether it sees operators."""
     from evo_c2f import operators_study as study
 
-    shared = shared_operators(run, run.recipe, job)
+    rounds = min(run.recipe.training.rounds, OPERATOR_ROUNDS)
+    lab, shared = checking(run, job, rounds), shared_operators(run, run.recipe, job)
     with reporting(console, "checking the operators", len(lab.space.operators)) as reporter:
-        lengths = [(CHECK_ROUNDS, lab.alone(0))]
+        lengths = [(rounds, lab.alone(0))]
         frame = study.study_operators(lab, lengths, shared, 1, run.folder / "operators.h5", reporter.step)
-    found = study.sight(lab, frame, CHECK_ROUNDS)
+    found = study.sight(lab, frame, rounds)
     commands.tell(
-        f"operators, without the reference: tau {found['tau_others']:.2f} between networks of one operator each; the "
-        f"supernet's {lab.quality} spreads over {found['spread']:.3g}, training alone over {found['spread_alone']:.3g}"
+        f"operators, without the reference: tau {found['tau_others']:.2f} between networks of one operator each and "
+        f"theirs after {rounds} rounds alone; the supernet's {lab.quality} spreads over {found['spread']:.3g}, "
+        f"training alone over {found['spread_alone']:.3g}"
     )
     if not study.sees_operators(found):
         commands.warn(
             "the supernet cannot tell operators apart, so the front's operators mean little; train the operator stage "
             "for longer (training.stages, training.stage_rounds) or on fewer paths (search.survivors)"
         )
-    return found
+    return {**found, "rounds": rounds}
 
 
 def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task], Workers]") -> "Laboratory":

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,6 +107,11 @@ def test_a_search_tells_whether_its_supernet_sees_operators(photographs: Path, t
     assert ("cannot tell operators apart" in said) is not sees_operators(found)
     stored = analysis.load_scores(tmp_path / "operators.h5", objectives=None)
     assert len(stored) == 2 * 4  # four networks, alone and with shared weights
+    with h5py.File(tmp_path / "operators.h5") as file:  # alone they learn as the supernet did
+        (how,) = (
+            json.loads(group.attrs["context"])["protocol"] for group in file.values() if len(group["metrics"]) == 2
+        )
+    assert '"optimizer":"muon"' in how and '"rounds":4' in how
 
 
 def test_the_study_judges_the_operators_of_a_run_and_measures_nothing_twice(photographs: Path, tmp_path: Path) -> None:
