@@ -93,6 +93,8 @@ def main(folder: Path, kind: str, n: int, named: tuple[str, ...], seed: int, tra
          workers: int, out: Path) -> None:  # fmt: skip
     """Train networks alone; write KIND.csv and KIND.json to --out."""
     run = Run.open(folder)
+    if kind == "front" and not (folder / "operators.csv").is_file():
+        raise click.ClickException(f"first 'python cli.py study operators --run {folder} --costs 3'")
     settings = recipe.changed(run.recipe, (f"finetune.rounds={rounds}", *(f"finetune.{change}" for change in HOW)))
     job = cli.make_job(settings, {"threads": 1, "device": "cpu"})
     lab = cli.laboratory(run, settings, job, partial(Processes, workers, threads=1))
