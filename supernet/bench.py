@@ -87,7 +87,9 @@ def optimizer_steps(network: nn.Module) -> dict[str, float]:
     matrices = [nn.Parameter(p.detach().flatten(1)) for p in parameters if is_matrix(p)]
     for parameter in (*parameters, *matrices):
         parameter.grad = torch.ones_like(parameter)
-    optimizers = {name: make_optimizer(name, parameters, 1e-6, (0.9, 0.99)) for name in OPTIMIZERS}
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        name: make_optimizer(name, parameters, 1e-6, (0.9, 0.99)) for name in OPTIMIZERS
+    }
     if hasattr(torch.optim, "Muon"):
         optimizers["torch.optim.Muon"] = torch.optim.Muon(matrices, lr=1e-6, weight_decay=0)
     device = parameters[0].device

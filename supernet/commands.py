@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 from rich.console import Console
@@ -15,6 +15,9 @@ from evo_c2f.errors import InputError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from supernet.data.aligned import Direction
+    from supernet.export import Format
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 
@@ -74,7 +77,7 @@ def evaluate_command(
     model: Path,
     data: Path,
     split: str,
-    direction: Any,
+    direction: "Direction",
     load_size: int | None,
     metrics: tuple[str, ...],
     output_size: tuple[int, int] | None,
@@ -90,7 +93,8 @@ def evaluate_command(
     images = read_judged(found, data, split, direction, load_size)
     names = metrics or (*found.task.metrics, "lpips")
     result = judge(found, images, names, where)
-    size = output_size or tuple(images[0].target.shape[2:])
+    height, width = images[0].target.shape[2:]
+    size = output_size or (height, width)
     result["costs"] = costs_of(found, size) | latency(found, size, where) | {"output_size": list(size)}
     if as_json:
         click.echo(json.dumps(result))
@@ -113,7 +117,7 @@ def evaluate_command(
 @click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
 @click.option("--overwrite", is_flag=True, help="Write over OUT if it is there.")
 def export_command(
-    model: Path, out: Path | None, form: Any, half: bool, samples: tuple[Path, ...], overwrite: bool
+    model: Path, out: Path | None, form: "Format", half: bool, samples: tuple[Path, ...], overwrite: bool
 ) -> None:
     """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
     from supernet import models
@@ -156,7 +160,7 @@ def apply_command(
     pairs = plan(source, out, overwrite, skip)
     n, code = 0, 0
     try:
-        for _ in track(apply(network.to(where), pairs, tile, where, warn), "applying", len(pairs), console=console):  # type: ignore[arg-type]
+        for _ in track(apply(network.to(where), pairs, tile, where, warn), "applying", len(pairs), console=console):
             n += 1
     except KeyboardInterrupt:
         code = 130
@@ -209,7 +213,7 @@ def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
 @DEVICE
 @THREADS
 def stats_command(
-    data: Path, split: str, direction: Any, load_size: int | None, metric: str, device: str, threads: int | None
+    data: Path, split: str, direction: "Direction", load_size: int | None, metric: str, device: str, threads: int | None
 ) -> None:
     """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
     from supernet import frechet, qualities

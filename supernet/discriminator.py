@@ -26,7 +26,7 @@ def fitting_layers(size: int) -> int:
 
 def outputs_along(size: int, n_layers: int) -> int:
     """Patches judged along a side of `size` pixels."""
-    return size // 2**n_layers - 2
+    return int(size // 2**n_layers - 2)
 
 
 class PatchGan(nn.Module):

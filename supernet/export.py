@@ -3,7 +3,7 @@
 import inspect
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,7 @@ def export(
     with replacing(path) as partial:
         if form == "onnx":
             write_onnx(network, partial, metadata, half)
-            found: Any = OnnxNetwork(partial)
+            found: Callable[[Tensor], Tensor] = OnnxNetwork(partial)
         else:
             write_pt2(network, partial, metadata)
             found = load_pt2(partial)
@@ -85,7 +85,7 @@ def round_to_half(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def largest_difference(network: nn.Module, found: Any, images: Sequence[Tensor]) -> float:
+def largest_difference(network: nn.Module, found: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> float:
     """Over all pixels of all images; NaN counts as one."""
     return max(float((network(image) - found(image)).abs().nan_to_num(float("inf")).max()) for image in images)
 
@@ -148,7 +148,7 @@ def store_in_half(model: Any) -> None:
     model.graph.node.extend(nodes)
 
 
-def load_pt2(path: Path) -> Any:
+def load_pt2(path: Path) -> nn.Module:
     """The module in an exported program, for images of any size.
 
     Torch's guards would refuse sizes that lie in memory otherwise than the example did; that the

@@ -50,7 +50,8 @@ class VggMeans(nn.Module):
         self.features = VggFeatures(["relu5_3"])
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.features(images)[0].mean(dim=(2, 3))
+        features: Tensor = self.features(images)[0]
+        return features.mean(dim=(2, 3))
 
 
 def refuse_few(name: str, n_images: int) -> None:

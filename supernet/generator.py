@@ -89,7 +89,8 @@ def convolutions(part: Part, frame: Frame) -> dict[str, Conv]:
     if part.kind == "head":
         return {"": head_conv(part.level, part.width)}
     if part.kind == "transition":
-        return {"": transition_conv(*part.place, part.source_width, part.width)}
+        source, level = part.place
+        return {"": transition_conv(source, level, part.source_width, part.width)}
     operator = OPERATORS[part.place[2]]
     return operator.convolutions(part.width, part.inner * operator.expansion)
 
@@ -108,7 +109,7 @@ def build(part: Part, frame: Frame) -> nn.Module:
     return zero(conv) if part.kind == "transition" else conv
 
 
-def run_part(part: Part, module: nn.Module, x: Tensor, frame: Frame) -> Tensor:
+def run_part(part: Part, module: Callable[..., Tensor], x: Tensor, frame: Frame) -> Tensor:
     """Run a module that may be wider than the part."""
     if part.kind == "stem":
         depth = part.level - frame.input_level
@@ -144,7 +145,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 def block(route: Iterable[Part], frame: Frame) -> int:
     """Pixels of the input that one position of the coarsest level visited spans."""
-    return 2 ** max(0, max(part.level for part in route) - frame.input_level)
+    return int(2 ** max(0, max(part.level for part in route) - frame.input_level))
 
 
 def reach(part: Part, frame: Frame) -> float:
@@ -243,6 +244,7 @@ class Supernet(nn.Module):
         module = self.module_of(part)
         for place, spec in convolutions(part, self.frame).items():
             conv = module.get_submodule(place)
+            assert isinstance(conv, SlicedConv2d)
             yield conv.weight, (slice(spec.outputs), slice(1 if spec.depthwise else spec.inputs))
             yield conv.bias, (slice(spec.outputs),)
 

@@ -1,10 +1,10 @@
 """One job: a task, its data, and networks to train and to measure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -89,6 +89,8 @@ class TrainingSettings(training.Settings, Protocol):
     def losses(self) -> LossSettings: ...
     @property
     def discriminator(self) -> DiscriminatorSettings: ...
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The same settings but for those of `update`."""
 
 
 def choose_device(name: str) -> torch.device:

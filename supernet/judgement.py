@@ -107,7 +107,7 @@ def costs_of(model: Model, size: tuple[int, int]) -> dict[str, float]:
 def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[str, Any]:
     """Median time in milliseconds for one output of (height, width), after two warm-ups, and where it was taken."""
     if isinstance(model.network, nn.Module):
-        run: Any = model.network.to(device)
+        run: Callable[[Tensor], Tensor] = model.network.to(device)
     else:  # an ONNX file, which ONNX Runtime runs on the CPU
         run, device = model.network, torch.device("cpu")
     image = torch.rand(1, 3, size[0] // model.scale, size[1] // model.scale, device=device)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -66,7 +67,7 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
         differs = [
             f"{name} {table.about[name]}, not {value}" for name, value in about.items() if table.about[name] != value
         ]
-        if len(table.ms) != table.about["parts"] + 1:
+        if table.about["parts"] != len(table.ms) - 1:
             raise ValueError("a part is missing")
     except (ValueError, TypeError, KeyError) as error:
         raise DamagedFileError(f"{path} is no latency table ({error}); make it anew") from None
@@ -87,7 +88,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
         level = part.place[0] if part.kind == "transition" else frame.input_level if part.kind == "stem" else part.level
         channels = {"stem": IMAGE_CHANNELS, "transition": part.source_width}.get(part.kind, part.width)
         x = _map(channels, level, output_size, device)
-        ms[key(part)] = timed(lambda part=part, module=module, x=x: run_part(part, module, x, frame), device, REPEATS)
+        ms[key(part)] = timed(partial(run_part, part, module, x, frame), device, REPEATS)
     image = _map(IMAGE_CHANNELS, frame.input_level, output_size, device)
     scale = 2.0**frame.input_level if frame.residual else 1.0
     ms[BASE] = timed(lambda: F.interpolate(image, scale_factor=scale, mode="bilinear"), device, REPEATS)

@@ -1,11 +1,10 @@
 """A trained network as one file: its weights, and in the header what it is. Or as an ONNX file that was exported."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture
@@ -17,6 +16,7 @@ from supernet.plain import PlainUpscaler
 from supernet.tasks import Task, task_of
 from supernet.teacher import ResNetGenerator
 
+Network = Subnet | ResNetGenerator | PlainUpscaler  # what is trained and written here
 FILE = "model.safetensors"  # of a model's folder
 
 
@@ -24,7 +24,7 @@ FILE = "model.safetensors"  # of a model's folder
 class Model:
     """A network that may be an ONNX file's, its task, and what its file says of it."""
 
-    network: Callable[[Tensor], Tensor]
+    network: Network | OnnxNetwork
     task: Task
     metadata: dict[str, Any]
 
@@ -44,7 +44,7 @@ def header(network: nn.Module) -> dict[str, Any]:
     return {"architecture": network.architecture.to_dict(), "frame": asdict(network.frame)}
 
 
-def build_network(metadata: dict[str, Any]) -> nn.Module:
+def build_network(metadata: dict[str, Any]) -> Network:
     """The network that a header describes, with fresh weights."""
     if "resnet" in metadata:
         return ResNetGenerator(**metadata["resnet"])
@@ -66,7 +66,7 @@ def file_of(path: Path) -> Path:
     return file
 
 
-def load_network(path: Path) -> nn.Module:
+def load_network(path: Path) -> Network:
     """The network of a model written here, frozen. InputError if it is absent or exported, DamagedFileError if none."""
     file = file_of(path)
     if file.suffix == ".onnx":
@@ -74,7 +74,7 @@ def load_network(path: Path) -> nn.Module:
     return _read(file)[0]
 
 
-def _read(file: Path) -> tuple[nn.Module, dict[str, Any]]:
+def _read(file: Path) -> tuple[Network, dict[str, Any]]:
     tensors, metadata = checkpoint.load(file)
     try:
         network = build_network(metadata)
@@ -91,4 +91,4 @@ def read_model(path: Path) -> Model:
         network = OnnxNetwork(file)
         return Model(network, task_of(network.metadata["scale"]), network.metadata)
     plain, metadata = _read(file)
-    return Model(plain, task_of(int(plain.scale)), metadata)
+    return Model(plain, task_of(plain.scale), metadata)

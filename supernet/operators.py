@@ -6,7 +6,8 @@ extraction and costs follow. The convolution called 'last' starts at zero, so th
 is the identity. Each tensor must be sliceable by prefixes: add branches, don't concatenate them.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +17,17 @@ from supernet.pooling import InstanceNorm, Mean
 from supernet.slicing import Conv, SlicedConv2d
 
 Activation = Literal["gelu", "relu"]
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
 class Operator(nn.Module):
     """x + body(x), or x + body(norm(x)), with `inner` channels inside."""
 
     expansion = 1  # the inner width is the gene's inner width times this
+
+    if TYPE_CHECKING:  # its convolutions, by the names that `convolutions` gives them
+
+        def __getattr__(self, name: str) -> SlicedConv2d: ...
 
     def __init__(self, width: int, inner: int, activation: Activation = "gelu"):
         """width: trunk channels; inner: the gene's inner width."""

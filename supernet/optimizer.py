@@ -38,7 +38,7 @@ class Muon(torch.optim.Adam):
             length = 0.2 * math.sqrt(max(rows, columns)) * group["lr"]
             torch._foreach_add_(alike, list(changes), alpha=-length)
 
-    def _moments(self, parameters: Sequence[nn.Parameter]) -> Sequence[Tensor]:
+    def _moments(self, parameters: Sequence[Tensor]) -> Sequence[Tensor]:
         """Nesterov's, after the gradients have entered them."""
         for parameter in parameters:
             if not self.state[parameter]:
@@ -55,8 +55,8 @@ def is_matrix(parameter: Tensor) -> bool:
     return parameter.ndim == 4 and min(parameter.shape[:2]) >= LEAST_SIDE
 
 
-def by_shape(tensors: Iterable[nn.Parameter]) -> list[list[nn.Parameter]]:
-    groups: dict[torch.Size, list[nn.Parameter]] = {}
+def by_shape(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
+    groups: dict[torch.Size, list[Tensor]] = {}
     for tensor in tensors:
         groups.setdefault(tensor.shape, []).append(tensor)
     return list(groups.values())
@@ -67,7 +67,8 @@ def orthogonal(matrices: Tensor) -> Tensor:
     (a, b, c), steps = NEWTON_SCHULZ
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-12)
+    norms: Tensor = x.norm(dim=(1, 2), keepdim=True)
+    x = x / (norms + 1e-12)
     for _ in range(steps):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x

@@ -80,7 +80,7 @@ class Lpips(nn.Module):
         super().__init__()
         weights = backbone_weights(backbone)
         make_torchvision_importable()
-        from lpips import LPIPS  # type: ignore[import-untyped]
+        from lpips import LPIPS
 
         self.known: dict[int, tuple[Tensor, list[Tensor]]] = {}  # by the target's identity, which it keeps alive
         self.bytes = 0
@@ -91,6 +91,7 @@ class Lpips(nn.Module):
         with torch.no_grad():
             for convolution, (weight, bias) in zip(convolutions, weights, strict=True):
                 convolution.weight.copy_(weight)
+                assert convolution.bias is not None
                 convolution.bias.copy_(bias)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,6 +125,9 @@ class Lpips(nn.Module):
 
 class VggFeatures(nn.Module):
     """VGG16 (arXiv 1409.1556) up to the last named layer; images in 0..1."""
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, layers: Sequence[str]):
         """layers: names such as 'relu2_2', in order."""

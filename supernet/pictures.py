@@ -15,7 +15,7 @@ from evo_c2f.files import replacing
 from supernet.images import FLOATS, SUFFIXES
 from supernet.tiling import Generator, tiles
 
-QUALITY = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
+QUALITY: dict[str, dict[str, Any]] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
 WITHOUT_ALPHA = {".jpg", ".jpeg", ".bmp"}
 WITH_16_BITS = {".png", ".tif", ".tiff"}
 
@@ -44,11 +44,11 @@ def read_picture(path: Path) -> Picture:
     kept = {"icc_profile": image.info.get("icc_profile"), "exif": image.getexif().tobytes()}
     info = {name: value for name, value in kept.items() if value}
     if image.mode.startswith("I"):
-        levels = np.asarray(image).clip(0, 65535).astype(np.float32)[..., None] / 65535
+        levels = np.asarray(image).clip(0, 65535).astype(np.float32)[..., None] / np.float32(65535)
         return Picture(levels.repeat(3, axis=2), None, True, True, info)
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     grey = image.mode in ("1", "L", "LA", "La")
-    colour = np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    colour = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
     return Picture(colour, alpha, grey, False, info)
 
 

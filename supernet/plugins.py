@@ -6,6 +6,7 @@ installed package names in the entry points `evo_c2f.plugins`. A run's files nev
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,6 +22,8 @@ from supernet.operators import OPERATORS, Operator
 GROUP = "evo_c2f.plugins"
 
 Made = TypeVar("Made")
+Images = Callable[[], Iterable[tuple[str, Pixels]]]
+Pairs = Callable[[], Path]
 
 
 def operator(name: str) -> Callable[[type[Operator]], type[Operator]]:
@@ -48,12 +51,12 @@ def price(name: str, label: str) -> Callable[[cost.Price], cost.Price]:
     return add
 
 
-def images(name: str) -> Callable[[Callable[[], Iterable[tuple[str, Pixels]]]], Any]:
+def images(name: str) -> Callable[[Images], Images]:
     """Decorates a source of photographs, (name, pixels (h, w, 3) of 8 bits), which `data.folder` may then name."""
     return lambda made: _add(photographs.SOURCES, name, made, "dataset")
 
 
-def pairs(name: str) -> Callable[[Callable[[], Path]], Any]:
+def pairs(name: str) -> Callable[[Pairs], Pairs]:
     """Decorates what gives (and makes, where it is missing) an aligned folder, which `data.folder` may then name."""
     return lambda made: _add(aligned.SOURCES, name, made, "dataset")
 
@@ -69,7 +72,7 @@ def load(modules: Iterable[str]) -> None:
                 raise InputError(f"plugin {path} does not exist")
             sys.path.insert(0, str(path.parent.absolute()))  # worker processes get the same
         name = path.stem if path.suffix == ".py" else module
-        _imported(module, lambda name=name: import_module(name))  # type: ignore[misc]
+        _imported(module, partial(import_module, name))
 
 
 def _imported(name: str, load: Callable[[], object]) -> None:

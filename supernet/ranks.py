@@ -5,11 +5,11 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ ALONE = Ranks()
 class Several(Ranks):
     """One of the processes of a group that Fabric has made."""
 
-    words: Any = None  # the process group that objects go by, whatever the gradients go by
+    words: "torch.distributed.ProcessGroup | None" = None  # that objects go by, whatever the gradients go by
 
     def average(self, values: Tensor) -> Tensor:
         # Fabric's all_reduce waits at a barrier first: twice the latency.
@@ -88,13 +88,15 @@ class Several(Ranks):
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         beside = torch.tensor(numbers, dtype=torch.float32, device=self.device)
         flat = self.average(torch.cat([*(gradient.flatten() for gradient in gradients), beside]))
-        means = flat.split([gradient.numel() for gradient in gradients] + [len(numbers)])
+        means: Sequence[Tensor] = flat.split([gradient.numel() for gradient in gradients] + [len(numbers)])
         for gradient, mean in zip(gradients, means, strict=False):
             gradient.copy_(mean.view_as(gradient))
-        return means[-1].tolist()
+        averages: list[float] = means[-1].tolist()
+        return averages
 
     def together(self, work: Callable[[], T]) -> T:
-        result, error = None, None
+        result = None
+        error: BaseException | None = None
         try:
             result = work()
         except ENDINGS as ending:

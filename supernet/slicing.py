@@ -4,6 +4,7 @@ A narrow network uses the first channels of the wide one's weights, so every ten
 a prefix, along each axis, of the supernet's tensor of the same name.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,11 @@ class Conv:
 class SlicedConv2d(nn.Conv2d):
     """A convolution that can run with a prefix of its input and output channels."""
 
+    # Torch says less: a Tensor, one that may be None, and Any.
+    weight: nn.Parameter
+    bias: nn.Parameter
+    __call__: Callable[..., Tensor]
+
     def __init__(self, spec: Conv):
         super().__init__(
             spec.inputs,
@@ -65,7 +71,6 @@ class SlicedConv2d(nn.Conv2d):
         outputs = outputs or self.out_channels
         if (inputs, outputs) == (self.in_channels, self.out_channels):
             return super().forward(x)
-        assert self.bias is not None
         depthwise = self.groups > 1
         weight = self.weight[:outputs] if depthwise else self.weight[:outputs, :inputs]
         groups = inputs if depthwise else 1

@@ -38,8 +38,8 @@ class Judged:
     border: int
 
     def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-        judged = (..., *(slice(self.border, side - self.border) for side in target.shape[-2:]))
-        value = self.metric(output.clamp(0, 1)[judged], target[judged])
+        rows, columns = (slice(self.border, side - self.border) for side in target.shape[-2:])
+        value = self.metric(output.clamp(0, 1)[..., rows, columns], target[..., rows, columns])
         # What can't be shown is no image: clamping would hide that the network failed.
         return value.where(output.flatten(1).isfinite().all(dim=1), float("nan"))
 

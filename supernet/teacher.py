@@ -1,5 +1,7 @@
 """The generator to compare with, and to distil from: pix2pix's ResNet (arXiv 1703.10593, appendix 7.2)."""
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -8,7 +10,7 @@ from supernet.pooling import InstanceNorm
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    mode = "reflect" if stride == 1 else "zeros"
+    mode: Literal["reflect", "zeros"] = "reflect" if stride == 1 else "zeros"
     return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, padding_mode=mode)
 
 
@@ -26,7 +28,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.norms[0](self.first(x)))
-        return x + self.norms[1](self.last(y))
+        z: Tensor = self.norms[1](self.last(y))
+        return x + z
 
 
 class ResNetGenerator(nn.Module):
@@ -62,4 +65,5 @@ class ResNetGenerator(nn.Module):
             x = block(x)
         for layer, norm in zip(self.up, others[2:], strict=True):
             x = F.relu(norm(layer(x)))
-        return ((self.last(x).tanh() + 1) / 2)[..., :height, :width]
+        output: Tensor = (self.last(x).tanh() + 1) / 2
+        return output[..., :height, :width]

@@ -69,8 +69,8 @@ def tiles(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Iterat
     with whole_image_statistics(network, image, grid), torch.inference_mode():
         for rows, columns in grid:
             output = network(cut(image, rows, columns))
-            places = (slice(scale * span.core[0], scale * span.core[1]) for span in (rows, columns))
-            yield *places, output[..., rows.inside(scale), columns.inside(scale)]
+            down, along = (slice(scale * span.core[0], scale * span.core[1]) for span in (rows, columns))
+            yield down, along, output[..., rows.inside(scale), columns.inside(scale)]
 
 
 def run_tiled(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Tensor:

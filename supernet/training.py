@@ -283,7 +283,7 @@ def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor
         # The fused step walks the memory: a gradient must lie in it as its parameter does.
         parameter.grad = torch.empty_like(parameter)
     if fresh:
-        torch._foreach_copy_([p.grad for p, _ in fresh], [gradient for _, gradient in fresh])
+        torch._foreach_copy_([p.grad for p, _ in fresh if p.grad is not None], [gradient for _, gradient in fresh])
 
 
 def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:
@@ -296,4 +296,4 @@ def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> 
 def update_average(average: list[Tensor], parameters: list[nn.Parameter], index: int, decay: float) -> None:
     """Move the average towards the weights; its decay warms up, so that early weights are soon forgotten."""
     weight = 1 - min(decay, (1 + index) / (10 + index))
-    torch._foreach_lerp_(average, parameters, weight)
+    torch._foreach_lerp_(average, tuple(parameters), weight)

@@ -171,7 +171,8 @@ class PairBatches:
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(source, target), each (b, 3, crop, crop) in 0..1."""
         rng = np.random.default_rng([*self.seed, index])
-        sources, targets = [], []
+        sources: list[Pixels] = []
+        targets: list[Pixels] = []
         for position, number in enumerate(rng.integers(len(self.pairs), size=self.batch)):
             top, left = (int(rng.integers(side - self.crop + 1)) for side in self.pairs.size)
             mirrored = self.flip and bool(rng.integers(2))

@@ -145,7 +145,8 @@ class PatchPairs:
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """(low (b, 3, p, p), high (b, 3, s * p, s * p)), flipped and turned at random."""
         rng = np.random.default_rng([*self.seed, index])
-        lows, highs = [], []
+        lows: list[Pixels] = []
+        highs: list[Pixels] = []
         for position, image in enumerate(rng.choice(len(self.pairs), size=self.batch, p=self.chances)):
             low, high = self.pairs[image]
             top, left = (int(rng.integers(side - self.patch + 1)) for side in low.shape[:2])
@@ -248,7 +249,7 @@ class PhotographData:
     @property
     def largest_side(self) -> int:
         """Of a patch, in low-resolution pixels: what the smallest training image has."""
-        return min(min(image.pixels.shape[:2]) for image in self.images[0]) // self.scale
+        return int(min(min(image.pixels.shape[:2]) for image in self.images[0])) // self.scale
 
     @cached_property
     def fingerprint(self) -> str:
