@@ -49,8 +49,9 @@ if TYPE_CHECKING:
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
-CHECK_ROUNDS = 200  # of training alone, in `search --check-ranking`
-OPERATOR_ROUNDS = 1500  # the same of operators, at most: their order changes with the length
+# Of training alone, in `search --check-ranking`; never more than the supernet's own.
+CHECK_ROUNDS = 200
+OPERATOR_ROUNDS = 1500  # the order of operators changes with the length
 RANDOM_NETWORKS = 7  # the stream of the seed that draws the random networks of `study winners`
 FILL = 0.75  # the least share of a size that a searched network uses in `study winners`
 
@@ -852,11 +853,13 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
 
 
 def tell_ranking(run: Run, job: "Job", n: int) -> None:
-    """Train n subnets alone for CHECK_ROUNDS, and write and say how the supernet's order agrees with theirs."""
+    """Train n subnets alone for a short while, and write and say how the supernet's order agrees with theirs."""
     from evo_c2f import studies
     from evo_c2f.stage import read_survivors
 
-    how, lab = run.recipe.training, checking(run, job, CHECK_ROUNDS)
+    how = run.recipe.training
+    rounds = min(how.rounds, CHECK_ROUNDS)
+    lab = checking(run, job, rounds)
     # A supernet that is trained stage by stage knows all operators on the surviving paths alone.
     by_stage = "joint" not in how.stages
     sample = studies.Sample.draw(lab, n, 0, read_survivors(run, "operator") if by_stage else None)
@@ -866,9 +869,9 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
     found = studies.check(lab, frame, sample.genomes, tools.search)
     commands.tell(
         f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "
-        f"{n} subnets and theirs after {CHECK_ROUNDS} rounds alone; MACs by themselves come to {found['macs']:.2f}"
+        f"{n} subnets and theirs after {rounds} rounds alone; MACs by themselves come to {found['macs']:.2f}"
     )
-    table: dict[str, Any] = {**found, "rounds": CHECK_ROUNDS}
+    table: dict[str, Any] = {**found, "rounds": rounds}
     if len(lab.space.operators) > 3:  # of fewer, nothing can be said of those beside the reference
         table["operators"] = tell_operators(run, job)
     write_text(run.folder / "ranking.json", json.dumps(table, indent=1) + "\n")
