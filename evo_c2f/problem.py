@@ -30,6 +30,7 @@ class Cheapest:
         self.space, self.costs = space, costs
         self.open = space.still_open(stage)
         self._best: dict[tuple[int, str], int] = {}
+        self._prices: dict[bytes, dict[str, float]] = {}
 
     def __call__(self, genome: Genomes, name: str) -> float:
         """The cost `name` of the cheapest completion of a canonical genome (n_genes,)."""
@@ -37,7 +38,14 @@ class Cheapest:
         if self.open[self.space.blocks].any():
             levels = genome[self.space.paths]
             genome[self.space.blocks] = [self._cheapest_operator(int(k), name) if k else 0 for k in levels]
-        return self.costs(self.space.decode(genome))[name]
+        return self.price(genome)[name]
+
+    def price(self, genome: Genomes) -> dict[str, float]:
+        """The static costs of a genome (n_genes,) as it is, remembered."""
+        key = genome.tobytes()
+        if key not in self._prices:
+            self._prices[key] = self.costs(self.space.decode(genome))
+        return self._prices[key]
 
     def _cheapest_operator(self, level: int, name: str) -> int:
         if (level, name) not in self._best:
@@ -48,7 +56,7 @@ class Cheapest:
     def _single_cell(self, level: int, operator: int, name: str) -> float:
         genome = np.zeros(self.space.n_genes, dtype=np.uint8)
         genome[0], genome[self.space.blocks.start] = level, operator
-        return self.costs(self.space.decode(genome))[name]
+        return self.price(genome)[name]
 
     def least(self, name: str) -> float:
         """The smallest cost in the whole space: a single cell's, since every further cell adds to it."""
@@ -90,6 +98,18 @@ class Judge:
     def minimised(self, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
         """The objectives, each to be minimised, (n, n_objectives)."""
         return minimised(self.values(metrics), self.objectives)
+
+    def excess(self, genomes: Genomes) -> NDArray[np.float64]:
+        """How far each genome lies beyond the limits on static costs, all together, (n,); known before it is measured.
+
+        While genes are open, the cheapest completion counts, as in `violations`.
+        """
+        total = np.zeros(len(genomes))
+        for limit in self.limits:
+            if limit.metric.kind == "static cost" and (limit.side == "max" or not self.cheapest.open.any()):
+                costs = np.array([self.cheapest(genome, limit.metric.name) for genome in genomes])
+                total += limit.violation(costs).clip(min=0)
+        return total
 
     def violations(self, genomes: Genomes, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
         """How far each row lies beyond each limit, (n, n_limits + 1); the last column is 1 for a failure.

@@ -25,17 +25,10 @@ class Screen:
 
     def __init__(self, space: SearchSpace, judge: Judge, seed: int):
         self.space, self.judge, self.seed = space, judge, seed
+        self.price = judge.cheapest.price
         self.offsets = np.concatenate([[0], np.cumsum(space.n_choices)])
         self.unknown = [i for i, objective in enumerate(judge.objectives) if objective.kind != "static cost"]
-        self.prices: dict[bytes, dict[str, float]] = {}
         self.wholes: dict[bytes, Values] = {}
-
-    def price(self, genome: Genomes) -> dict[str, float]:
-        """The static costs of a genome (n_genes,), remembered."""
-        key = genome.tobytes()
-        if key not in self.prices:
-            self.prices[key] = self.judge.cheapest.costs(self.space.decode(genome))
-        return self.prices[key]
 
     def features(self, genomes: Genomes) -> Values:
         """(n, n_genes) -> (n, d)."""
@@ -73,6 +66,9 @@ class Screen:
 
     def guess(self, genomes: Genomes, known: Genomes, values: Values) -> Values:
         """The values (k, m) of the known, learned, of other genomes, (n, m)."""
+        # The trees draw rows by their number, and workers finish in any order: so once each, in order of genomes.
+        _, once = np.unique(known, axis=0, return_index=True)
+        known, values = known[once], values[once]
         from sklearn.ensemble import ExtraTreesRegressor  # it takes a second, and brings pandas
         from sklearn.linear_model import RidgeCV
         from sklearn.metrics import mean_squared_error
@@ -93,18 +89,26 @@ class Screen:
     def choose(self, genomes: Genomes, n: int, known: Genomes, metrics: Values) -> NDArray[np.int64]:
         """The indices of at most n of the genomes: the most promising first, then the others in order.
 
-        As long as too little is known, those that cost most otherwise than what was or will be measured.
+        As long as too little is known, those that cost most otherwise than what was or will be measured. A genome
+        that breaks a limit by its static costs is chosen only where too few others are there.
         """
-        whole = np.isfinite(metrics).all(axis=1)
         if len(genomes) <= n:
             return np.arange(len(genomes))
+        excess = self.judge.excess(genomes)
+        allowed = np.flatnonzero(excess <= 0)
+        if len(allowed) <= n:
+            return np.argsort(excess, kind="stable")[:n]
+        if len(allowed) < len(genomes):
+            return allowed[self.choose(genomes[allowed], n, known, metrics)]
+        whole = np.isfinite(metrics).all(axis=1)
         if whole.sum() < LEAST:
             return farthest(self.macs(genomes), self.macs(known), n)
         known, metrics = known[whole], metrics[whole]
         values, predicted = self.judge.minimised(metrics), self.predict(genomes, known, metrics)
         low, high = values.min(axis=0), values.max(axis=0)
         span = np.where(high > low, high - low, 1)
-        chosen = most_promising((predicted - low) / span, (values - low) / span, n)
+        met = (self.judge.violations(known, metrics) <= 0).all(axis=1)
+        chosen = most_promising((predicted - low) / span, (values[met] - low) / span, n)
         others = [index for index in range(len(genomes)) if index not in chosen]
         return np.array([*chosen, *others][:n], dtype=np.int64)
 

@@ -69,6 +69,12 @@ def test_the_least_cost_is_the_least_in_the_whole_space(small, costs, name):
     assert Cheapest(small, "path", costs).least(name) == min(every)
 
 
+def test_the_least_cost_may_be_that_of_the_finest_level(costs):
+    space = SearchSpace(2, {1: (4,), 2: (16,)}, ("dense", "thin"), (1.0,), (2, 2), "dense")
+    every = [costs(space.decode(g))["params"] for g in reachable(space, "joint", space.reference[None])]
+    assert Cheapest(space, "path", costs).least("params") == min(every) == 27 * 4 + 4 * 4
+
+
 # -- limits that nothing can meet ------------------------------------------------------------------
 
 
@@ -141,6 +147,17 @@ def test_before_the_last_stage_a_cost_is_that_of_the_cheapest_completion(small, 
     assert judge.violations(genomes, measured)[:, 0] == pytest.approx(least / limit - 1)
     assert judge.meets_all(measured).tolist() == (measured[:, 1] <= limit).tolist()
     assert ((least <= limit) & (measured[:, 1] > limit)).any(), "the two don't differ here"
+
+
+@pytest.mark.parametrize("stage", ["path", "operator", "channel"])
+def test_what_a_genome_exceeds_is_known_before_it_is_measured(small, costs, stage):
+    genomes = small.complete(small.random(20, np.random.default_rng(0)), small.still_open(stage))
+    measured = np.array([[30.0, costs(small.decode(g))["macs"], costs(small.decode(g))["params"]] for g in genomes])
+    _, macs, params = np.median(measured, axis=0)
+    judge = judge_of(small, stage, costs, {"macs": macs / 4}, {"params": params, "psnr_y": 99.0})
+    violations = judge.violations(genomes, measured)[:, :2].clip(min=0)  # of the costs alone
+    assert judge.excess(genomes) == pytest.approx(violations.sum(axis=1))
+    assert violations.any(axis=0).tolist() == [True, stage == "channel"]
 
 
 def test_before_the_last_stage_other_limits_wait(small, costs):

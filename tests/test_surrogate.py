@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evo_c2f import pareto
+from evo_c2f.objective import limits
 from evo_c2f.problem import Judge
 from evo_c2f.surrogate import LEAST, Screen, farthest, most_promising
 
@@ -68,6 +69,54 @@ def test_with_too_little_known_costs_are_spread(large, judge, measure, names):
     gaps = [np.diff(np.sort(np.append(screen.macs(pool[some]), screen.macs(known)))).max() for some in (chosen, [])]
     assert gaps[0] < gaps[1]
     assert screen.choose(pool[:3], 10, known, metrics).tolist() == [0, 1, 2]
+
+
+def test_what_it_learns_depends_neither_on_the_order_of_the_rows_nor_on_their_repetition(large, judge):
+    rng = np.random.default_rng(0)
+    known, unseen = np.unique(large.random(60, rng), axis=0), large.random(50, rng)
+    screen = Screen(large, judge, 0)
+    macs = screen.macs(known)
+    values = abs(macs - macs.mean())[:, None]  # which trees learn, and lines don't
+    guess = screen.guess(unseen, known, values)
+    assert (guess != Screen(large, judge, 1).guess(unseen, known, values)).any(), "the trees were not taken"
+    for order in (rng.permutation(len(known)), [*range(len(known)), 3, 0]):
+        assert (screen.guess(unseen, known[order], values[order]) == guess).all()
+
+
+@pytest.mark.parametrize("n_known", [60, LEAST - 1])
+@pytest.mark.parametrize(("stage", "side"), [("joint", "max"), ("joint", "min"), ("operator", "max")])
+def test_what_breaks_a_limit_on_a_cost_is_chosen_where_too_few_others_are_there(
+    large, measure, names, objectives, costs, stage, side, n_known
+):
+    rng, sign = np.random.default_rng(0), 1 if side == "max" else -1
+    known, pool = (large.complete(large.random(n, rng), large.still_open(stage)) for n in (n_known, 200))
+    free = Judge(large, stage, names, objectives, (), costs)
+    costs_of_pool = sign * np.array([free.cheapest(genome, "params") for genome in pool])
+    limit = {"params": sign * np.sort(costs_of_pool)[20]}
+    limited = Judge(large, stage, names, objectives, limits(*(limit, {})[::sign]), costs)
+    kept = {*np.flatnonzero(costs_of_pool <= np.sort(costs_of_pool)[20])}
+
+    def chosen(judge, n):
+        found = Screen(large, judge, 0).choose(pool, n, known, metrics_of(large, known, measure, names))
+        assert len({*found}) == n
+        return {*found}
+
+    assert chosen(limited, 10) <= kept and not chosen(free, 10) <= kept
+    n = len(kept) + 5
+    assert chosen(limited, n) == {*np.argsort(costs_of_pool, kind="stable")[:n]}
+
+
+def test_what_breaks_a_limit_shadows_nothing(large, measure, names, objectives, costs):
+    """Known subnets that are too large are none that children must beat."""
+    rng = np.random.default_rng(0)
+    known, pool = large.random(60, rng), large.random(100, rng)
+    metrics = metrics_of(large, known, measure, names)
+    sizes, macs = metrics[:, names.index("params")], names.index("macs")
+    limited = Judge(large, "joint", names, objectives, limits({"params": float(np.median(sizes))}, {}), costs)
+    cheap = metrics.copy()
+    cheap[sizes > np.median(sizes), macs] = metrics[:, macs].min()  # so they would dominate almost all
+    chosen = [Screen(large, limited, 0).choose(pool, 10, known, some).tolist() for some in (metrics, cheap)]
+    assert chosen[0] == chosen[1]
 
 
 def test_the_farthest_come_one_after_another():
