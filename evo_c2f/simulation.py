@@ -123,7 +123,7 @@ def simulate(
         with ScoreStore(Path(folder) / "scores.h5", context) as store:
             fill(store, space.random(known, rng))
             evaluator = Evaluator(space, store, workers)
-            order = Order(Path(folder) / "order", "simulated")
+            order = Order(Path(folder) / "order", "simulated", evaluations)
             start, waited = time.perf_counter(), workers.waited
             first, last = workers.now(), workers.now()
             told = steady(

@@ -31,14 +31,20 @@ class Order:
     What was never acknowledged is measured again, and told in its old place.
     """
 
-    def __init__(self, path: Path, search: object):
-        """search: all that the search depends on; what another one was told is forgotten."""
+    def __init__(self, path: Path, search: object, evaluations: int):
+        """search: all that the search depends on but its evaluations; what another one was told is forgotten.
+
+        A search of more evaluations goes on from here, and one of fewer is told the first of these again.
+        """
         head = hashlib.sha256(repr(search).encode()).hexdigest()
         text = path.read_text() if path.is_file() else ""
         lines = text[: text.rfind("\n") + 1].splitlines()  # a killed writer leaves half a line
+        before, _, longest = lines[0].partition(" ") if lines else ("", "", "")
+        same = before == head and longest.isdecimal()
         self.path = path
-        self.known = deque(lines[1:]) if lines[:1] == [head] else deque[str]()
-        write_text(path, "\n".join([head, *self.known, ""]))
+        self.known = deque(lines[1:]) if same else deque[str]()
+        self.evaluations = max(evaluations, int(longest)) if same else evaluations  # of the longest search so far
+        write_text(path, "\n".join([f"{head} {self.evaluations}", *self.known, ""]))
 
     def next(self) -> bytes | None:
         """Which genome is told next; None: whichever is measured first. DamagedFileError if it is no genome."""
@@ -121,7 +127,7 @@ def steady(
     problem = StageProblem(space, judge, lambda genomes: np.array([told.pop(genome.tobytes()) for genome in genomes]))
     optimiser = make_algorithm(budget.algorithm, variation, first, bred, population, batch, problem.n_obj)
     optimiser.setup(problem, termination=NoTermination(), seed=rng)
-    flight, generation = Flight(evaluator, stage, order), 0
+    flight, generation, n_told = Flight(evaluator, stage, order), 0, 0
     try:
         while True:
             children = optimiser.ask()
@@ -129,13 +135,14 @@ def steady(
                 drawn = variation.first_population(4 * population, seeds, rng)
                 new = [genome for genome in drawn if genome.tobytes() not in bred]
                 children = Population.new("X", np.array(new[:batch]))
-            for child in children[: budget.evaluations - len(bred)]:
+            for child in children[: order.evaluations - len(bred)]:
                 bred.add(child.X.astype(np.uint8).tobytes())
                 flight.add(child)
-            if not flight.bred:
+            n = min(batch, len(flight.bred), budget.evaluations - n_told)
+            if not n:
                 return
-            generation += 1
-            results = [flight.next(generation) for _ in range(min(batch, len(flight.bred)))]
+            generation, n_told = generation + 1, n_told + n
+            results = [flight.next(generation) for _ in range(n)]
             infills = Population.create(*(individual for individual, _ in results))
             genomes, metrics = infills.get("X").astype(np.uint8), np.array([values for _, values in results])
             told.update(zip((genome.tobytes() for genome in genomes), metrics, strict=True))

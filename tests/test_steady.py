@@ -43,7 +43,10 @@ def search(large, measure, names, costs, context_of, tmp_path):
         judge = Judge(large, "joint", names, OBJECTIVES, (), costs)
         told = []
         with ScoreStore(tmp_path / f"{name}.h5", context_of(large)) as store:
-            evaluator, order = Evaluator(large, store, workers), Order(tmp_path / f"{name}.order", "a search")
+            evaluator, order = (
+                Evaluator(large, store, workers),
+                Order(tmp_path / f"{name}.order", "a search", evaluations),
+            )
             asked = steady(
                 large,
                 "joint",
@@ -89,6 +92,21 @@ def test_one_that_was_stopped_ends_as_if_it_had_not_been(search, tmp_path):
     assert search("a", n=1, seed=5).told == resumed.told
 
 
+def test_more_evaluations_go_on_and_fewer_are_told_the_first_again(search):
+    first, longer = search("a", seed=1, evaluations=50), search("a", seed=2)
+    assert longer.told[:50] == first.told and longer.n_measured == 30
+    for evaluations in (30, 70):
+        again = search("a", seed=3, evaluations=evaluations)
+        assert again.told == longer.told[:evaluations] and again.n_measured == 0
+    assert search("a", seed=4).told == longer.told
+
+
+def test_fewer_evaluations_of_a_search_that_was_stopped_are_told_the_first_again(search):
+    stopped = search("a", seed=1, stop_after=60)
+    again = search("a", seed=2, evaluations=len(stopped.told) - 10)
+    assert again.told == stopped.told[:-10]
+
+
 def test_scores_that_were_lost_are_measured_again_and_told_in_their_place(search, tmp_path):
     first = search("a", seed=1)
     (tmp_path / "a.h5").unlink()
@@ -102,7 +120,7 @@ def test_an_order_of_another_search_is_refused_and_of_other_settings_forgotten(s
     (tmp_path / "a.order").write_text("\n".join([head, "00" * (len(lines[0]) // 2), *lines[1:], ""]))
     with pytest.raises(DamagedFileError, match=r"a\.order holds what this search never asked for"):
         search("a")
-    assert Order(tmp_path / "a.order", "other settings").next() is None
+    assert Order(tmp_path / "a.order", "other settings", 80).next() is None
 
 
 def test_more_workers_than_real_time_has_are_busy_on_a_virtual_clock(large):
