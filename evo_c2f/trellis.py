@@ -51,6 +51,24 @@ def sample(n: int, n_cells: int, n_levels: int, rng: np.random.Generator) -> Pat
     return paths
 
 
+def uniform(n: int, n_cells: int, n_levels: int, rng: np.random.Generator) -> Paths:
+    """n random valid paths, (n, n_cells), each of all valid paths equally likely."""
+    levels = np.arange(n_levels + 1)
+    allowed = np.array([[k == SKIP or k in reachable(last, n_levels) for k in levels] for last in levels.tolist()])
+    after = np.where(levels == SKIP, levels[:, None], levels)  # (last active level, choice) -> last active level then
+    # Counted backwards: how many valid ends each choice of a cell has, (last active level, choice).
+    ways, ends = (levels != SKIP).astype(float), []
+    for _ in range(n_cells):
+        ends.append(allowed * ways[after])
+        ways = ends[-1].sum(axis=1)
+    paths, last = np.zeros((n, n_cells), dtype=np.uint8), np.full(n, SKIP)
+    for cell, shares in enumerate(reversed(ends)):
+        bounds = shares.cumsum(axis=1)[last]
+        paths[:, cell] = (rng.random((n, 1)) * bounds[:, -1:] >= bounds).sum(axis=1)
+        last = after[last, paths[:, cell]]
+    return paths
+
+
 def repair(paths: Paths, n_levels: int, rng: np.random.Generator) -> Paths:
     """The paths made valid, left to right: a jump becomes a step of one level, an empty path gets a cell."""
     paths = paths.copy()

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from evo_c2f import trellis
 from evo_c2f.space import Genomes, SearchSpace, Stage
-from evo_c2f.trellis import is_valid
 from supernet.fairness import FairRounds, Ledger
 
 Sampler = Literal["fair", "fair_widest", "widest_first", "uniform", "sandwich"]
@@ -78,9 +78,7 @@ def make_rounds(
 def uniform(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
     """n subnets, canonical, (n, n_genes): each gene uniform, its path uniform among all valid ones."""
     genomes = rng.integers(0, space.n_choices, size=(n, space.n_genes), dtype=np.uint8)
-    for genome in genomes:
-        while not is_valid(genome[None, space.paths])[0]:
-            genome[space.paths] = rng.integers(0, space.n_levels + 1, size=space.n_cells)
+    genomes[:, space.paths] = trellis.uniform(n, space.n_cells, space.n_levels, rng)
     return space.canonical(genomes)
 
 

@@ -77,6 +77,23 @@ def test_sampled_paths_have_every_length_equally_often():
     assert (abs(lengths[1:] - 1000) < 5 * np.sqrt(750)).all()  # five standard deviations
 
 
+@pytest.mark.parametrize(("n_cells", "n_levels"), SIZES)
+def test_uniform_paths_are_all_valid_ones_equally_often(n_cells, n_levels):
+    every = every_valid_path(n_cells, n_levels)
+    n = 100 * len(every)
+    drawn, counts = np.unique(
+        trellis.uniform(n, n_cells, n_levels, np.random.default_rng(0)), axis=0, return_counts=True
+    )
+    assert drawn.tolist() == [list(path) for path in every]
+    assert abs(counts - 100).max() < 50  # five standard deviations
+
+
+def test_uniform_paths_of_the_largest_spaces_are_drawn_at_once():
+    paths = trellis.uniform(1000, 64, 5, np.random.default_rng(0))
+    assert trellis.is_valid(paths).all() and len(np.unique(paths, axis=0)) == 1000
+    assert (trellis.uniform(1000, 64, 5, np.random.default_rng(0)) == paths).all()
+
+
 def test_the_seed_decides_what_is_sampled():
     one, same, other = (trellis.sample(9, 6, 3, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (one == same).all() and (one != other).any()
