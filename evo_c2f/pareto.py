@@ -86,7 +86,10 @@ def spread(values: Values, k: int) -> NDArray[np.int64]:
 
 
 def knee(values: Values) -> int:
-    """The row of a front (n, m) farthest from the line (plane) through its extremes, each axis scaled to 0..1."""
+    """The row of a front (n, m) with the least sum of values, each scaled to 0..1 over the front.
+
+    With two objectives that is the one farthest from the line through the front's ends.
+    """
     low, high = values.min(axis=0), values.max(axis=0)
     scaled = (values - low) / np.where(high > low, high - low, 1)
     return int(np.argmin(scaled.sum(axis=1)))

@@ -173,10 +173,21 @@ def test_a_spread_goes_one_at_a_time():
         ([[3, 7]], 0),
         ([[3, 7], [3, 7]], 0),
         ([[0, 1, 1], [1, 0, 1], [1, 1, 0], [0.5, 0.5, 0.5]], 3),
+        # The plane through the extremes of these is x + y + z / 4 = 1, from which the last lies farther than the knee.
+        ([[1, 0, 0], [0, 1, 0], [0.05, 0.7, 1], [0.4, 0.1, 0.1], [0.1, 0.3, 0.3]], 3),
     ],
 )
-def test_the_knee_lies_farthest_from_the_line_through_the_ends(values, row):
+def test_the_knee_has_the_least_sum_of_scaled_values(values, row):
     assert pareto.knee(np.array(values, dtype=float)) == row
+
+
+@given(hnp.arrays(np.float64, st.tuples(st.integers(2, 12), st.just(2)), elements=st.floats(0, 1, width=16)))
+def test_with_two_objectives_the_knee_lies_farthest_from_the_line_through_the_ends(values):
+    front = np.unique(values[pareto.non_dominated(values)], axis=0)
+    scaled = (front - front.min(axis=0)) / np.where(np.ptp(front, axis=0) > 0, np.ptp(front, axis=0), 1)
+    (x, y), (dx, dy) = (scaled - scaled[0]).T, scaled[-1] - scaled[0]
+    distances = dy * x - dx * y
+    assert distances[pareto.knee(front)] == pytest.approx(distances.max())
 
 
 @given(grids.filter(lambda values: values.shape[1] == 2), st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)))
