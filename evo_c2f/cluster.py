@@ -75,7 +75,6 @@ class RayWorkers:
             return None
         ready, _ = self.ray.wait(awaited, num_returns=1, timeout=wait)
         if not ready:
-            self._lose_patience()
             return None
         (answer,) = ready
         if answer in self.starting:
@@ -99,10 +98,11 @@ class RayWorkers:
             self.ray.shutdown()
 
     def _count(self) -> None:
-        """Have an actor for each share of what the cluster has."""
+        """Now and then, kill actors that hang, and have an actor for each share of what the cluster has."""
         if time.monotonic() - self.counted < SECONDS_BETWEEN_COUNTS:
             return
         self.counted = time.monotonic()
+        self._lose_patience()
         there = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         fit = sum(min(int(node.get(name, 0) / much) for name, much in self.share.items() if much) for node in there)
         for _ in range(fit - self.n):
