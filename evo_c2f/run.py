@@ -82,6 +82,9 @@ class Run:
     def front(self, stage: str, suffix: str = "csv") -> Path:
         return self.folder / "fronts" / f"{stage}.{suffix}"
 
+    def asked(self, stage: str) -> Path:
+        return self.folder / "fronts" / f"{stage}.json"
+
     def order(self, stage: str) -> Path:
         return self.folder / "fronts" / f"{stage}.order"
 

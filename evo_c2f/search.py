@@ -82,7 +82,7 @@ def evolve(
 ) -> StageResult:
     """Search one stage from its seeds (n, n_genes), the survivors of the stage before.
 
-    earlier: what other stages scored in this context, for the hypervolume and the surrogate. All
+    earlier: what the searches before asked for in this context, for the hypervolume and the surrogate. All
     that is random comes from rng, so the same call asks for the same subnets. order: search steadily, in this order
     as far as it is known. InputError if no subnet meets the limits.
     """

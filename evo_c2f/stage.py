@@ -1,8 +1,10 @@
 """One stage of a run from beginning to end: seeds, search, final scores, front, picture."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from evo_c2f import analysis
 from evo_c2f.algorithms import Budget
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.evaluator import Evaluator
+from evo_c2f.files import write_text
 from evo_c2f.layout import Context
 from evo_c2f.objective import Box, Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
@@ -18,9 +21,10 @@ from evo_c2f.recipe import Recipe, evaluations, survivors
 from evo_c2f.report import draw_front
 from evo_c2f.run import Run
 from evo_c2f.search import Progress, Scored, StageResult, best_front, evolve
-from evo_c2f.space import STAGES, Genomes, Stage
+from evo_c2f.space import STAGES, Genomes, Stage, genome_texts
 from evo_c2f.steady import Order
 from evo_c2f.store import ScoreStore
+from evo_c2f.variation import different
 from evo_c2f.workers import Here, Measure, Task, Workers
 
 STATIC_COSTS = ("params", "macs", "size_mb")
@@ -87,6 +91,35 @@ def read_survivors(run: Run, stage: Stage) -> Genomes | None:
     return genomes
 
 
+def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
+    """What the search that the stage starts from asked for, and those before it, (n, n_genes).
+
+    Not all that is in the store: other searches may have been there, and a search is to find the same without them.
+    None if it was measured with other weights, or not for all that is wanted now. DamagedFileError if it can't be read.
+    """
+    space, before = run.recipe.space, run.front_before(stage)
+    nothing = space.reference[None][:0]
+    path = run.asked(before.stem) if before else None
+    if path is None or not path.is_file():  # a search by an older version left none
+        return nothing
+    try:
+        found = json.loads(path.read_text())
+        if found["context"] != tools.context.key or not set(tools.names) <= set(found["metrics"]):
+            return nothing
+        genomes = np.frombuffer(bytes.fromhex("".join(found["genomes"])), dtype=np.uint8).reshape(-1, space.n_genes)
+        if not space.is_valid(genomes).all():
+            raise ValueError("it holds genomes of another space")
+        return genomes
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); evolve that stage again") from None
+
+
+def write_asked(path: Path, tools: Instruments, genomes: Genomes) -> None:
+    """What `read_asked` reads."""
+    found = {"context": tools.context.key, "metrics": tools.names, "genomes": genome_texts(genomes)}
+    write_text(path, json.dumps(found) + "\n")
+
+
 def run_stage(
     run: Run,
     recipe: Recipe,
@@ -120,14 +153,15 @@ def run_stage(
                 "the widest subnet gives no finite scores; train again with a lower training.learning_rate"
             )
         box = Box.between(objectives, tools.baseline, widest)
-        stages = (*STAGES, "joint")
-        earlier = Scored(*store.table(tools.names, ("reference", *stages[: stages.index(stage)])))
-        rng = np.random.default_rng([seed, 2, stages.index(stage)])
+        known = different(np.concatenate([space.reference[None], read_asked(run, stage, tools)]))
+        earlier = Scored(known, np.array([evaluator.values(genome) for genome in known]))
+        rng = np.random.default_rng([seed, 2, (*STAGES, "joint").index(stage)])
         budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen, survivors(recipe, stage))
-        search = (tools.context, seed, budget, seeds.tobytes(), objectives, limits)
-        order = Order(run.order(stage), search) if how.steady_state else None
+        search = (tools.context, seed, how.population, how.algorithm, seeds.tobytes(), objectives, limits)
+        order = Order(run.order(stage), search, budget.evaluations) if how.steady_state else None
         result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress, order)
         frame = _front_frame(run, stage, result, judge, store, tools, pause)
+    write_asked(run.asked(stage), tools, different(np.concatenate([known, result.genomes])))
     analysis.write_front(frame, run.front(stage))
     everything = analysis.load_scores(run.scores, objectives=None)
     everything = everything[everything["context"] == tools.context.key]

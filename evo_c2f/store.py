@@ -89,14 +89,6 @@ class ScoreStore:
         known = {name: float(column[index]) for name, column in self._metrics.items()}
         return {name: value for name, value in known.items() if value == value}
 
-    def table(self, names: Sequence[str], stages: Sequence[str]) -> tuple[Genomes, NDArray[np.float64]]:
-        """Of the rows first measured in one of the stages: genomes (n, n_genes), metrics (n, len(names)), NaN where
-        not known."""
-        rows = self._group["rows"][:]
-        wanted = np.isin(rows["stage"], [stage.encode() for stage in stages])
-        columns = [self._metrics.get(name, np.full(self._n, np.nan))[: self._n] for name in names]
-        return rows["genome"][wanted], np.stack(columns, axis=1)[wanted]
-
     def failed(self, genome: Genomes) -> bool:
         """Whether the genome was measured and one of its metrics was not finite."""
         return self._index.get(genome.tobytes()) in self._failed

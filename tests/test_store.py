@@ -132,7 +132,7 @@ def test_a_new_row_may_lack_a_metric_that_others_have(path, tiny, genomes, conte
         append(store, genomes[:1], [{"psnr_y": 30.0, "psnr_y_full": 29.0}])
         append(store, genomes[1:2], [{"psnr_y": 31.0}])
         assert store.get(genomes[1]) == {"psnr_y": 31.0}
-        assert store.table(["psnr_y_full"], ["path"])[1][:, 0].tolist() == pytest.approx([29.0, NAN], nan_ok=True)
+    assert read_scores(path)[0].metrics["psnr_y_full"].tolist() == pytest.approx([29.0, NAN], nan_ok=True)
     with ScoreStore(path, context_of(tiny)) as store:
         assert store.get(genomes[1]) == {"psnr_y": 31.0}
         append(store, genomes[2:3], [{"psnr_y": 32.0}])
@@ -165,17 +165,6 @@ def test_a_failure_with_many_reasons_still_opens(path, tiny, genomes, context_of
         append(store, genomes[:1], [{f"metric_{i}": NAN for i in range(60)}])
     with ScoreStore(path, context_of(tiny)) as store:
         assert store.failed(genomes[0]) and store.get(genomes[0]) == {}
-
-
-def test_the_table_holds_the_rows_first_measured_in_the_stages_asked_for(path, tiny, genomes, context_of):
-    with ScoreStore(path, context_of(tiny)) as store:
-        for i, stage in enumerate(["reference", "path", "operator", "path"]):
-            append(store, genomes[i : i + 1], [{"psnr_y": float(i), "macs": 10.0 * i}], stage=stage)
-        append(store, genomes[1:2], [{"psnr_y": 1.0}], stage="operator")
-        assert store.table(["macs", "psnr_y"], ["path"])[1].tolist() == [[10.0, 1.0], [30.0, 3.0]]
-        assert store.table(["psnr_y"], ["reference", "operator"])[1].tolist() == [[0.0], [2.0]]
-        assert store.table(["psnr_y"], ["channel"])[1].shape == (0, 1)
-        assert np.isnan(store.table(["unknown"], ["path"])[1]).all()
 
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -324,11 +313,6 @@ def test_rows_that_were_never_counted_are_dropped(half_written, tiny, genomes, c
     (scores,) = read_scores(half_written)
     assert (scores.rows["genome"] == genomes[[0, 1, 2, 7]]).all()
     assert scores.metrics["psnr_y"].tolist() == [0, 1, 2, 7]
-
-
-def test_the_table_doesn_t_show_rows_that_were_never_counted(half_written, tiny, context_of):
-    with ScoreStore(half_written, context_of(tiny)) as store:
-        assert store.table(["psnr_y"], ["path"])[1][:, 0].tolist() == [0, 1, 2]
 
 
 def test_a_new_row_doesn_t_inherit_a_metric_of_one_that_was_never_counted(half_written, tiny, genomes, context_of):

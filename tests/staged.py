@@ -1,0 +1,74 @@
+"""A run searched stage by stage with a screen, by a measure that trees predict better than lines.
+
+A small module, as Ray's workers import it.
+"""
+
+import random
+from math import log
+
+from conftest import NAMES, cost_of, quality_of
+
+from evo_c2f import recipe
+from evo_c2f.layout import Context
+from evo_c2f.run import Run
+from evo_c2f.space import STAGES
+from evo_c2f.stage import Instruments, run_stage
+from evo_c2f.workers import Here
+
+SPACE = ("space.operators=[dense, thin, deep]", "space.reference_operator=dense")
+BASELINE = {"psnr_y": 25.0, "psnr_y_full": 24.0}
+BUDGETS = (
+    "search.screen=8",
+    "search.evaluations={path: 16, operator: 16, channel: 16, joint: 16}",
+    "search.survivors={path: 4, operator: 4}",
+)
+
+
+def quality(architecture):
+    """As of `quality_of`, but for steps over the costs, which no line follows."""
+    return quality_of(architecture) + int(3 * log(cost_of(architecture)["macs"])) % 3
+
+
+def measure(architectures):
+    return [{"psnr_y": quality(a), "latency_ms": cost_of(a)["params"] ** 0.5, **cost_of(a)} for a in architectures]
+
+
+def measure_full(architectures):
+    return [{"psnr_y_full": quality(a) - 1} for a in architectures]
+
+
+class Shuffled(Here):
+    """As if three workers measured, each of which may be the first to finish."""
+
+    n = 3
+
+    def __init__(self, task, seed=0):
+        super().__init__(task)
+        self.chance = random.Random(seed)
+
+    def finished(self, wait):
+        self.waiting.rotate(self.chance.randrange(self.n))
+        return super().finished(wait)
+
+
+def begin(folder, *changes):
+    """A run in the folder, and its recipe."""
+    run = Run.begin(folder, recipe.load("quick", (*SPACE, *BUDGETS, *changes)))
+    run.keep_recipe()
+    return run
+
+
+def instruments(run, checkpoint="weights", hire=Here, names=NAMES):
+    """All stages are measured with one supernet, so that a stage may learn from those before it."""
+    context = Context(run.recipe.space.to_dict(), checkpoint, "images", "protocol")
+    return Instruments(measure, names, measure_full, ("psnr_y_full",), BASELINE, cost_of, context, hire)
+
+
+def search(run, *stages, seed=0, hire=Here, names=NAMES, settings=None, **more):
+    """What each stage came to."""
+    tools = instruments(run, hire=hire, names=names)
+    return [run_stage(run, settings or run.recipe, stage, tools, seed, **more) for stage in stages or STAGES]
+
+
+def fronts(run):
+    return {stage: run.front(stage).read_text() for stage in STAGES}
