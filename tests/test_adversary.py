@@ -43,6 +43,15 @@ def test_it_learns_to_tell_the_fakes_of_a_whole_round(kind):
         assert all(judge.discriminator(SOURCE, fake)[0].mean() < real for fake in fakes)
 
 
+def test_its_momentum_forgets_half_of_each_gradient():
+    """As pix2pix's does (arXiv 1611.07004, sec. 3.3); its Adam divides by the root of the mean of squares over 100."""
+    judge = adversary()
+    judge.learn(SOURCE, TARGET, [FAKE], 1.0)
+    for parameter, state in judge.optimizer.state.items():
+        torch.testing.assert_close(state["exp_avg"], 0.5 * parameter.grad)
+        torch.testing.assert_close(state["exp_avg_sq"], 0.01 * parameter.grad**2)
+
+
 def test_one_update_takes_all_fakes_with_equal_weight():
     """Two fakes together give the gradient that is the mean of theirs."""
     alone = []

@@ -177,6 +177,20 @@ def test_a_failure_is_measured_again_where_that_is_asked_for(tmp_path, store, ti
     assert read_scores(tmp_path / "scores.h5")[0].rows["failure"].tolist() == [b"", b""]
 
 
+def test_what_fails_again_is_not_tried_a_third_time(store, tiny, genomes):
+    names, asked = ("psnr_y", "macs"), []
+
+    def failing(architectures):
+        asked.extend(architectures)
+        return [{"psnr_y": float("nan"), "macs": 1.0}]
+
+    for retry, n_asked in ((False, 1), (True, 2), (True, 3)):
+        evaluator = Evaluator(tiny, store, Here(Task(failing, names)), retry_failed=retry)
+        for _ in range(2):
+            assert np.isnan(evaluator(genomes[:1], "path", 1)).all()
+        assert len(asked) == n_asked
+
+
 def test_an_error_of_the_measure_loses_nothing_that_was_measured_before(tiny, store, measure, names, genomes):
     last = tiny.decode(genomes[4])
 
