@@ -15,8 +15,9 @@ ray = pytest.importorskip("ray")
 
 from logged import Logged  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
-from test_workers import NAMES, Troubled, die, fail  # noqa: E402
+from test_workers import NAMES, Troubled, die, fail, hang  # noqa: E402
 
+from evo_c2f import workers as workers_module  # noqa: E402
 from evo_c2f.algorithms import Budget  # noqa: E402
 from evo_c2f.cluster import RayWorkers, refuse_unanswered  # noqa: E402
 from evo_c2f.errors import InputError  # noqa: E402
@@ -67,7 +68,7 @@ def front(large, measure, names, costs, context_of, tmp_path):
                 judge,
                 box,
                 Scored(seeds[:0], np.empty((0, len(names)))),
-                Budget(40, 8),
+                Budget(40, 8, screen=8),
                 np.random.default_rng(0),
                 during,
             )
@@ -122,6 +123,22 @@ def test_what_every_actor_dies_of_is_a_failure(cluster, troubled):
 def test_a_mistake_of_the_measure_is_raised_here(cluster, troubled):
     with pytest.raises(ValueError, match="a mistake"):
         troubled(fail)
+
+
+def test_an_actor_that_hangs_is_killed_while_others_go_on(cluster, tiny, monkeypatch):
+    monkeypatch.setattr(workers_module, "PATIENCE", 0.5)
+    hanging, *others = tiny.decode(tiny.reference), *map(tiny.decode, tiny.random(50, np.random.default_rng(0)))
+    others = [architecture for architecture in others if architecture != hanging]
+    deadline = time.monotonic() + 60
+    with closing(on_ray(Task(Troubled(hanging, hang), NAMES, timeout=0.2))) as workers:
+        while len(workers.idle) < 2 and time.monotonic() < deadline:
+            workers.finished(0.1)
+        workers.submit(0, hanging)
+        n_done = 0
+        while not workers.deaths[0] and time.monotonic() < deadline:
+            workers.submit(1 + n_done, others[n_done % len(others)])
+            n_done += workers.finished(60) is not None
+        assert workers.deaths[0] == 1 and n_done > 10
 
 
 def test_a_node_that_joins_is_used(cluster, large, measure, names):
