@@ -218,6 +218,29 @@ def test_a_later_stage_starts_from_the_weights_it_is_given(folder, tmp_path):
     assert not any("_3" in name for name in moved)
 
 
+def test_each_training_draws_its_own_batches_and_rounds(folder, tmp_path):
+    seeds, draws = {}, {}
+
+    class Noting(PhotographData):
+        def training(self, seed, *args, **more):
+            seeds[stage] = seed
+            return super().training(seed, *args, **more)
+
+    def stop(index, loss):
+        raise KeyboardInterrupt
+
+    job = make_job(folder, seed=5)
+    job.data = Noting(job.data.settings, 4, 5, unexpected)
+    for stage in ("joint", "operator", "channel", "path"):
+        survivors = job.space.reference[None] if stage in ("operator", "channel") else None
+        target = tmp_path / f"{stage}.safetensors"
+        with pytest.raises(KeyboardInterrupt):
+            train(job, stage, survivors, training_settings(3), None, target, stop)
+        _, notes = checkpoint.load(checkpoint.state_of(target))
+        draws[stage] = notes["rounds"]["rng"]["state"]["inc"]  # a stream's own constant, whatever was drawn from it
+    assert len(set(seeds.values())) == 4 == len(set(draws.values()))
+
+
 def test_a_damaged_checkpoint_is_named(folder, tmp_path):
     path = tmp_path / "joint.safetensors"
     path.write_bytes(b"nonsense")
