@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import cache, partial
@@ -33,6 +33,7 @@ from supernet import commands
 if TYPE_CHECKING:
     from torch import nn
 
+    from evo_c2f.fronts import Front
     from evo_c2f.objective import Limit, Metric
     from evo_c2f.search import Progress
     from evo_c2f.space import Genomes
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from supernet.job import Data, Job, OnRound, OnSetback
     from supernet.ranks import Ranks
     from supernet.tasks import Task as ImageTask
+
+    Found = tuple[Stage, Genomes]  # a subnet, and the stage whose weights scored it
 
 console = Console(stderr=True)  # for people; what programs read goes to standard output
 DEFAULT_RECIPE = "quick"
@@ -190,6 +193,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 @PORT
 def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
     """Train the supernet and search the three stages, in one; at the end the page, report.html."""
+    from evo_c2f import fronts
     from supernet.ranks import ALONE
 
     run, job = begin_training(given)
@@ -210,7 +214,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
         return
     job = replace(job, ranks=ALONE)  # the others have gone
     conclude(summaries, job.task.baseline_name)
-    draw_samples(run, job)
+    draw_samples(run, job, fronts.latest(run))
     draw_pictures(run, job)
     write_report(run)
     if check_ranking:
@@ -225,16 +229,11 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
 @click.option("--stage", type=click.Choice([*STAGES, "joint"]), help="[default: the latest searched]")
 @click.option("--csv", type=PATH, help="Write it as CSV.")
 @click.option("--parquet", type=PATH, help="Write it as parquet (needs pyarrow).")
-def front_command(as_json: bool, stage: str | None, csv: Path | None, parquet: Path | None, **given: Any) -> None:
+def front_command(as_json: bool, stage: Stage | None, csv: Path | None, parquet: Path | None, **given: Any) -> None:
     """The Pareto front of a run as a table."""
-    from evo_c2f import analysis
+    from evo_c2f import analysis, fronts
 
-    run = open_run(given)
-    found = [s for s in ([stage] if stage else [*reversed(STAGES), "joint"]) if run.front(s).is_file()]
-    if not found:
-        first = stage or STAGES[0]
-        raise InputError(f"no front yet; run 'python cli.py evolve --stage {first} --run {run.folder}' first")
-    frame = analysis.read_front(run.front(found[0])).drop(columns=["genome"])
+    frame = fronts.latest(open_run(given), stage).frame.drop(columns=["genome"])
     if csv:
         frame.to_csv(csv, index=False)
     if parquet:
@@ -371,19 +370,20 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
     Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
     """
-    from evo_c2f import analysis
+    from evo_c2f import fronts
     from evo_c2f.halving import successive_halving
     from evo_c2f.objective import Limit, metric
     from supernet.comparison import Finalist, Trials, network_costs, new_teacher
 
     run = open_run(given)
+    front = fronts.latest(run)  # what is drawn at the end is there at the beginning
     job, search, first = make_job(run.recipe, given), run.recipe.search, first_quality(run.recipe)
     trainer = comparison(run, job)
     claim(run)
     costs = network_costs(new_teacher(given["width"], job), search.output_size)
     limits = {name: costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
     within = [Limit(metric(name), "max", value) for name, value in limits.items()]
-    measured_ones = analysis.candidates(run.folder, first, within, given["candidates"])
+    measured_ones = fronts.candidates(run, first, within, given["candidates"])
     trials = Trials(given["images"], given["trial_images"], first.sign, given["rates"], given["searched_rates"])
     finalists = {
         subnet_id(g): Finalist(subnet_id(g), run.recipe.space.decode(g), run.weights_for(stage))
@@ -409,14 +409,14 @@ def compare_command(as_json: bool, **given: Any) -> None:
     table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
     write_text(run.folder / "comparison.json", json.dumps(table, indent=1) + "\n")
     write_text(run.folder / "comparison.md", markdown(table["rows"]))
-    draw_samples(run, job)
+    draw_samples(run, job, front)
     click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
 
 
 @cli.command("finetune")
 @options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True,
-              help="knee: of what was measured; best: of candidates that are trained alone; or an id.")  # fmt: skip
+              help="knee: of the front; best: of candidates that are trained alone; or any subnet's id.")  # fmt: skip
 @options("candidates", "trial_images")
 @click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
 @click.option("--name", default="model", show_default=True, callback=within_run,
@@ -428,20 +428,26 @@ def finetune_command(
 
     --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
     """
-    from evo_c2f import analysis
+    from evo_c2f import fronts
 
     ranks = join(given)
     run = ranks.from_first(lambda: open_run(given))
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
     job, search = ranks.together(lambda: make_job(settings, given, ranks, run.folder)), settings.search
-    if pick == "best":
-        found = ranks.from_first(lambda: candidates_of(run, settings, [], candidates))
-        ranks.from_first(lambda: claim(run))
-        genome = best_alone(run, settings, job, found, trial_images)
-    else:
-        genome = ranks.from_first(lambda: analysis.pick(run.folder, search.metrics(), search.limits(), pick))
-        ranks.from_first(lambda: claim(run))
-    result = finetune(run, settings, job, name, genome, from_scratch)
+
+    def find() -> "dict[str, Found]":
+        if pick == "best":
+            found = candidates_of(run, settings, [], candidates)
+        else:
+            found = by_id([fronts.pick(run, search.limits(), pick)])
+        if not from_scratch:
+            check_weights(run, found)
+        return found
+
+    found = ranks.from_first(find)
+    ranks.from_first(lambda: claim(run))
+    chosen = best_alone(run, settings, job, found, trial_images)
+    result = finetune(run, settings, job, name, chosen, from_scratch)
     if ranks.first:
         click.echo(json.dumps(result) if as_json else markdown([result]))
 
@@ -483,10 +489,13 @@ def benchmark_command(
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
     check(folders, settings.task.scale)
     found = {size: candidates_of(run, settings, in_megabytes(fill * size, size), candidates) for size in sizes}
+    if "inherited" in starts:
+        for each in found.values():
+            check_weights(run, each)
     job = make_job(settings, given)
     claim(run)
-    for size, genomes in found.items():
-        train_contestants(run, settings, job, size, genomes, plains, starts, trial_images)
+    for size, each in found.items():
+        train_contestants(run, settings, job, size, each, plains, starts, trial_images)
     models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
     rows = side_by_side(models, folders, settings.search.output_size, job.device)
     for row in rows:
@@ -700,11 +709,8 @@ def measured(settings: Recipe) -> list[str]:
 
 
 def first_quality(settings: Recipe) -> "Metric":
-    """The quality that decides between networks. InputError if the search has none."""
-    found = next((o for o in settings.search.metrics() if o.kind == "quality"), None)
-    if found is None:
-        raise InputError(f"search.objectives are {settings.search.objectives}; name a quality among them")
-    return found
+    """The quality that decides between networks."""
+    return settings.search.metrics()[0]
 
 
 def comparison(run: Run, job: "Job") -> "Comparison":
@@ -724,7 +730,7 @@ def finetune(
     settings: Recipe,
     job: "Job",
     name: str,
-    genome: "Genomes",
+    found: "Found",
     from_scratch: bool,
     judged_by: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -732,12 +738,15 @@ def finetune(
     from supernet.card import data_name
     from supernet.finetune import Finetuning, plan_of
 
-    how, architecture = settings.finetune, settings.space.decode(genome)
-    every = [settings.training.losses, *(phase.losses for phase in how.phases if phase.losses)]
-    guided = any(losses.distillation and losses.guide == "widest" for losses in every)
-    supernet = None
-    if guided or not from_scratch:
-        supernet = job.trained(job.ranks.from_first(lambda: run.weights_for("channel")), job.ranks)
+    how, (stage, genome) = settings.finetune, found
+    architecture, ranks = settings.space.decode(genome), job.ranks
+    training, guide = settings.for_finetuning(), None
+    if any(part.distillation and part.guide == "widest" for _, part in how.schedule(training.losses)):
+        guide = job.trained(ranks.from_first(run.latest_weights), ranks)
+    if from_scratch:
+        network = job.fresh(architecture)
+    else:
+        network = job.trained(ranks.from_first(lambda: run.weights_for(stage)), ranks).extract(architecture)
     about = {
         "recipe": settings.name,
         "subnet": subnet_id(genome),
@@ -748,9 +757,7 @@ def finetune(
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
-    plan = plan_of(how, settings.training.losses, supernet)
-    work = Finetuning(job, run.folder / name, settings.for_finetuning(), plan, about)
-    network = supernet.extract(architecture) if supernet and not from_scratch else job.fresh(architecture)
+    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, guide), about)
     done = finetuned(run, settings, work, network, judged_by)
     return {
         "model": str(work.folder),
@@ -775,7 +782,7 @@ def train_contestants(
     settings: recipe.SuperResolutionRecipe,
     job: "Job",
     size: float,
-    genomes: "dict[str, Genomes]",
+    found: "dict[str, Found]",
     plains: Sequence[str],
     starts: Sequence[str],
     trial_images: int,
@@ -783,20 +790,30 @@ def train_contestants(
     """The plain network, and the best of the candidates up to a size from each start, all on as many images."""
     how = settings.finetune
     images = how.rounds * (how.batch or settings.data.batch)
-    genome = best_alone(run, settings, job, genomes, trial_images)
+    best = best_alone(run, settings, job, found, trial_images)
     for habits in plains:
         train_plain(run, settings, job, images, habits)
     for start in starts:
         name = f"models/{size:g}MB-{start}-{images}"
-        finetune(run, settings, job, name, genome, from_scratch=start == "scratch")
+        finetune(run, settings, job, name, best, from_scratch=start == "scratch")
 
 
-def candidates_of(run: Run, settings: Recipe, limits: "Sequence[Limit]", n: int) -> "dict[str, Genomes]":
+def candidates_of(run: Run, settings: Recipe, limits: "Sequence[Limit]", n: int) -> "dict[str, Found]":
     """Up to n subnets of the search within its limits and these, by id, of all depths and operators."""
-    from evo_c2f import analysis
+    from evo_c2f import fronts
 
     every = [*settings.search.limits(), *limits]
-    return {subnet_id(g): g for _, g in analysis.candidates(run.folder, first_quality(settings), every, n)}
+    return by_id(fronts.candidates(run, first_quality(settings), every, n))
+
+
+def by_id(found: "Sequence[Found]") -> "dict[str, Found]":
+    return {subnet_id(genome): (stage, genome) for stage, genome in found}
+
+
+def check_weights(run: Run, found: "Mapping[str, Found]") -> None:
+    """InputError, before anything is trained, if the weights that one of them inherits are missing."""
+    for stage in {stage for stage, _ in found.values()}:
+        run.weights_for(stage)
 
 
 def in_megabytes(least: float, most: float) -> "list[Limit]":
@@ -805,7 +822,7 @@ def in_megabytes(least: float, most: float) -> "list[Limit]":
     return [Limit(metric("size_mb"), "min", least), Limit(metric("size_mb"), "max", most)]
 
 
-def best_alone(run: Run, settings: Recipe, job: "Job", genomes: "dict[str, Genomes]", images: int) -> "Genomes":
+def best_alone(run: Run, settings: Recipe, job: "Job", found: "dict[str, Found]", images: int) -> "Found":
     """The best of the candidates by successive halving, in which the last of them are trained on so many images."""
     from evo_c2f.halving import successive_halving
 
@@ -815,17 +832,17 @@ def best_alone(run: Run, settings: Recipe, job: "Job", genomes: "dict[str, Genom
         rounds = -(-seen // (how.batch or settings.data.batch))
         trial = settings.model_copy(update={"finetune": how.model_copy(update={"rounds": rounds})})
         results = [
-            finetune(run, trial, job, f"trials/{name}-{seen}", genomes[name], from_scratch=True, judged_by=[first.name])
+            finetune(run, trial, job, f"trials/{name}-{seen}", found[name], from_scratch=True, judged_by=[first.name])
             for name in names
         ]
         spent.extend(result["seconds"] for result in results)
         return [float(result[first.name]) for result in results]
 
-    best, trials = successive_halving([*genomes], images, train, first.sign)
+    best, trials = successive_halving([*found], images, train, first.sign)
     if trials and job.ranks.first:
         seen = sum(trial.images for trial in trials)
-        commands.tell(f"trials: {len(genomes)} subnets on {seen:,} images in {sum(spent):,.0f} s; {best} goes on")
-    return genomes[best]
+        commands.tell(f"trials: {len(found)} subnets on {seen:,} images in {sum(spent):,.0f} s; {best} goes on")
+    return found[best]
 
 
 def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", images: int, habits: str) -> None:
@@ -838,13 +855,14 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
     from supernet.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
     if habits == "usual":
-        rounds, losses = -(-images // BATCH), recipe.LossesSection()
-        training = settings.training.model_copy(update={"rounds": rounds, "losses": losses, **SETTINGS})
+        rounds = -(-images // BATCH)
+        others = {"rounds": rounds, "losses": recipe.LossesSection(), **SETTINGS}
+        training = settings.training.model_copy(update=others)
         name, words, plan = f"plain-{images}", "l1", Plan(BATCH, [(rounds, PATCH)])
     else:
-        training, losses = settings.for_finetuning(), settings.training.losses
-        name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(losses)
-        plan = plan_of(settings.finetune, losses, None)
+        training = settings.for_finetuning()
+        name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(training.losses)
+        plan = plan_of(settings.finetune, training.losses, None)
     about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
     about["data"] = data_name(settings.data.folder)
     torch.manual_seed(job.seed)
@@ -920,13 +938,14 @@ def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task]
     from supernet.study import TrainedAlone
 
     size = settings.search.output_size
-    quality = next(o.name for o in settings.search.metrics() if o.kind == "quality")
+    quality = first_quality(settings).name
     about = partial(Context, settings.space.to_dict(), dataset=job.data.fingerprint)
 
     def alone(number: int) -> Instrument:
         again = replace(job, seed=job.seed + number, board=None)
-        plan = plan_of(settings.finetune, settings.training.losses, None)
-        measure = TrainedAlone(again, settings.for_finetuning(), plan, [quality], run.folder / "supernet")
+        training = settings.for_finetuning()
+        plan = plan_of(settings.finetune, training.losses, None)
+        measure = TrainedAlone(again, training, plan, [quality], run.folder / "supernet")
         words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
         return Instrument(measure, tuple(measure.names), about(checkpoint="none", protocol=words), {})
 
@@ -962,7 +981,7 @@ def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path
             run.log("trained", stage=name, **costs, seconds=seconds)
 
         with watching(run, name, rounds) as (on_round, on_setback):
-            how = how.model_copy(update={"rounds": rounds})
+            how = how.lasting(rounds)
             again.train("joint", None, how, None, target, finish, on_round, on_setback)
     line = run.last("trained")[name]
     return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
@@ -1117,7 +1136,7 @@ def contestants_of(
     )
     hand_made = plain_networks(size, settings.task.scale)
     hand_made |= single_operator_networks(space, job.task.frame, size)
-    of_space = {"searched": searched.values(), "random": drawn}
+    of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()], "random": drawn}
     found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
     return {**found, "hand-made": hand_made}
 
@@ -1167,7 +1186,7 @@ def train_contender(
 
     rounds = -(-images // (settings.finetune.batch or settings.data.batch))
     how = settings.finetune.model_copy(update={"rounds": rounds})
-    trained = settings.model_copy(update={"finetune": how})
+    training = settings.model_copy(update={"finetune": how}).for_finetuning()
     about = {
         "start": "scratch",
         "losses": how.losses_in_words(settings.training.losses),
@@ -1176,9 +1195,9 @@ def train_contender(
         "data": data_name(settings.data.folder),
         "finetune": how.model_dump(mode="json"),
     }
-    plan = plan_of(how, settings.training.losses, None)
+    plan = plan_of(how, training.losses, None)
     first = first_quality(settings)
-    work = Finetuning(job, folder, trained.for_finetuning(), plan, about)
+    work = Finetuning(job, folder, training, plan, about)
     finetuned(run, settings, work, network.build(job), [first.name])
 
 
@@ -1228,7 +1247,7 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     rounds = settings.rounds if stage == settings.stages[0] else settings.stage_rounds
     space = run.recipe.space
     console.print(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures", highlight=False)
-    settings = settings.model_copy(update={"rounds": rounds})
+    settings = settings.lasting(rounds)
     ranks.from_first(lambda: note_setting(run, stage, job))
 
     def finish(ledger: "Ledger", seconds: float) -> None:
@@ -1346,7 +1365,8 @@ def evolve(
             reporter.update(progress.asked, note)
 
         summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
-    run.log("evolved", **{k: v for k, v in asdict(summary).items() if k != "front"})
+    objectives = [o.name for o in settings.search.metrics()]
+    run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
     commands.tell(
         f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "
         f"hypervolume {summary.hypervolume_before:.4f} -> {summary.hypervolume:.4f}; "
@@ -1378,15 +1398,15 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
     commands.tell(f"{span}; {'; '.join(best)}, on held-out images")
 
 
-def draw_samples(run: Run, job: "Job") -> None:
-    """Write samples.png: held-out images by three subnets of the final front, and by what `compare` trained."""
+def draw_samples(run: Run, job: "Job", front: "Front") -> None:
+    """Write samples.png: held-out images by three subnets of a front, and by what `compare` trained."""
     from evo_c2f import analysis
     from supernet.models import load_network
     from supernet.sheet import draw_sheet, sample_columns
 
-    front = analysis.read_front(run.front("channel")).sort_values("macs")
-    chosen = front.iloc[sorted({0, len(front) // 2, len(front) - 1})]
-    supernet = job.trained(run.weights_for("channel"))
+    by_cost = front.frame.sort_values("macs")
+    chosen = by_cost.iloc[sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
+    supernet = job.trained(run.weights_for(front.stage))
     trained = ("teacher", "searched-from-scratch", "searched-inherited")
     networks = {name: load_network(run.model(name)).to(job.device) for name in trained if run.model(name).is_file()}
     for genome, row in zip(analysis.genomes_of(chosen), analysis.records(chosen), strict=True):
@@ -1405,7 +1425,7 @@ def say(sentence: str) -> None:
 
 def draw_pictures(run: Run, job: "Job") -> None:
     """Write samples.json: small parts of held-out images by subnets of every stage's front, for the page."""
-    from evo_c2f import analysis
+    from evo_c2f import analysis, fronts
     from evo_c2f.page_scores import measured as weights_of_stages
     from supernet import crops
 
@@ -1415,12 +1435,12 @@ def draw_pictures(run: Run, job: "Job") -> None:
         if not run.front(stage).is_file():
             continue
         supernet = job.trained(run.weights_for(stage))  # type: ignore[arg-type]
-        front = analysis.read_front(run.front(stage))
-        genomes = analysis.genomes_of(front)
-        for i in crops.spread_evenly(len(front)):
+        front = fronts.latest(run, stage)  # type: ignore[arg-type]
+        genomes = analysis.genomes_of(front.frame)
+        for i in sorted({*crops.spread_evenly(len(genomes)), front.knee}):  # the knee is what the page shows first
             network = supernet.extract(run.recipe.space.decode(genomes[i]))
             pictures = crops.outputs(network, parts, scale, job.device)
-            subnets[f"{of_stage.scores.context}:{front['id'].iloc[i]}"] = pictures
+            subnets[f"{of_stage.scores.context}:{front.frame['id'].iloc[i]}"] = pictures
     found = {"baseline": job.task.baseline_name, "columns": crops.comparisons(parts, job.task), "subnets": subnets}
     write_text(run.samples, json.dumps(found))
 

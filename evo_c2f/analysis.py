@@ -13,9 +13,9 @@ from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import replacing
 from evo_c2f.layout import Scores
-from evo_c2f.objective import FULL, Box, Limit, Metric, metric, minimised
+from evo_c2f.objective import FULL, Box, Metric, metric, minimised
 from evo_c2f.pareto import Values
-from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, genome_texts, subnet_ids
+from evo_c2f.space import STAGES, Genomes, SearchSpace, genome_texts, subnet_ids
 from evo_c2f.store import read_scores
 
 Frame = pd.DataFrame
@@ -30,8 +30,9 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
 
     path: a run folder or its scores.h5. `front` is 0 for the Pareto front of its context over the
     objectives (metric names), 1 for the next one, and so on; NaN in a context that lacks an objective;
-    None leaves the column out. Rows that failed have NaN metrics and the last front of all; where only
-    the whole images failed, the search's own metrics stay.
+    None leaves the column out. The front that a search prints is another: of one stage, within the limits, and in the
+    end on the whole images (`evo_c2f.fronts`). Rows that failed have NaN metrics and the last front of all; where
+    only the whole images failed, the search's own metrics stay.
     """
     scores = read_scores(_store(path))
     frames = [frame_of(s) for s in scores if len(s.rows)]
@@ -41,6 +42,11 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
         measured = [frame for frame in frames if set(objectives) <= set(frame.columns)]
         for frame in measured or frames:  # the latter only to be refused by name
             frame["front"] = pareto.ranks(_minimised(frame, objectives))
+    return joined(frames)
+
+
+def joined(frames: Sequence[Frame]) -> Frame:
+    """The rows of all of them, at least one, in order."""
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
@@ -122,70 +128,36 @@ def gene_columns(space: SearchSpace, genomes: Genomes) -> dict[str, "pd.Categori
 
 
 def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame:
-    """The rows that no other row dominates, cheapest last objective last."""
-    kept = frame[pareto.non_dominated(_minimised(frame, objectives))]
-    return kept.sort_values(list(objectives)[0], ascending=metric(objectives[0]).better == "lower")
+    """The rows that no other row dominates, best first by the first objective, then by the next."""
+    return best_first(frame[pareto.non_dominated(_minimised(frame, objectives))], objectives)
 
 
-def pick(path: str | Path, objectives: Sequence[Metric], limits: Sequence[Limit], which: str = "best") -> Genomes:
-    """One genome (n_genes,) of all that were measured in the newest context and keep to the limits.
-
-    which: 'best' by the first objective, 'knee' of the front, or the beginning of an id. InputError
-    if no subnet is that.
-    """
-    frame = load_scores(path, objectives=None)
-    frame = frame[frame["context"] == frame["context"].iloc[-1]].dropna(subset=[o.name for o in objectives])
-    if which not in ("best", "knee"):
-        frame = frame[frame["id"].str.startswith(which)]
-        if frame["genome"].nunique() != 1:
-            raise InputError(
-                f"{len(frame)} subnets of {path} have an id that begins with {which!r}; give best, knee or an id"
-            )
-    frame = _within(frame, limits, path)
-    first = frame[objectives[0].name].to_numpy(dtype=float)
-    row = int(np.argmin(objectives[0].sign * first))
-    if which == "knee":
-        values = minimised(frame[[o.name for o in objectives]].to_numpy(dtype=float), tuple(objectives))
-        kept = np.flatnonzero(pareto.non_dominated(values))
-        row = int(kept[pareto.knee(values[kept])])
-    genome: Genomes = genomes_of(frame.iloc[[row]])[0]
-    return genome
+def best_first(frame: Frame, objectives: Sequence[str]) -> Frame:
+    """The rows in order: the best by the first objective first, then by the next."""
+    ascending = [metric(name).better == "lower" for name in objectives]
+    return frame.sort_values(list(objectives), ascending=ascending, kind="stable")
 
 
-def candidates(path: str | Path, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
-    """(stage, genome (n_genes,)) of up to n subnets that were measured within the limits, of all depths and operators.
+def varied(frame: Frame, objective: Metric, n: int) -> Frame:
+    """Up to n different subnets of a run's scores, of all depths and operators.
 
     Scores of different weights can't be compared, so subnets are ordered by their rank within their stage. The best of
-    each depth and most frequent operator come first, then the second best, and so on. InputError if there are none.
+    each depth and most frequent operator come first, then the second best, and so on.
     """
-    frame = load_scores(path, objectives=None).dropna(subset=[objective.name])
-    frame = _within(frame, limits, path)
     parts = []
-    for stage in STAGES:
+    for stage in (*STAGES, "joint"):
         rows = frame[frame["stage"] == stage]
         rows = rows[rows["context"] == rows["context"].get(rows.index.max())]  # the newest weights of the stage
         parts.append(rows.assign(rank=rows[objective.name].rank(ascending=objective.better == "lower", pct=True)))
-    every = pd.concat(parts).sort_values("rank", kind="stable").drop_duplicates("genome")
+    every: Frame = pd.concat(parts).sort_values("rank", kind="stable").drop_duplicates("genome")
     if every.empty:
-        raise InputError(f"no stage of {path} has a subnet within the limits; allow more")
+        return every
     operators = every.filter(regex=r"^operator_\d+$").astype(str)
     kind = pd.DataFrame({"depth": (operators != "").sum(axis=1)}, index=every.index)
     kind["operator"] = operators.replace("", np.nan).mode(axis=1)[0]
     turn = every.groupby([kind["depth"], kind["operator"]]).cumcount()
-    chosen = every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n)
-    return list(zip(chosen["stage"], genomes_of(chosen), strict=True))
-
-
-def _within(frame: Frame, limits: Sequence[Limit], path: str | Path) -> Frame:
-    """The rows that keep to the limits. InputError if there is none."""
-    for limit in limits:
-        if limit.metric.name not in frame:
-            raise InputError(f"{limit.metric.name} was never measured in {path}; limit another metric")
-        frame = frame[limit.violation(frame[limit.metric.name].to_numpy(dtype=float)) <= 0]
-    if frame.empty:
-        words = " and ".join(map(str, limits)) or "finite scores"
-        raise InputError(f"no such subnet that was measured in {path} has {words}; allow more")
-    return frame
+    chosen: Frame = every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n)
+    return chosen
 
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:

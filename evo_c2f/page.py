@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import yaml
 
-from evo_c2f import page_scores, pareto
+from evo_c2f import fronts, page_scores
 from evo_c2f.errors import DamagedFileError
-from evo_c2f.objective import FULL, minimised
+from evo_c2f.fronts import Front
+from evo_c2f.objective import FULL
 from evo_c2f.page_scores import Measured
 from evo_c2f.run import LEAD, Run, read_log
-from evo_c2f.space import STAGES, SearchSpace, inner_width
+from evo_c2f.space import STAGES, SearchSpace, Stage, inner_width
 from evo_c2f.tables import in_short
 from evo_c2f.versions import versions
 
@@ -26,20 +26,22 @@ FOR_NOTHING = "baseline"  # what the run has not said the name of
 def page_data(run: Run) -> dict[str, Any]:
     """All that the page needs. DamagedFileError if a file of the run can't be read."""
     stages, log, samples = page_scores.measured(run), read_log(run.log_file), read_samples(run)
-    rows, objectives = page_scores.rows_of(run, stages), run.recipe.search.metrics()
+    found, latest = page_scores.fronts_of(run, stages), page_scores.latest(run, stages)
+    rows, front = page_scores.rows_of(stages, found), found.get(latest) if latest else None
+    objectives = fronts.objectives_of(run, latest) if latest else run.recipe.search.metrics()
     baseline_name = samples.get("baseline") or _setting(log).get("baseline") or FOR_NOTHING
     names = list(dict.fromkeys([*rows["columns"]["metrics"], *(o.name for o in objectives)]))
     return {
         "title": run.recipe.name,
         "task": run.recipe.task.name,
-        "sentence": sentence(run, stages, rows, log, baseline_name),
+        "sentence": sentence(run, stages, latest, front, rows["n_subnets"], log, baseline_name),
         "objectives": [o.name for o in objectives],
         "metrics": {name: page_scores.described(name) for name in names},
         "space": described_space(run.recipe.space),
         "contexts": [described_context(m) for m in page_scores.different(stages)],
         "baseline_name": baseline_name,
         "rows": rows,
-        "shown_first": shown_first(run, stages, rows, samples),
+        "shown_first": rows["fronts"][latest][front.knee] if front and len(front.frame) else None,
         "pickable": pickable(run, stages, rows),
         "command": f"{LEAD} finetune --run {shlex.quote(str(run.folder))}",
         "growth": page_scores.growth(run, stages),
@@ -73,27 +75,28 @@ def described_context(m: Measured) -> dict[str, Any]:
 
 
 def sentence(
-    run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any], log: list[dict[str, Any]], baseline_name: str
+    run: Run,
+    stages: Mapping[str, Measured],
+    latest: Stage | None,
+    front: Front | None,
+    n_subnets: int,
+    log: list[dict[str, Any]],
+    baseline_name: str,
 ) -> str:
-    """What the run found, or how far it is."""
-    searched = [stage for stage in stages if stage != "reference"]
-    if not searched:
+    """What the run found, or how far it is. latest: the stage whose front this is."""
+    if latest is None:
         first = run.recipe.training.stages[0]
         rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == first]
         total = run.recipe.training.rounds
         return f"Nothing was searched yet; the supernet has had {max(rounds, default=0):,} of {total:,} rounds."
-    stage = searched[-1]
-    m, front = stages[stage], rows["fronts"][stage]
-    amount = f"{rows['n_subnets']:,} of {_large(run.recipe.space.n_subnets)} possible subnets were scored"
-    size = f"the {stage} stage's front holds {len(front)}"
-    if not front:
-        return f"{amount}; none of the {stage} stage keeps to the limits yet."
-    best = []
-    for o in page_scores.final_objectives(m, run.recipe.search.metrics()):
-        known = [v for i in front if (v := rows["columns"]["metrics"][o.name][i]) is not None]
-        if known:
-            best.append(_best(o.name, o.sign * min(o.sign * v for v in known), m, baseline_name))
-    return f"{amount}; {size}: {'; '.join(best)}."
+    amount = f"{n_subnets:,} of {_large(run.recipe.space.n_subnets)} possible subnets were scored"
+    if front is None or front.frame.empty:
+        return f"{amount}; none of the {latest} stage keeps to the limits yet."
+    best = [
+        _best(o.name, o.sign * min(o.sign * front.frame[o.name]), stages[latest], baseline_name)
+        for o in front.objectives
+    ]
+    return f"{amount}; the {latest} stage's front holds {len(front.frame)}: {'; '.join(best)}."
 
 
 def _best(name: str, value: float, m: Measured, baseline_name: str) -> str:
@@ -121,35 +124,13 @@ def _large(n: int) -> str:
     return f"{digits} × 10" + str(int(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def shown_first(
-    run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any], samples: Mapping[str, Any]
-) -> int | None:
-    """The row of the latest front's knee, of those that have pictures if some do; None while there is no front."""
-    front = rows["fronts"].get([*stages][-1], []) if stages else []
-    objectives, columns = run.recipe.search.metrics(), rows["columns"]
-    figures = [columns["metrics"].get(o.name) for o in objectives]
-    if not front or None in figures:
-        return None
-    pictured = {name.rpartition(":")[2] for name in samples.get("subnets", {})}
-    front = [i for i in front if columns["id"][i] in pictured] or front
-    values = minimised(np.array([[column[i] for column in figures] for i in front], dtype=float), objectives)
-    return int(front[pareto.knee(values)])
-
-
 def pickable(run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Which weights `finetune --pick` takes a subnet from, which of their rows keep to no limit, and why so."""
-    contexts = page_scores.different(stages)
-    if not contexts:
-        return {"context": -1, "refused": [], "limits": ""}
-    newest = max(range(len(contexts)), key=lambda k: contexts[k].scores.rows["time"][0])
-    limits = run.recipe.search.limits()
-    ids = set(contexts[newest].frame["id"][page_scores.is_within(contexts[newest].frame, limits)])
-    refused = [
-        i
-        for i, (k, name) in enumerate(zip(rows["columns"]["context"], rows["columns"]["id"], strict=True))
-        if k == newest and name not in ids
-    ]
-    return {"context": newest, "refused": refused, "limits": " and ".join(map(str, limits))}
+    """Which rows `finetune --pick` refuses, since the newest score of their subnet failed or breaks a limit."""
+    contexts, limits = page_scores.different(stages), run.recipe.search.limits()
+    oldest_first = sorted(contexts, key=lambda m: m.scores.rows["time"][0])
+    offered = fronts.offered([m.frame for m in oldest_first], limits)
+    refused = [i for i, name in enumerate(rows["columns"]["id"]) if name not in offered]
+    return {"refused": refused, "limits": " and ".join(map(str, limits))}
 
 
 def trainings(log: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,25 +1,27 @@
 """The scores of a run as its page shows them: rows, fronts, the hypervolume's curve, what each choice is worth."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f import analysis, pareto
+from evo_c2f import analysis, fronts
 from evo_c2f.analysis import Frame
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.fronts import Front
 from evo_c2f.layout import Scores
-from evo_c2f.objective import FULL, METRICS, Box, Limit, Metric, metric, minimised, on_whole_images
+from evo_c2f.objective import FULL, METRICS, Box, metric
 from evo_c2f.run import Run
-from evo_c2f.space import STAGES, SearchSpace
+from evo_c2f.space import STAGES, SearchSpace, Stage
 from evo_c2f.store import read_scores
 
 MOST_ROWS = 10_000  # in the page's table
 MOST_DOMINATED = 2_000  # of the points drawn
 MOST_STEPS = 400  # of the hypervolume's curve, for each weights
-ORDER = (*STAGES, "joint")
+ORDER: tuple[Stage, ...] = (*STAGES, "joint")
 Indices = NDArray[np.intp]
 
 
@@ -70,62 +72,53 @@ def different(stages: Mapping[str, Measured]) -> list[Measured]:
     return list({m.scores.context: m for m in stages.values()}.values())
 
 
-def is_within(frame: Frame, limits: Sequence[Limit]) -> NDArray[np.bool_]:
-    """Which rows keep to the limits; those lacking a limited metric don't."""
-    within = np.ones(len(frame), dtype=bool)
-    for limit in limits:
-        if limit.metric.name not in frame:
-            return np.zeros(len(frame), dtype=bool)
-        within &= limit.violation(frame[limit.metric.name].to_numpy(dtype=float)) <= 0
-    return within
+def latest(run: Run, stages: Mapping[str, Measured]) -> Stage | None:
+    """The stage that is searched now, which has no front yet, or was searched last; None before there is one."""
+    known = [stage for stage in ORDER if stage in stages]
+    searched = [stage for stage in run.searched() if stage in known]
+    return next((stage for stage in reversed(known) if stage not in searched), searched[-1] if searched else None)
 
 
-def front_of(run: Run, stage: str, m: Measured) -> tuple[list[str], set[str]]:
-    """(ids of a stage's front, best first; those that seed the next stage).
+def fronts_of(run: Run, stages: Mapping[str, Measured]) -> dict[Stage, Front]:
+    """Each stage's front as the stage wrote it, or what it has so far while it goes on."""
+    found = {stage: _front_of(run, stage, stages[stage]) for stage in ORDER if stage in stages}
+    return {stage: front for stage, front in found.items() if front}
 
-    As the stage wrote it; of what it has so far while it goes on.
-    """
-    objectives = run.recipe.search.metrics()
-    frame = m.frame[(m.frame["stage"] == stage) & is_within(m.frame, run.recipe.search.limits())]
-    try:
+
+def _front_of(run: Run, stage: Stage, m: Measured) -> Front | None:
+    """None if an objective was not measured."""
+    objectives = fronts.objectives_of(run, stage)
+    with suppress(DamagedFileError, InputError):
         written = analysis.read_front(run.front(stage)) if run.front(stage).is_file() else None
-    except DamagedFileError:
-        written = None
-    if written is not None and set(written["id"]) <= set(m.frame["id"]):
-        return list(written["id"]), set(written["id"][written["survivor"]])
-    if not {o.name for o in objectives} <= set(frame.columns):
-        return [], set()
-    values = minimised(frame[[o.name for o in objectives]].to_numpy(dtype=float), objectives)
-    front = frame[pareto.non_dominated(values)]
-    first = objectives[0]
-    return list(front.sort_values(first.name, ascending=first.better == "lower")["id"]), set()
+        if written is not None and set(written["id"]) <= set(m.frame["id"]):
+            return fronts.ordered(stage, written, objectives)
+    with suppress(InputError):
+        within = fronts.is_within(m.frame, run.recipe.search.limits())
+        return fronts.so_far(stage, m.frame[(m.frame["stage"] == stage) & within], objectives)
+    return None
 
 
-def final_objectives(m: Measured, objectives: tuple[Metric, ...]) -> tuple[Metric, ...]:
-    """Those of a front: as taken on the whole images where they were."""
-    whole = on_whole_images(objectives)
-    return whole if all(o.name in m.scores.metrics for o in whole) else objectives
-
-
-def rows_of(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
+def rows_of(stages: Mapping[str, Measured], found: Mapping[Stage, Front]) -> dict[str, Any]:
     """The table's columns, the fronts as numbers of rows, which rows are drawn, and how many there were in all."""
     contexts = different(stages)
-    fronts = {stage: front_of(run, stage, m) for stage, m in stages.items() if stage in ORDER}
-    kept = _kept(contexts, {i for ids, _ in fronts.values() for i in ids})
+    kept = _kept(contexts, {i for front in found.values() for i in front.frame["id"]})
     frames = [m.frame.iloc[rows] for m, rows in zip(contexts, kept, strict=True)]
     number = {  # of an id scored with certain weights
         (k, name): index
         for index, (k, name) in enumerate((k, name) for k, frame in enumerate(frames) for name in frame["id"])
     }
     of_stage = {stage: contexts.index(m) for stage, m in stages.items()}
-    numbers = {s: [number[of_stage[s], i] for i in ids] for s, (ids, _) in fronts.items()}
+    numbers = {s: [number[of_stage[s], i] for i in front.frame["id"]] for s, front in found.items()}
+    written = {s: front.frame for s, front in found.items() if "survivor" in front.frame}
     columns = _columns(frames, list(dict.fromkeys(name for m in contexts for name in m.metrics)))
     always = {row for rows in numbers.values() for row in rows}
     always |= {row for row, stage in enumerate(columns["stage"]) if stage == "reference"}
     return {
         "columns": columns,
         "fronts": numbers,
-        "survivors": sorted({number[of_stage[s], i] for s, (_, ids) in fronts.items() for i in ids}),
+        "survivors": sorted(
+            {number[of_stage[s], i] for s, rows in written.items() for i in rows["id"][rows["survivor"]]}
+        ),
         "drawn": sorted(always | set(_sample([i for i in range(len(number)) if i not in always], MOST_DOMINATED))),
         "n_scores": sum(len(m.frame) for m in contexts),
         "n_subnets": len({i for m in contexts for i in m.frame["id"]}),
@@ -201,7 +194,7 @@ def _curve(run: Run, m: Measured) -> NDArray[np.float64] | None:
     except KeyError:
         return None
     values = m.frame[names].copy()
-    values.loc[~is_within(m.frame, run.recipe.search.limits())] = np.nan
+    values.loc[~fronts.is_within(m.frame, run.recipe.search.limits())] = np.nan
     return np.asarray(analysis.hypervolume_curve(values, box), dtype=np.float64)
 
 

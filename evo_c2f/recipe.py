@@ -83,6 +83,12 @@ class LossesSection(Section):
         return " + ".join(f"{value:g} {name}" for name, value in terms.items())
 
 
+class PhaseLossesSection(LossesSection):
+    """Those of a phase, which has no `pixel_rounds`: L1 alone is a phase of its own."""
+
+    pixel_rounds: Literal[0] = 0
+
+
 class DiscriminatorSection(Section):
     loss: Literal["lsgan", "hinge", "relativistic"] = "lsgan"
     conditioned: bool = True  # it sees the input beside the output
@@ -131,13 +137,29 @@ class TrainingSection(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _all_terms_count(self) -> "TrainingSection":
+        others = any(value for name, value in self.losses if isinstance(value, float) and name != "l1")
+        if others and self.losses.pixel_rounds >= self.rounds:
+            raise ValueError(
+                f"losses.pixel_rounds is {self.losses.pixel_rounds} of {self.rounds} rounds, so L1 would stand alone "
+                "to the end; set a smaller training.losses.pixel_rounds"
+            )
+        return self
+
+    def lasting(self, rounds: int) -> "TrainingSection":
+        """The same for so many rounds: L1 stands alone in the same share of them."""
+        pixel_rounds = round(self.losses.pixel_rounds * rounds / self.rounds)
+        losses = self.losses.model_copy(update={"pixel_rounds": pixel_rounds})
+        return self.model_copy(update={"rounds": rounds, "losses": losses})
+
 
 class PhaseSection(Section):
     """A part of the fine-tuning. What is null is as in training."""
 
     until: Annotated[float, Field(gt=0, le=1)]  # share of the rounds
     side: Positive | None = None  # of the patches (super-resolution: low-resolution pixels) or crops
-    losses: LossesSection | None = None
+    losses: PhaseLossesSection | None = None
 
 
 class FinetuneSection(Section):
@@ -159,10 +181,14 @@ class FinetuneSection(Section):
             raise ValueError(f"the phases end at {ends}; each must end after the one before, and the last at 1")
         return phases
 
+    def schedule(self, usual: LossesSection) -> list[tuple[int, LossesSection]]:
+        """(until which round, the losses until then); `usual` where a phase names none."""
+        ends = [(phase.until, phase.losses or usual) for phase in self.phases] or [(1.0, usual)]
+        return [(round(until * self.rounds), losses) for until, losses in ends]
+
     def losses_in_words(self, usual: LossesSection) -> str:
         """What it trains on, phase by phase."""
-        phases = [(phase.losses or usual).in_words() for phase in self.phases] or [usual.in_words()]
-        return ", then ".join(dict.fromkeys(phases))
+        return ", then ".join(dict.fromkeys(losses.in_words() for _, losses in self.schedule(usual)))
 
 
 class EvaluationsSection(Section):
@@ -195,7 +221,11 @@ class SearchSection(Section):
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
     def metrics(self) -> tuple[Metric, ...]:
-        """InputError if an objective is unknown or there are fewer than two."""
+        """The objectives. The first is the quality that decides between networks: the one that is named first.
+
+        The order of the others means nothing: costs follow, and then other qualities, each by name.
+        InputError if one is unknown, or if there are fewer than two, or no quality.
+        """
         if len(set(self.objectives)) < max(2, len(self.objectives)):
             raise InputError(f"objectives are {self.objectives}; name at least two, each once")
         for name in (*self.objectives, *self.max, *self.min, *self.rescore):
@@ -206,7 +236,11 @@ class SearchSection(Section):
         for name in self.rescore:
             if objective.metric(name).kind != "quality":
                 raise InputError(f"search.rescore names {name}, which is no quality; a front has its costs already")
-        return tuple(objective.metric(name) for name in self.objectives)
+        found = [objective.metric(name) for name in self.objectives]
+        first = next((o for o in found if o.kind == "quality"), None)
+        if first is None:
+            raise InputError(f"objectives are {self.objectives}, all of them costs; name a quality too")
+        return tuple(sorted(found, key=lambda o: (o != first, o.kind == "quality", o.name)))
 
     def limits(self) -> tuple[Limit, ...]:
         """InputError if they contradict each other."""
@@ -228,7 +262,8 @@ class Recipe(Section):
     def for_finetuning(self) -> TrainingSection:
         """How one subnet is trained alone: as the supernet was, but for what `finetune` says."""
         keys = TrainingSection.model_fields.keys() & FinetuneSection.model_fields.keys()
-        return self.training.model_copy(update={key: getattr(self.finetune, key) for key in keys})
+        as_long = self.training.lasting(self.finetune.rounds)
+        return as_long.model_copy(update={key: getattr(self.finetune, key) for key in keys})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -103,6 +103,11 @@ class Run:
             raise InputError(f"{path} is missing; run '{LEAD} train-supernet --run {self.folder}{how}' first")
         return path
 
+    def latest_weights(self) -> Path:
+        """The checkpoint of the last training that is done. InputError, with the command, if there is none."""
+        done = [path for path in map(self.checkpoint, self.recipe.training.stages) if path.is_file()]
+        return done[-1] if done else self.weights_for(STAGES[0])
+
     def front_before(self, stage: Stage) -> Path | None:
         """The front that seeds the stage (None: it needs none). InputError, with the command, if it is missing."""
         if stage not in STAGES[1:]:
@@ -115,6 +120,15 @@ class Run:
                 f"run '{LEAD} evolve --stage {before} --run {self.folder}' first"
             )
         return path
+
+    def searched(self) -> list[str]:
+        """The stages that have a front, in the order in which they were last searched.
+
+        By the log, which a copy of the run keeps, unlike the times of its files. What it doesn't tell of comes first.
+        """
+        told = [line["stage"] for line in read_log(self.log_file) if line["event"] == "evolved"]
+        order = [*(s for s in ("joint", *STAGES) if s not in told), *reversed(dict.fromkeys(reversed(told)))]
+        return [stage for stage in order if self.front(stage).is_file()]
 
     def seconds_of(self, event: str) -> float:
         """What the log gives to an event, over all stages; of a stage that was done again, the last time."""

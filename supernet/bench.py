@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from evo_c2f.space import Architecture
-from supernet.criterion import Criterion, L1Alone
+from supernet.criterion import Criterion, L1Alone, Terms
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
 from supernet.job import Job
@@ -42,7 +42,7 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
     say(f"the same of {RANDOM_SUBNETS} random subnets: median {median(ratios):.3f}, lowest {min(ratios):.3f}")
 
     rounds = FairRounds(space, "joint", None, np.random.default_rng(job.seed))
-    students, criterion = SharedSubnets(supernet, rounds), Criterion(L1Alone())
+    students, criterion = SharedSubnets(supernet, rounds), Criterion(Terms(L1Alone()))
     optimizer = torch.optim.Adam(supernet.parameters(), lr=1e-6, fused=True)
 
     def one_round() -> None:

@@ -100,7 +100,7 @@ class Comparison:
 
     def _train(self, name: str, network: nn.Module, target: Path, images: int, learning_rate: float) -> None:
         rounds = max(1, images // self.batch)
-        settings = self.settings.model_copy(update={"rounds": rounds, "learning_rate": learning_rate})
+        settings = self.settings.lasting(rounds).model_copy(update={"learning_rate": learning_rate})
         metadata: dict[str, Any] = {**models.header(network), "images": images, "learning_rate": learning_rate}
         metadata["curve"] = []
         forget_another(checkpoint.state_of(target), metadata)

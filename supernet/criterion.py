@@ -49,28 +49,30 @@ class L1Alone:
     distillation: float = 0.0
 
 
+@dataclass(frozen=True)
+class Terms:
+    """The weights of the terms in a part of the training, and what is needed where a weight is not 0."""
+
+    weights: Weights
+    features: VggFeatures | None = None
+    guide: Guide | None = None
+
+
 class Criterion:
     """Judges the outputs of one round after another: `begin`, `loss` for each subnet, `finish`."""
 
-    def __init__(
-        self,
-        weights: Weights,
-        features: VggFeatures | None = None,
-        adversary: Adversary | None = None,
-        guide: Guide | None = None,
-        earlier: Sequence[tuple[int, Weights]] = (),
-    ):
-        """features, adversary and guide are needed where their weights are not 0.
+    def __init__(self, last: Terms, adversary: Adversary | None = None, earlier: Sequence[tuple[int, Terms]] = ()):
+        """earlier: (until which round, the terms until then), in order; `last` are those from then on.
 
-        earlier: (until which round, the weights until then), in order; `weights` are those from then on.
+        adversary: needed where a weight of its terms is not 0.
         """
-        self.last, self.earlier = weights, earlier
-        self.features, self.adversary, self.guide = features, adversary, guide
+        self.last, self.earlier, self.adversary = last, earlier, adversary
 
     def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
         """Take the batch of round `index`, or this process's part of it, and what all its subnets have in common."""
         self.source, self.target = source, target
-        self.weights = next((weights for until, weights in self.earlier if index < until), self.last)
+        terms = next((terms for until, terms in self.earlier if index < until), self.last)
+        self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
         with torch.no_grad():
             if self.features and self.weights.perceptual:
                 self.wanted = self.features(target)

@@ -25,8 +25,6 @@ class PhaseSettings(Protocol):
     def until(self) -> float: ...
     @property
     def side(self) -> int | None: ...
-    @property
-    def losses(self) -> LossSettings | None: ...
 
 
 class FinetuneSettings(Protocol):
@@ -38,17 +36,16 @@ class FinetuneSettings(Protocol):
     def batch(self) -> int | None: ...
     @property
     def phases(self) -> Sequence[PhaseSettings]: ...
+    def schedule(self, usual: Any) -> Sequence[tuple[int, LossSettings]]: ...
 
 
 def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | None) -> Plan:
-    """The phases in rounds; where one says nothing of its losses, they are `losses`."""
-    ends = [round(phase.until * how.rounds) for phase in how.phases]
-    return Plan(
-        how.batch,
-        [(end, phase.side) for end, phase in zip(ends, how.phases, strict=True)],
-        [(end, phase.losses or losses) for end, phase in zip(ends, how.phases, strict=True)],
-        supernet,
-    )
+    """The phases in rounds; where one says nothing of its losses, they are `losses`.
+
+    supernet: whose widest subnet may guide.
+    """
+    sides = [(round(phase.until * how.rounds), phase.side) for phase in how.phases]
+    return Plan(how.batch, sides, how.schedule(losses), supernet)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from supernet import checkpoint, criterion, qualities, training
 from supernet.adversary import Adversary
 from supernet.board import Board
 from supernet.cost import costs
-from supernet.criterion import Criterion, Guide
+from supernet.criterion import Criterion, Guide, L1Alone, Terms
 from supernet.discriminator import PatchGan
 from supernet.fairness import Ledger
 from supernet.generator import IMAGE_CHANNELS, Subnet, Supernet
@@ -91,6 +91,9 @@ class TrainingSettings(training.Settings, Protocol):
     def discriminator(self) -> DiscriminatorSettings: ...
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """The same settings but for those of `update`."""
+
+    def lasting(self, rounds: int) -> Self:
+        """The same settings for so many rounds."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -212,30 +215,34 @@ class Job:
     ) -> Criterion:
         """The recipe's losses, and those until certain rounds. InputError if one of them can't be had.
 
-        supernet: whose widest subnet may guide. In the first `pixel_rounds` rounds L1 stands alone:
-        perceptual and adversarial terms on a generator that makes no image yet only disturb it
-        (SRGAN, arXiv 1609.04802, sec. 3.2).
+        earlier: (until which round, the losses until then). supernet: whose widest subnet may guide.
+        In the first `pixel_rounds` rounds L1 stands alone: perceptual and adversarial terms on a generator that makes
+        no image yet only disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
-        losses, judge = settings.losses, settings.discriminator
-        every = [losses, *(phase for _, phase in earlier)]
-        adversary = guide = features = None
-        if any(phase.perceptual for phase in every):
-            features = VggFeatures(losses.perceptual_layers).to(self.device)
-        if any(phase.adversarial or phase.feature_matching for phase in every):
+        judge, parts, begun = settings.discriminator, list[tuple[int, LossSettings]](), 0
+        for until, losses in [*earlier, (settings.rounds, settings.losses)]:
+            if until > begun:
+                parts.append((until, losses))
+                begun = until
+        adversary = None
+        if any(losses.adversarial or losses.feature_matching for _, losses in parts):
             torch.manual_seed(self.seed)
             channels = IMAGE_CHANNELS if judge.conditioned and self.task.frame.input_level == 0 else 0
             discriminator = PatchGan(self.data.side, judge.width, judge.layers, channels).to(self.device)
             adversary = Adversary(discriminator, judge.loss, judge.learning_rate)
-        if any(phase.distillation for phase in every):
-            guide = self._guide(losses.guide, supernet)
-        pixels: list[tuple[int, criterion.Weights]] = [(losses.pixel_rounds, criterion.L1Alone(losses.l1))]
-        return Criterion(losses, features, adversary, guide, [*pixels, *earlier])
+        schedule = list[tuple[int, Terms]]()
+        for until, losses in parts:
+            schedule.append((min(until, losses.pixel_rounds), Terms(L1Alone(losses.l1))))
+            features = VggFeatures(losses.perceptual_layers).to(self.device) if losses.perceptual else None
+            guide = self._guide(losses.guide, supernet) if losses.distillation else None
+            schedule.append((until, Terms(losses, features, guide)))
+        return Criterion(schedule[-1][1], adversary, schedule[:-1])
 
     def _guide(self, name: str, supernet: Supernet | None) -> Guide:
         if name != "widest":
             return load_network(Path(name)).to(self.device)
         if supernet is None:
-            raise InputError("training.losses.guide is 'widest', which only a supernet has; name the file of a teacher")
+            raise InputError("losses.guide is 'widest', which only a supernet has; name the file of a teacher")
         return partial(supernet, architecture=self.space.decode(self.space.reference))
 
     def train(

@@ -25,7 +25,7 @@ import cli
 from evo_c2f.errors import DamagedFileError
 from supernet import training
 from supernet.adversary import Adversary
-from supernet.criterion import Criterion, L1Alone
+from supernet.criterion import Criterion, L1Alone, Terms
 from supernet.data.photographs import PatchPairs, listed, load, pairs
 from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds
@@ -69,7 +69,7 @@ def photographs(folder: Path, ranks: Ranks) -> Batches:
 
 def plain(folder: Path, ranks: Ranks, state: Path, stop: int | None = None) -> dict[str, object]:
     """Twenty rounds by L1; what came of them."""
-    return trained(photographs(folder, ranks), Criterion(L1Alone()), "plain", ranks, state, stop)
+    return trained(photographs(folder, ranks), Criterion(Terms(L1Alone())), "plain", ranks, state, stop)
 
 
 def adversarial(
@@ -78,7 +78,7 @@ def adversarial(
     """Twenty rounds with a discriminator, and by what it sees."""
     torch.manual_seed(0)
     weights = L1Alone(l1=1.0, adversarial=0.1, feature_matching=0.5)
-    criterion = Criterion(weights, adversary=Adversary(PatchGan(16, 4, None, 3), "lsgan", 0.001))
+    criterion = Criterion(Terms(weights), adversary=Adversary(PatchGan(16, 4, None, 3), "lsgan", 0.001))
     return trained(NoisePairs(ranks, broken), criterion, "adversarial", ranks, state, stop)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from evo_c2f.recipe import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
-from supernet.criterion import Criterion, L1Alone
+from supernet.criterion import Criterion, L1Alone, Terms
 from supernet.data.photographs import PatchPairs, Photograph, listed, load, pairs
 from supernet.fairness import FairRounds
 from supernet.generator import Frame, Supernet
@@ -116,7 +116,7 @@ def train_fairly(
 ) -> dict[str, Tensor]:
     """Train a supernet by L1, or by the criterion."""
     students = SharedSubnets(supernet, rounds, settings.divide_gradients)
-    return train(students, batches, criterion or Criterion(L1Alone()), settings, state, on_round)
+    return train(students, batches, criterion or Criterion(Terms(L1Alone())), settings, state, on_round)
 
 
 @contextmanager

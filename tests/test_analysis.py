@@ -7,7 +7,7 @@ import pytest
 import evo_c2f
 from evo_c2f import analysis, pareto
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objective import Box, Limit, metric
+from evo_c2f.objective import Box, metric
 from evo_c2f.space import subnet_id
 from evo_c2f.store import ScoreStore
 
@@ -241,46 +241,3 @@ def test_a_damaged_front_is_named(written, damage):
     path.write_bytes(damage(path.read_text()).encode(errors="surrogateescape"))
     with pytest.raises(DamagedFileError, match=r"path\.csv is damaged .*; evolve that stage again"):
         analysis.read_front(path)
-
-
-def test_the_best_within_limits_is_of_the_newest_context_and_measured(tmp_path, tiny, genomes, context_of):
-    with ScoreStore(tmp_path / "scores.h5", context_of(tiny), {"baseline": {"psnr_y": 26.0}}) as store:
-        rows = [{"psnr_y": psnr, "macs": macs} for psnr, macs, _ in ROWS]
-        store.append(genomes, rows, "path", 1, [0.5] * len(rows))
-    best = {most: analysis.pick(tmp_path, BOTH, [Limit(BOTH[1], "max", most)]) for most in (100, 60, 50)}
-    assert {limit: subnet_id(genome) for limit, genome in best.items()} == {
-        100: subnet_id(genomes[0]),
-        60: subnet_id(genomes[1]),
-        50: subnet_id(genomes[1]),
-    }
-    cheapest = analysis.pick(tmp_path, BOTH[::-1], [])
-    assert subnet_id(cheapest) == subnet_id(genomes[1])  # the one of 1 MAC failed
-    knee = analysis.pick(tmp_path, BOTH, [Limit(BOTH[1], "max", 60)], "knee")
-    assert subnet_id(knee) == subnet_id(genomes[1])
-    assert subnet_id(analysis.pick(tmp_path, BOTH, [], subnet_id(genomes[5])[:8])) == subnet_id(genomes[5])
-    with pytest.raises(InputError, match="has macs <= 0.5; allow more"):
-        analysis.pick(tmp_path, BOTH, [Limit(BOTH[1], "max", 0.5)])
-    with pytest.raises(InputError, match="begins with 'zz'; give best, knee or an id"):
-        analysis.pick(tmp_path, BOTH, [], "zz")
-    with pytest.raises(InputError, match="latency_ms was never measured"):
-        analysis.pick(tmp_path, BOTH, [Limit(metric("latency_ms"), "max", 1.0)])
-
-
-def test_candidates_are_of_each_stage_by_the_weights_it_was_last_searched_on(tmp_path, tiny, genomes, context_of):
-    rows = [{"psnr_y": psnr, "macs": macs} for psnr, macs, _ in ROWS]
-    with ScoreStore(tmp_path / "scores.h5", context_of(tiny), {"baseline": {"psnr_y": 26.0}}) as store:
-        store.append(genomes[:1], rows[:1], "reference", 0, [0.5])
-        store.append(genomes[1:3], rows[1:3], "path", 1, [0.5] * 2)
-        store.append(genomes[4:], rows[4:], "operator", 2, [0.25] * 2)
-    with ScoreStore(tmp_path / "scores.h5", context_of(tiny, "further"), {"baseline": {"psnr_y": 26.5}}) as store:
-        store.append(genomes[5:], [{"psnr_y": 20.0, "macs": 10.0}], "operator", 1, [0.5])
-
-    def ids(most: float) -> set[tuple[str, str]]:
-        within = [Limit(BOTH[1], "max", most)]
-        return {(stage, subnet_id(g)) for stage, g in analysis.candidates(tmp_path, BOTH[0], within, 9)}
-
-    paths = {("path", subnet_id(genome)) for genome in genomes[1:3]}
-    assert ids(100) == paths | {("operator", subnet_id(genomes[5]))}
-    assert ids(40) == {("operator", subnet_id(genomes[5]))}
-    with pytest.raises(InputError, match="macs <= 5"):
-        ids(5)

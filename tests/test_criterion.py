@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from supernet_fixtures import random_images
 
 from supernet.adversary import Adversary
-from supernet.criterion import Criterion, L1Alone
+from supernet.criterion import Criterion, L1Alone, Terms
 from supernet.discriminator import PatchGan
 from supernet.losses import feature_distance
 
@@ -26,15 +26,15 @@ def loss(criterion: Criterion, index: int = 0) -> float:
 
 
 def test_l1_alone_is_the_mean_absolute_difference():
-    assert loss(Criterion(L1Alone())) == pytest.approx(L1)
-    assert loss(Criterion(L1Alone(l1=3.0))) == pytest.approx(3 * L1)
-    assert Criterion(L1Alone()).finish([OUTPUT], 1.0) is None
+    assert loss(Criterion(Terms(L1Alone()))) == pytest.approx(L1)
+    assert loss(Criterion(Terms(L1Alone(l1=3.0)))) == pytest.approx(3 * L1)
+    assert Criterion(Terms(L1Alone())).finish([OUTPUT], 1.0) is None
 
 
 def test_each_term_is_weighted_and_added():
     judge = adversary()
     weights = L1Alone(l1=1.0, adversarial=0.5, feature_matching=2.0, distillation=4.0)
-    found = loss(Criterion(weights, adversary=judge, guide=lambda source: 1 - source))
+    found = loss(Criterion(Terms(weights, guide=lambda source: 1 - source), judge))
     judge.look(SOURCE, TARGET)
     adversarial, matching = (term.item() for term in judge.judge(SOURCE, OUTPUT))
     expected = L1 + 0.5 * adversarial + 2 * matching + 4 * F.l1_loss(OUTPUT, 1 - SOURCE).item()
@@ -46,14 +46,15 @@ def test_the_perceptual_term_is_the_distance_of_vgg_features():
     from supernet.perceptual import VggFeatures
 
     features = VggFeatures(["relu1_2", "relu2_2"])
-    found = loss(Criterion(L1Alone(l1=0.0, perceptual=2.0), features))
+    found = loss(Criterion(Terms(L1Alone(l1=0.0, perceptual=2.0), features)))
     assert found == pytest.approx(2 * feature_distance(features(OUTPUT), features(TARGET)).item(), rel=1e-5)
 
 
 def test_in_the_first_rounds_l1_stands_alone():
     judge = adversary()
     weights = L1Alone(l1=2.0, adversarial=1.0, distillation=1.0)
-    criterion = Criterion(weights, adversary=judge, guide=lambda source: 1 - source, earlier=[(5, L1Alone(2.0))])
+    terms = Terms(weights, guide=lambda source: 1 - source)
+    criterion = Criterion(terms, judge, [(5, Terms(L1Alone(2.0)))])
     assert loss(criterion, 4) == pytest.approx(2 * L1)
     assert criterion.finish([OUTPUT], 1.0) is None and judge.updates == 0
     assert loss(criterion, 5) != pytest.approx(2 * L1)
@@ -62,7 +63,7 @@ def test_in_the_first_rounds_l1_stands_alone():
 
 def test_the_discriminator_sees_the_fakes_of_all_subnets_before_its_one_update(monkeypatch):
     judge, seen = adversary(), []
-    criterion = Criterion(L1Alone(adversarial=1.0), adversary=judge)
+    criterion = Criterion(Terms(L1Alone(adversarial=1.0)), adversary=judge)
     monkeypatch.setattr(judge, "learn", lambda source, target, fakes, rate, ranks: seen.append(fakes) or 1.0)
     criterion.begin(0, SOURCE, TARGET)
     outputs = [random_images(2, 3, 16, 16, seed=s) for s in range(4)]
@@ -75,7 +76,7 @@ def test_the_discriminator_sees_the_fakes_of_all_subnets_before_its_one_update(m
 
 def test_what_goes_wrong_is_said_in_words():
     judge = adversary()
-    criterion = Criterion(L1Alone(adversarial=1.0), adversary=judge)
+    criterion = Criterion(Terms(L1Alone(adversarial=1.0)), adversary=judge)
     criterion.begin(0, SOURCE, TARGET)
     assert criterion.finish([OUTPUT * torch.nan], 1.0) == "the discriminator's loss is not finite"
     criterion.begin(0, SOURCE, TARGET)

@@ -24,7 +24,7 @@ from evo_c2f.errors import DamagedFileError, FailedError
 from evo_c2f.space import Architecture, Genomes
 from supernet import checkpoint, training
 from supernet.adversary import Adversary
-from supernet.criterion import Criterion, L1Alone
+from supernet.criterion import Criterion, L1Alone, Terms
 from supernet.discriminator import PatchGan
 from supernet.fairness import FairRounds
 from supernet.generator import Supernet
@@ -65,7 +65,7 @@ def pair(seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def fair_gradients(supernet: Supernet, dealt: list[Architecture], low: Tensor, high: Tensor, divide: bool) -> float:
     """By L1."""
-    criterion = Criterion(L1Alone())
+    criterion = Criterion(Terms(L1Alone()))
     criterion.begin(0, low, high)
     networks = [partial(supernet, architecture=a) for a in dealt]
     loss, _ = training.fair_gradients(networks, supernet.used(dealt), low, criterion)
@@ -319,7 +319,7 @@ class Pairs:
 def adversarial_criterion() -> Criterion:
     torch.manual_seed(0)
     weights = L1Alone(l1=1.0, adversarial=0.1, feature_matching=0.5)
-    return Criterion(weights, adversary=Adversary(PatchGan(16, 4, None, 3), "lsgan", 0.001))
+    return Criterion(Terms(weights), adversary=Adversary(PatchGan(16, 4, None, 3), "lsgan", 0.001))
 
 
 def adversarially(
@@ -366,7 +366,9 @@ def test_a_loss_that_is_not_finite_sends_training_back_to_its_last_good_state(tm
 
 def test_a_snapshot_stays_as_it_was_whatever_follows():
     settings = training_settings(20)
-    learning = training.Learning(SharedSubnets(fresh_supernet(SPACE), joint_rounds()), Criterion(L1Alone()), settings)
+    learning = training.Learning(
+        SharedSubnets(fresh_supernet(SPACE), joint_rounds()), Criterion(Terms(L1Alone())), settings
+    )
     source, target = random_images(2, 3, 8, 8), random_images(2, 3, 32, 32)
 
     def four_rounds() -> None:
@@ -423,7 +425,7 @@ def test_a_network_alone_is_trained_by_the_same_loop(tmp_path: Path):
     torch.manual_seed(0)
     teacher, losses = ResNetGenerator(4, 1), list[float]()
     weights = training.train(
-        Alone(teacher), [Pairs()[0]] * 40, Criterion(L1Alone()), training_settings(40), tmp_path / "s",
+        Alone(teacher), [Pairs()[0]] * 40, Criterion(Terms(L1Alone())), training_settings(40), tmp_path / "s",
         lambda index, loss: losses.append(loss),
     )  # fmt: skip
     assert weights.keys() == dict(teacher.named_parameters()).keys()
@@ -444,7 +446,13 @@ def test_the_notes_of_a_stopped_training_are_those_of_all_its_sittings(tmp_path:
 
         teacher, batches = ResNetGenerator(4, 1), [Pairs()[0]] * 6
         training.train(
-            Alone(teacher), batches, Criterion(L1Alone()), training_settings(6), tmp_path / "s", on_round, notes=notes
+            Alone(teacher),
+            batches,
+            Criterion(Terms(L1Alone())),
+            training_settings(6),
+            tmp_path / "s",
+            on_round,
+            notes=notes,
         )
         return notes
 
@@ -459,7 +467,7 @@ def test_what_guides_by_distillation_is_not_moved_by_it(tmp_path: Path):
     """The teacher gets no gradient; the widest subnet, whose weights are the supernet's, gets none by its guiding."""
     supernet = random_supernet(SPACE, TRANSLATION)
     guide = partial(supernet, architecture=SPACE.decode(SPACE.reference))
-    criterion, (source, target) = Criterion(L1Alone(l1=0.0, distillation=1.0), guide=guide), Pairs()[0]
+    criterion, (source, target) = Criterion(Terms(L1Alone(l1=0.0, distillation=1.0), guide=guide)), Pairs()[0]
     criterion.begin(0, source, target)
     assert not criterion.guided.requires_grad
     other = SPACE.decode(SPACE.random(1, np.random.default_rng(3))[0])
@@ -479,7 +487,7 @@ def test_networks_side_by_side_leave_the_gradients_of_one_after_the_other(thread
     supernet, (low, high) = random_supernet(SPACE), pair()
     architectures = [SPACE.decode(genome) for genome in joint_rounds().deal()]
     networks, used = [partial(supernet, architecture=a) for a in architectures], supernet.used(architectures)
-    criterion = Criterion(L1Alone())
+    criterion = Criterion(Terms(L1Alone()))
     criterion.begin(0, low, high)
     found = []
     try:

@@ -10,9 +10,10 @@ from command_line import EVALUATIONS, exit_code, settings, tiny
 from PIL import Image
 from scipy import stats
 
-from evo_c2f import analysis, recipe, winners
+from evo_c2f import analysis, fronts, recipe, winners
 from evo_c2f.errors import InputError
 from evo_c2f.objective import Limit, metric
+from evo_c2f.run import Run
 from evo_c2f.store import ScoreStore
 from supernet.contestants import LEAST, Contestant, plain_networks, plain_size_mb, single_operator_networks
 from supernet.cost import costs
@@ -39,15 +40,15 @@ def test_the_candidates_are_spread_over_depths_and_operators(tmp_path, context_o
     rows = [{"psnr_y": 30 - depth + float(rng.normal(scale=0.01)), "size_mb": 0.1} for depth, _ in kinds]
     with ScoreStore(tmp_path / "scores.h5", context_of(SPACE), {"baseline": {"psnr_y": 20.0}}) as store:
         store.append(genomes, rows, "channel", 1, [0.5] * len(rows))
-    n_kinds = len(set(kinds))
-    found = [genome for _, genome in analysis.candidates(tmp_path, metric("psnr_y"), [], n_kinds)]
+    run, n_kinds = Run(tmp_path, recipe.load("quick")), len(set(kinds))
+    found = [genome for _, genome in fronts.candidates(run, metric("psnr_y"), [], n_kinds)]
     assert len(found) == n_kinds == len({kind_of(genome) for genome in found})
     best = {kind: max(r["psnr_y"] for r, k in zip(rows, kinds, strict=True) if k == kind) for kind in set(kinds)}
     scores = {genome.tobytes(): row["psnr_y"] for genome, row in zip(genomes, rows, strict=True)}
     assert all(scores[genome.tobytes()] == best[kind_of(genome)] for genome in found)
-    assert len(analysis.candidates(tmp_path, metric("psnr_y"), [], 4)) == 4
+    assert len(fronts.candidates(run, metric("psnr_y"), [], 4)) == 4
     with pytest.raises(InputError, match="allow more"):
-        analysis.candidates(tmp_path, metric("psnr_y"), [Limit(metric("size_mb"), "max", 0.01)], 4)
+        fronts.candidates(run, metric("psnr_y"), [Limit(metric("size_mb"), "max", 0.01)], 4)
 
 
 def kind_of(genome):

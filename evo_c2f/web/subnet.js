@@ -69,8 +69,7 @@ function picturesOf(row) {
 
 function commandOf(row) {
   const {pickable, command, rows} = state.data, id = rows.columns.id[row];
-  if (rows.columns.context[row] !== pickable.context) return el('p', {class: 'note', text: 'Its score rests on weights that were trained further since; finetune takes subnets that were scored with the newest.'});
-  if (pickable.refused.includes(row)) return el('p', {class: 'note', text: `It breaks the run's limits (${pickable.limits}); finetune would refuse it.`});
+  if (pickable.refused.includes(row)) return el('p', {class: 'note', text: `It failed, or breaks the run's limits (${pickable.limits || 'none'}); finetune would refuse it.`});
   const line = `${command} --pick ${id} --name models/${id}`;
   const copy = el('button', {type: 'button', text: 'Copy', onclick: () => navigator.clipboard.writeText(line).then(() => { copy.textContent = 'Copied'; }, () => getSelection().selectAllChildren(code))});
   const code = el('code', {text: line});
