@@ -180,7 +180,10 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
     hire = hiring(given, settings)
     claim(run)
     seed = settings.seed if given["seed"] is None else given["seed"]
-    summaries = [evolve(run, settings, s, job, seed, hire, retry_failed) for s in stages]
+    summaries = []
+    for each in stages:
+        tell_other_survivors(run, run.weights_for(each).stem)
+        summaries.append(evolve(run, settings, each, job, seed, hire, retry_failed))
     if as_json:
         click.echo(json.dumps([asdict(summary) for summary in summaries]))
 
@@ -379,6 +382,8 @@ def compare_command(as_json: bool, **given: Any) -> None:
     front = fronts.latest(run)  # what is drawn at the end is there at the beginning
     job, search, first = make_job(run.recipe, given), run.recipe.search, first_quality(run.recipe)
     trainer = comparison(run, job)
+    names = [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])]
+    job.check_full(names)
     claim(run)
     costs = network_costs(new_teacher(given["width"], job), search.output_size)
     limits = {name: costs[name] / given[f"{name}_ratio"] for name in ("params", "macs")}
@@ -402,7 +407,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
         finalists[best],
         search.output_size,
         trials,
-        [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])],
+        names,
     )
     table["trials"] = tried + table["trials"]
     table["limits"] = limits
@@ -1235,7 +1240,8 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     if stage not in settings.stages:
         raise InputError(f"the recipe has no training {stage}; its training.stages are {', '.join(settings.stages)}")
     if ranks.from_first(target.is_file):
-        commands.tell(f"{target} is there already; nothing to train")
+        if not ranks.from_first(lambda: tell_other_survivors(run, stage)):
+            commands.tell(f"{target} is there already; nothing to train")
         return {"checkpoint": str(target), "rounds": 0}
     survivors = start = None
     if stage not in ("joint", "path"):
@@ -1263,6 +1269,28 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     with watching(run, stage, rounds) as (on_round, on_setback):
         job.train(stage, survivors, settings, start, target, finish, on_round, on_setback)
     return {"checkpoint": str(target), "rounds": rounds}
+
+
+def tell_other_survivors(run: Run, training: str) -> bool:
+    """Warn if a supernet was trained on other survivors than the front before its stage has now; whether it was.
+
+    The file of an older version doesn't say.
+    """
+    from evo_c2f.space import subnet_ids
+    from evo_c2f.stage import read_survivors
+    from supernet import checkpoint
+
+    path, stage = run.checkpoint(training), next((s for s in STAGES[1:] if s == training), None)
+    before = STAGES[STAGES.index(stage) - 1] if stage else None
+    if stage is None or before is None or not (path.is_file() and run.front(before).is_file()):
+        return False
+    now, then = read_survivors(run, stage), checkpoint.load(path)[1].get("survivors")
+    if now is None or then is None or set(then) == set(subnet_ids(now)):
+        return False
+    commands.warn(
+        f"{path} was trained on other survivors than the front of stage {before} has now; remove it, and train again"
+    )
+    return True
 
 
 @contextmanager

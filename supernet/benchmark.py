@@ -7,20 +7,25 @@ from typing import Any
 import torch
 
 from evo_c2f.errors import InputError
+from supernet import qualities
 from supernet.data.photographs import read_benchmark
 from supernet.judgement import costs_of, judge, read_judged
 from supernet.models import Model, read_model
+from supernet.tasks import SuperResolution
 
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
 
 
 def check(benchmarks: Sequence[Path], scale: int) -> None:
-    """InputError if one can't be read, or if two of them would be called the same in a table."""
-    names = [folder.resolve().name for folder in benchmarks]
-    for name, folder in zip(names, benchmarks, strict=True):
-        if names.count(name) > 1:
-            raise InputError(f"two benchmarks are called {name}, which a table can't tell apart; rename a folder")
-        read_benchmark(folder, scale)
+    """InputError if one can't be read or judged, or if two of them would be called the same in a table."""
+    titles = [folder.resolve().name for folder in benchmarks]
+    for title, folder in zip(titles, benchmarks, strict=True):
+        if titles.count(title) > 1:
+            raise InputError(f"two benchmarks are called {title}, which a table can't tell apart; rename a folder")
+        images = read_benchmark(folder, scale)
+        side = min(min(high.shape[2:]) for _, _, high in images)
+        for name in NAMES:
+            qualities.check(name, SuperResolution(scale), len(images), side)
 
 
 def side_by_side(

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.errors import InputError
+from evo_c2f.space import Genomes, SearchSpace, Stage, subnet_ids
 from evo_c2f.trellis import SKIP, reachable
 
 # What the training of each stage deals, by the ledger's names.
@@ -176,9 +177,16 @@ class FairRounds:
     def state(self) -> dict[str, Any]:
         """All that the next rounds depend on, as JSON."""
         decks = [list(d.cards) for d in self._decks()]
-        return {"decks": decks, "rng": self.rng.bit_generator.state, "ledger": self.ledger.to_dict()}
+        known = {"decks": decks, "rng": self.rng.bit_generator.state, "ledger": self.ledger.to_dict()}
+        return known if self.survivors is None else known | {"survivors": subnet_ids(self.survivors)}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave. InputError if that was of other survivors, or doesn't tell of which."""
+        if self.survivors is not None and state.get("survivors") != subnet_ids(self.survivors):
+            raise InputError(
+                f"the training of stage {self.stage} that was stopped had other survivors of the stage before than its "
+                "front has now"
+            )
         for deck, cards in zip(self._decks(), state["decks"], strict=True):
             deck.cards = list(cards)
         self.rng.bit_generator.state = state["rng"]

@@ -80,6 +80,7 @@ class Finetuning:
         """Train it unless that was done; what its file says: `metrics` on the held-out images, `seconds`, `about`."""
         ranks = self.job.ranks
         self.plan.check(self.job.data)
+        self.job.check_full(names)
         target = ranks.from_first(self.begin)
         trained = self.folder / "trained.safetensors"  # not yet judged
         if ranks.from_first(lambda: not (target.is_file() or trained.is_file())):

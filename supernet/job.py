@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage
+from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
 from supernet import checkpoint, criterion, qualities, training
 from supernet.adversary import Adversary
 from supernet.board import Board
@@ -42,6 +42,8 @@ class Data(Protocol):
     def side(self) -> int: ...
     @property
     def largest_side(self) -> int: ...
+    @property
+    def side_setting(self) -> str: ...  # what decides how large the judged images are; '' if they do themselves
     @property
     def fingerprint(self) -> str: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
@@ -173,12 +175,18 @@ class Job:
 
         names: the metrics of the search, which its final front is scored on too; rescored: further ones of that.
         """
-        search, full = self.data.counts()
-        for name in names:
-            qualities.check(name, *search)
-        for name in [*(qualities.for_count(name, full[0]) for name in names), *rescored]:
-            qualities.check(name, *full)
+        (n, side), full = self.data.counts()
+        wanted = [name for name in names if qualities.is_quality(name, self.task)]
+        for name in wanted:
+            qualities.check(name, self.task, n, side, self.data.side_setting)
+        self.check_full([*(qualities.for_count(name, full[0]) for name in wanted), *rescored])
         self.criterion(settings, self.supernet())
+
+    def check_full(self, names: Sequence[str]) -> None:
+        """InputError if one of these qualities can't be taken of the images that final fronts are scored on."""
+        n, side = self.data.counts()[1]
+        for name in names:
+            qualities.check(name, self.task, n, side, self.data.side_setting)
 
     def costs(self, output_size: tuple[int, int]) -> Callable[[Architecture], dict[str, float]]:
         """Architecture -> params, macs, size_mb for an output of (height, width)."""
@@ -285,8 +293,10 @@ class Job:
 
         def keep() -> None:
             finish(rounds.ledger, notes["seconds"])
-            frame = asdict(self.task.frame)
-            checkpoint.save(target, weights, {"stage": stage, "space": self.space.to_dict(), "frame": frame})
+            about = {"stage": stage, "space": self.space.to_dict(), "frame": asdict(self.task.frame)}
+            if survivors is not None:
+                about["survivors"] = subnet_ids(survivors)
+            checkpoint.save(target, weights, about)
             state.unlink(missing_ok=True)
 
         self.ranks.from_first(keep)

@@ -70,7 +70,7 @@ def judge(
     for name in names:
         if not qualities.is_quality(name, model.task):
             raise InputError(f"{name} is no quality of {model.task.name}; there are {', '.join(known(model))}")
-        qualities.check(name, len(images), min(min(image.target.shape[2:]) for image in images))
+        qualities.check(name, model.task, len(images), min(min(image.target.shape[2:]) for image in images))
     run = forward(model, device)
     targets = [image.target.to(device) for image in images]
     judges = {name: qualities.make(name, model.task, targets, device) for name in names}

@@ -6,6 +6,8 @@ from torch import Tensor
 from supernet.images import round_to_8_bits
 from supernet.vision import make_torchvision_importable
 
+SSIM_WINDOW = 11  # pixels; only where it lies within the image
+
 
 def luma(rgb: Tensor) -> Tensor:
     """The Y channel of BT.601, in 16..235; rgb (b, 3, h, w) in 0..1 -> (b, 1, h, w)."""
@@ -64,6 +66,13 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     # In doubles: a variance is the small difference of two large squares.
     _, each = structural_similarity_index_measure(
-        a.double(), b.double(), sigma=1.5, kernel_size=11, data_range=255.0, reduction="none", return_full_image=True
+        a.double(),
+        b.double(),
+        sigma=1.5,
+        kernel_size=SSIM_WINDOW,
+        data_range=255.0,
+        reduction="none",
+        return_full_image=True,
     )
-    return each[..., 5:-5, 5:-5].mean(dim=(1, 2, 3))
+    edge = SSIM_WINDOW // 2
+    return each[..., edge:-edge, edge:-edge].mean(dim=(1, 2, 3))

@@ -10,6 +10,7 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet import frechet, perceptual
 from supernet.frechet import Frechet
+from supernet.metrics import SSIM_WINDOW
 from supernet.perceptual import Lpips
 from supernet.tasks import Metric, Task
 
@@ -55,14 +56,28 @@ def for_count(name: str, n_images: int) -> str:
     return f"{kind}_n{n_images}" if few and is_frechet(name) else name
 
 
-def check(name: str, n_images: int, least_side: int) -> None:
-    """InputError if the quality can't be taken of so many images of that size, or lacks its weights."""
+def least_side(name: str, task: Task) -> int:
+    """The side of the smallest images that the quality can be taken of, in pixels."""
+    if is_frechet(name):
+        return 1 if name.startswith("fid") else perceptual.LEAST_SIDE["vgg"]  # Inception's are resized
+    if name == "lpips":
+        return perceptual.LEAST_SIDE["alex"]
+    return 2 * task.border + (SSIM_WINDOW if name in ("ssim_y", "ssim_rgb") else 1)
+
+
+def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
+    """InputError if the quality can't be taken of images of that side. setting: what decides the side, if one does."""
+    least, scale = least_side(name, task), 2**task.frame.input_level
+    if side < least:
+        larger = f"set {setting} to {-(-least // scale) * scale} or more" if setting else "give larger ones"
+        raise InputError(f"{name} needs images of at least {least} pixels a side, these have {side}; {larger}")
+
+
+def check(name: str, task: Task, n_images: int, side: int, setting: str = "") -> None:
+    """InputError if the quality can't be taken of so many images of that least side, or lacks its weights."""
+    refuse_small(name, task, side, setting)
     if name == "lpips":
         perceptual.backbone_weights("alex")
-        if least_side < perceptual.LEAST_SIDE["alex"]:
-            raise InputError(
-                f"lpips needs images of at least {perceptual.LEAST_SIDE['alex']} pixels, these have {least_side}"
-            )
     if is_frechet(name):
         frechet.refuse_few(name, n_images)
         if name.startswith("fid"):
@@ -73,6 +88,7 @@ def check(name: str, n_images: int, least_side: int) -> None:
 
 def make(name: str, task: Task, targets: Sequence[Tensor], device: torch.device) -> Quality:
     """The quality of that name against these targets. InputError if it can't be had."""
+    refuse_small(name, task, min(min(target.shape[2:]) for target in targets))
     if name == "lpips":
         return MeanOf(Lpips("alex").to(device))
     if is_frechet(name):

@@ -16,10 +16,14 @@ Metric = Callable[[Tensor, Tensor], Tensor]  # (output, target), each (b, 3, h, 
 
 
 class Task(Protocol):
-    """`metrics`: one number an image each, without a network; `baseline_name`: what `baseline` gives, in words."""
+    """`metrics`: one number an image each, without a network; `baseline_name`: what `baseline` gives, in words.
+
+    `border`: so many pixels on each side are not judged by `metrics`.
+    """
 
     name: str
     frame: Frame
+    border: int
     metrics: dict[str, Metric]
     baseline_name: str
 
@@ -64,8 +68,8 @@ class SuperResolution:
         self.scale = scale
         # Without normalisation GELU sees small numbers, where it is nearly linear (docs/decisions/0008).
         self.frame = Frame(input_level=scale.bit_length() - 1, residual=True, activation="relu")
-        # The customary border of `scale` pixels is not judged.
-        self.metrics = metrics_with(border=scale)
+        self.border = scale  # as is customary
+        self.metrics = metrics_with(self.border)
 
     def baseline(self, source: Tensor) -> Tensor:
         """What is had for nothing: the bicubic enlargement."""
@@ -84,7 +88,8 @@ class Translation:
 
     def __init__(self) -> None:
         self.frame = Frame(input_level=0, residual=False, normalise=True)
-        self.metrics = metrics_with(border=0)
+        self.border = 0
+        self.metrics = metrics_with(self.border)
 
     def baseline(self, source: Tensor) -> Tensor:
         """What is had for nothing: the input."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from evo_c2f.errors import FailedError
+from evo_c2f.errors import FailedError, InputError
 from supernet import checkpoint
 from supernet.criterion import Criterion
 from supernet.optimizer import OptimizerName, make_optimizer, pack, step_used, unpack
@@ -144,7 +144,10 @@ def train(
     saved_before = ranks.from_first(lambda: checkpoint.load(state) if state.exists() else None)
     if saved_before:
         tensors, metadata = saved_before
-        learning.restore(tensors, metadata)
+        try:
+            learning.restore(tensors, metadata)
+        except InputError as error:
+            raise InputError(f"{error}; remove {state} to train from the beginning") from None
         notes.update(metadata["notes"])
 
     def save() -> None:

@@ -15,7 +15,9 @@ import pytest
 from command_line import EVALUATIONS, ROOT, command, exit_code, start, tiny, wait_for
 from PIL import Image
 
+import cli
 from evo_c2f import analysis
+from evo_c2f.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,23 @@ def test_a_run_goes_on_by_its_folder_alone(copied: Path, capsys: pytest.CaptureF
     assert "joint.safetensors is there already; nothing to train" in capsys.readouterr().err
     for stage in ("path", "operator"):
         assert exit_code("evolve", "--stage", stage, "--run", copied, "--threads", 1, *EVALUATIONS) == 0
+
+
+def test_a_supernet_of_other_survivors_than_the_front_before_has_now_is_told(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ("train-supernet", "--stage", "operator", "--run", copied, "--threads", 1)
+    search = ("evolve", "--stage", "operator", "--run", copied, "--threads", 1, *EVALUATIONS)
+    told = "operator.safetensors was trained on other survivors than the front of stage path has now; remove it"
+    assert not cli.tell_other_survivors(Run.open(copied), "operator")
+    front = copied / "fronts" / "path.csv"
+    front.write_text(front.read_text().replace("True", "False", 1))
+    for words in (train, search):
+        assert exit_code(*words) == 0
+        said = capsys.readouterr().err
+        assert told in said and "nothing to train" not in said
+    front.unlink()
+    assert not cli.tell_other_survivors(Run.open(copied), "operator")
 
 
 def test_a_run_whose_recipe_is_damaged_is_named(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from supernet_fixtures import SUPER_RESOLUTION, patch_pairs, small_space, train_
 from torch import Tensor
 
 from evo_c2f import trellis
+from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, inner_width
 from supernet.fairness import Deck, FairRounds, Ledger, fair_paths
 from supernet.generator import Supernet
@@ -175,6 +176,19 @@ def test_the_same_seed_deals_the_same_rounds_and_another_deals_others():
     dealt = [np.concatenate([rounds.deal() for _ in range(5)]) for rounds in (first, second, other)]
     assert np.array_equal(dealt[0], dealt[1])
     assert not np.array_equal(dealt[0], dealt[2])
+
+
+def test_rounds_of_other_survivors_are_not_taken_up():
+    space = small_space()
+    several = np.unique(space.random(20, np.random.default_rng(0)), axis=0)[:4]
+    state = FairRounds(space, "operator", several, np.random.default_rng(0)).state()
+    FairRounds(space, "operator", several, np.random.default_rng(0)).restore(state)
+    for others in (several[:3], several[::-1], several[[0, 1, 2, 2]]):
+        with pytest.raises(InputError, match="training of stage operator that was stopped had other survivors"):
+            FairRounds(space, "operator", others, np.random.default_rng(0)).restore(state)
+    del state["survivors"]  # as an older version wrote it
+    with pytest.raises(InputError, match="other survivors"):
+        FairRounds(space, "operator", several, np.random.default_rng(0)).restore(state)
 
 
 @pytest.mark.parametrize("stage", ["joint", "path", "operator", "channel"])

@@ -18,7 +18,7 @@ from supernet_fixtures import (
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.recipe import DataSection
-from evo_c2f.space import SearchSpace
+from evo_c2f.space import SearchSpace, subnet_ids
 from supernet import checkpoint
 from supernet.commands import cores
 from supernet.data.photographs import PhotographData
@@ -93,6 +93,23 @@ def test_images_that_cannot_serve_are_refused(folder, changes, refused):
     else:
         with pytest.raises(InputError, match=refused):
             check(make_job(folder, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "crop", "least"), [("psnr_y", 10, 12), ("ssim_y", 16, 20), ("ssim_rgb", 19, 20), ("lpips", 31, 32)]
+)
+def test_crops_too_small_to_be_judged_on_are_refused_with_the_setting_and_its_least_value(folder, name, crop, least):
+    def check(crop: int) -> Job:
+        job = make_job(folder, crop=crop)
+        job.check(training_settings(3), [name, "macs"], [])
+        return job
+
+    with pytest.raises(InputError, match=f"{name} needs images of at least .*; set data.crop to {least} or more"):
+        check(crop)
+    job = check(least)
+    assert np.isfinite(list(job.score([name]).baseline().values())).all()
+    with pytest.raises(InputError, match=f"{name} needs images of at least"):  # as `evolve` on another objective does
+        make_job(folder, crop=crop).score([name])
 
 
 @pytest.mark.parametrize("name", ["HR/img_001.png", "img_001_SRF_4_HR.png"])
@@ -202,6 +219,24 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_file(folder, tmp_path
     assert list(stopped.parent.iterdir()) == [stopped]
     assert checkpoint.fingerprint(stopped) == checkpoint.fingerprint(whole)
     assert ledger.to_dict() == expected.to_dict()
+
+
+def test_a_training_that_was_stopped_is_not_taken_up_with_other_survivors(folder, tmp_path):
+    job, target = make_job(folder), tmp_path / "operator.safetensors"
+    survivors = np.unique(job.space.random(20, np.random.default_rng(0)), axis=0)[:3]
+
+    def interrupt(index: int, loss: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(job, "operator", survivors, training_settings(3), None, target, interrupt)
+    state = checkpoint.state_of(target)
+    before = state.read_bytes()
+    with pytest.raises(InputError, match="had other survivors .*; remove .*operator.state.safetensors to train from"):
+        train(job, "operator", survivors[:2], training_settings(3), None, target)
+    assert state.read_bytes() == before and not target.exists()
+    train(job, "operator", survivors, training_settings(3), None, target)
+    assert checkpoint.load(target)[1]["survivors"] == subnet_ids(survivors)
 
 
 def test_a_later_stage_starts_from_the_weights_it_is_given(folder, tmp_path):

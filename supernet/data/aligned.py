@@ -268,6 +268,10 @@ class PairData:
         """Of a crop: what the images have."""
         return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
 
+    @property
+    def side_setting(self) -> str:
+        return "data.crop" if self.judged_size else ""
+
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of the held-out images and of how they are used."""

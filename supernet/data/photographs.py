@@ -251,6 +251,8 @@ class PhotographData:
         """Of a patch, in low-resolution pixels: what the smallest training image has."""
         return int(min(min(image.pixels.shape[:2]) for image in self.images[0])) // self.scale
 
+    side_setting = "data.crop"
+
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of the validation images and of how crops are taken from them."""
@@ -260,7 +262,8 @@ class PhotographData:
         """(number, least side) of the images that a search compares on, and of those of its final front."""
         sizes, crop = [image.pixels.shape[:2] for image in self.images[1]], self.settings.crop
         fit = sum((height // crop) * (width // crop) for height, width in sizes)
-        return (min(self.settings.validation_crops, fit), crop), (len(sizes), min(map(min, sizes)))
+        side, least = (side - side % self.scale for side in (crop, min(map(min, sizes))))
+        return (min(self.settings.validation_crops, fit), side), (len(sizes), least)
 
     def training(
         self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
