@@ -18,6 +18,7 @@ from PIL import Image
 import cli
 from evo_c2f import analysis
 from evo_c2f.run import Run
+from supernet.models import read_model
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,12 @@ def test_the_joint_search_frees_all_genes_of_a_supernet_that_is_trained_jointly(
     assert exit_code("evolve", "--stage", "joint", *words, *EVALUATIONS) == 0
     operators = analysis.load_scores(tmp_path / "r").query("stage == 'joint'")["operator_0"].unique()
     assert len(operators) > 1
+    # Its front goes on to a model, with the weights that scored it.
+    short = ("--set", "finetune.rounds=2", "--candidates", 1)
+    assert exit_code("finetune", *words, *short, "--pick", "knee") == 0
+    assert exit_code("finetune", *words, *short, "--pick", "best", "--name", "best") == 0
+    best = [read_model(tmp_path / "r" / name).metadata["about"] for name in ("model", "best")]
+    assert [about["start"] for about in best] == ["inherited"] * 2
 
 
 def test_a_training_that_the_recipe_does_not_have_is_refused(photographs: Path, tmp_path: Path, capsys) -> None:

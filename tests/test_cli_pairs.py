@@ -34,7 +34,7 @@ def translated(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
         changes = settings(*TINY_PAIRS)
         words = ("--recipe", "openmoji", "--run", folder, "--data", pairs, "--threads", 1, *EVALUATIONS, *changes)
-        done = command("search", *words, "--json")
+        done = command("search", *words, "--json", "--objective", "macs", "--objective", "lpips")  # costs first
         assert done.returncode == 0, done.stderr
         (folder / "result.json").write_text(done.stdout)
         done = command("compare", "--run", folder, *COMPARED, "--json")
@@ -98,6 +98,25 @@ def test_the_same_comparison_again_trains_nothing(translated: Path, monkeypatch:
         json.loads((translated / "comparison.json").read_text())["rows"]
         == json.loads((translated / "compared.json").read_text())["rows"]
     )
+
+
+def test_a_comparison_draws_the_front_that_there_is_and_is_refused_at_once_without_one(
+    translated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(translated.parent / "cache"))
+    run = tmp_path / "run"
+    shutil.copytree(translated, run)
+    for name in ("path.csv", "channel.csv"):
+        (run / "fronts" / name).unlink()
+    (run / "samples.png").unlink()
+    assert exit_code("compare", "--run", run, *COMPARED) == 0
+    assert (run / "samples.png").is_file()
+    (run / "fronts" / "operator.csv").unlink()
+    shutil.rmtree(run / "models")
+    capsys.readouterr()
+    assert exit_code("compare", "--run", run, *COMPARED) == 2
+    assert "no front yet; run 'python cli.py evolve --stage path" in capsys.readouterr().err
+    assert not (run / "models").exists()
 
 
 def test_a_network_that_was_trained_otherwise_is_not_trained_over(

@@ -18,6 +18,7 @@ from supernet.models import read_model
 
 BATCH = 2  # TINY's
 SHORT = ("--set", "finetune.rounds=4", "--threads", 1)
+COSTS_FIRST = ("--set", "search.objectives=[macs, psnr_y]")  # the order of objectives means nothing
 FEW = ("--candidates", 3, "--trial-images", 4)  # what is tried before a choice
 PHASES = "finetune.phases=[{until: 0.5, side: 8}, {until: 1, side: 12, losses: {l1: 0, l2: 1, spectrum: 0.05}}]"
 
@@ -153,6 +154,7 @@ def test_the_best_of_the_candidates_when_trained_alone_is_picked_and_what_that_t
     run = tmp_path / "run"
     shutil.copytree(searched, run)
     words = ("finetune", "--run", run, *SHORT, "--pick", "best", "--candidates", 4, "--trial-images", 2 * BATCH)
+    words += COSTS_FIRST
     assert exit_code(*words, "--name", "best") == 0
     tried = {path.parent: read_model(path).metadata for path in (run / "trials").glob("*/model.safetensors")}
     last = [metadata for metadata in tried.values() if metadata["about"]["images"] == 2 * BATCH]
@@ -173,13 +175,32 @@ def test_the_finalist_that_is_best_when_trained_alone_is_the_one_that_goes_on(
 ) -> None:
     shutil.copytree(searched, tmp_path / "run")
     trials = ("--candidates", 4, "--trial-images", 2 * BATCH)
-    assert exit_code("benchmark", "--run", tmp_path / "run", *SHORT, "--size", 2, *trials, benchmark) == 0
+    assert exit_code("benchmark", "--run", tmp_path / "run", *SHORT, "--size", 2, *trials, *COSTS_FIRST, benchmark) == 0
     every = [read_model(path).metadata for path in (tmp_path / "run" / "trials").iterdir()]
     tried = [metadata for metadata in every if metadata["about"]["images"] == 2 * BATCH]
     assert len(every) == 6 and len(tried) == 2
     best = max(tried, key=lambda metadata: metadata["metrics"]["psnr_y"])
     gone_on = read_model(tmp_path / "run" / "models" / f"2MB-scratch-{4 * BATCH}").metadata
     assert gone_on["about"]["subnet"] == best["about"]["subnet"]
+
+
+def test_what_the_end_needs_is_there_at_the_beginning(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, small = tmp_path / "run", tmp_path / "small"
+    shutil.copytree(searched, run)
+    shutil.copytree(benchmark, small)
+    for folder, side in ((small / "HR", 24), (small / "LR_bicubic" / "X4", 6)):
+        for path in folder.iterdir():
+            with Image.open(path) as image:
+                image.crop((0, 0, side, side)).save(path)
+    assert exit_code("benchmark", "--run", run, *SHORT, "--size", 2, *FEW, small) == 2
+    assert "lpips needs images of at least 32 pixels a side, these have 24" in capsys.readouterr().err
+    (run / "supernet" / "operator.safetensors").unlink()
+    for words in (("benchmark", "--size", 2, benchmark), ("finetune", "--pick", "best")):
+        assert exit_code(*words, "--run", run, *SHORT, *FEW) == 2
+        assert "operator.safetensors is missing; run 'python cli.py train-supernet" in capsys.readouterr().err
+    assert not (run / "trials").exists() and not (run / "models").exists()
 
 
 def test_a_model_is_judged_image_by_image(searched: Path, benchmark: Path, capsys: pytest.CaptureFixture[str]) -> None:

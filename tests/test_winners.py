@@ -155,7 +155,7 @@ def test_the_study_trains_searched_random_and_hand_made_networks_alike_and_resum
         image.crop((0, 0, 96, 96)).save(benchmark / "HR" / "a.png")
         image.crop((0, 0, 96, 96)).resize((24, 24)).save(benchmark / "LR_bicubic" / "X4" / "a.png")
     size = analysis.load_scores(run)["size_mb"].quantile(0.8)
-    few = settings("finetune.rounds=4", "finetune.batch=2")
+    few = settings("finetune.rounds=4", "finetune.batch=2", "search.objectives=[macs, psnr_y]")
     study = ("study", "winners", *words, "--size", size, "--candidates", 3, "--trial-images", 4, "--seeds", 2)
     assert exit_code(*study, "--benchmark", benchmark, *few) == 0
     table = json.loads((run / "winners.json").read_text())
