@@ -293,7 +293,7 @@ class Job:
 
         def keep() -> None:
             finish(rounds.ledger, notes["seconds"])
-            about = {"stage": stage, "space": self.space.to_dict(), "frame": asdict(self.task.frame)}
+            about: dict[str, Any] = {"stage": stage, "space": self.space.to_dict(), "frame": asdict(self.task.frame)}
             if survivors is not None:
                 about["survivors"] = subnet_ids(survivors)
             checkpoint.save(target, weights, about)
