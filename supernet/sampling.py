@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evo_c2f import trellis
 from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.trellis import uniform as uniform_paths
 from supernet.fairness import FairRounds, Ledger
 
 Sampler = Literal["fair", "fair_widest", "widest_first", "uniform", "sandwich"]
@@ -78,7 +78,7 @@ def make_rounds(
 def uniform(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
     """n subnets, canonical, (n, n_genes): each gene uniform, its path uniform among all valid ones."""
     genomes = rng.integers(0, space.n_choices, size=(n, space.n_genes), dtype=np.uint8)
-    genomes[:, space.paths] = trellis.uniform(n, space.n_cells, space.n_levels, rng)
+    genomes[:, space.paths] = uniform_paths(n, space.n_cells, space.n_levels, rng)
     return space.canonical(genomes)
 
 
