@@ -4,6 +4,7 @@ A small module, as Ray's workers import it.
 """
 
 import random
+from dataclasses import replace
 from math import log
 
 from conftest import NAMES, cost_of, quality_of
@@ -20,13 +21,17 @@ BASELINE = {"psnr_y": 25.0, "psnr_y_full": 24.0}
 BUDGETS = (
     "search.screen=8",
     "search.evaluations={path: 16, operator: 16, channel: 16, joint: 16}",
-    "search.survivors={path: 4, operator: 4}",
+    "search.survivors={path: 2, operator: 2}",
 )
 
 
+def step(architecture):
+    """What goes up and down with the costs, which no line follows."""
+    return int(3 * log(cost_of(architecture)["macs"])) % 3
+
+
 def quality(architecture):
-    """As of `quality_of`, but for steps over the costs, which no line follows."""
-    return quality_of(architecture) + int(3 * log(cost_of(architecture)["macs"])) % 3
+    return quality_of(architecture) + step(architecture)
 
 
 def measure(architectures):
@@ -34,7 +39,7 @@ def measure(architectures):
 
 
 def measure_full(architectures):
-    return [{"psnr_y_full": quality(a) - 1} for a in architectures]
+    return [{"psnr_y_full": quality_of(a) - step(a)} for a in architectures]
 
 
 class Shuffled(Here):
@@ -58,15 +63,16 @@ def begin(folder, *changes):
     return run
 
 
-def instruments(run, checkpoint="weights", hire=Here, names=NAMES):
+def instruments(run, **changes):
     """All stages are measured with one supernet, so that a stage may learn from those before it."""
-    context = Context(run.recipe.space.to_dict(), checkpoint, "images", "protocol")
-    return Instruments(measure, names, measure_full, ("psnr_y_full",), BASELINE, cost_of, context, hire)
+    context = Context(run.recipe.space.to_dict(), "weights", "images", "protocol")
+    made = Instruments(measure, NAMES, measure_full, ("psnr_y_full",), BASELINE, cost_of, context, Here)
+    return replace(made, **changes)
 
 
-def search(run, *stages, seed=0, hire=Here, names=NAMES, settings=None, **more):
+def search(run, *stages, tools=None, seed=0, settings=None, **more):
     """What each stage came to."""
-    tools = instruments(run, hire=hire, names=names)
+    tools = tools or instruments(run)
     return [run_stage(run, settings or run.recipe, stage, tools, seed, **more) for stage in stages or STAGES]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import EVALUATIONS, ROOT, command, exit_code, start, tiny, wait_for
+from command_line import EVALUATIONS, ROOT, TINY, command, exit_code, settings, start, tiny, wait_for
 from PIL import Image
 
 import cli
@@ -23,9 +23,10 @@ from supernet.models import read_model
 
 @pytest.fixture(scope="module")
 def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole small search, on one thread."""
+    """A whole small search, on one thread, with the screen of the recipe: what is promised is promised of that."""
     folder = tmp_path_factory.mktemp("runs") / "quick"
-    done = command("search", "--run", folder, "--data", photographs, "--threads", 1, "--json", *EVALUATIONS, *tiny())
+    words = ("search", "--run", folder, "--data", photographs, "--threads", 1, "--json", *EVALUATIONS)
+    done = command(*words, *settings(*TINY))
     assert done.returncode == 0, done.stderr
     (folder / "said.txt").write_text(done.stderr)
     (folder / "result.json").write_text(done.stdout)
@@ -103,7 +104,7 @@ def test_a_run_whose_recipe_is_damaged_is_named(copied: Path, capsys: pytest.Cap
 
 
 def test_one_seed_gives_one_front_and_another_seed_another(run: Path, photographs: Path, tmp_path: Path) -> None:
-    words = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny())
+    words = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *settings(*TINY))
     for name, seed in (("same", 0), ("other", 1)):
         done = command(*words, "--run", tmp_path / name, "--seed", seed)
         assert done.returncode == 0, done.stderr
@@ -169,7 +170,7 @@ def test_limits_and_other_objectives_shape_the_front(run: Path, tmp_path: Path) 
     shutil.copytree(run, tmp_path / "r")
     limit = analysis.load_scores(run)["size_mb"].median()
     words = ("evolve", "--stage", "all", "--run", tmp_path / "r", "--threads", 1, "--max", f"size_mb={limit}")
-    changes = ("--objective", "ssim_y", "--objective", "latency_ms", "--set", "search.screen=4")
+    changes = ("--objective", "ssim_y", "--objective", "latency_ms")
     assert exit_code(*words, *changes, *EVALUATIONS) == 0
     front = analysis.read_front(tmp_path / "r" / "fronts" / "channel.csv")
     assert (front["size_mb"] <= limit).all() and (front["latency_ms"] > 0).all() and front["ssim_y"].between(0, 1).all()
