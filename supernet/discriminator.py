@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evo_c2f.errors import InputError
+from supernet.generator import refuse_other_channels
 
 MOST_LAYERS = 3  # pix2pix's 70x70 patches
 SHARE = 0.55  # of the image's side that a patch may span: 70 of 256, 70 of 128, 34 of 64
@@ -56,7 +57,12 @@ class PatchGan(nn.Module):
         self.conditioned = condition_channels > 0
 
     def forward(self, source: Tensor, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """source (b, 3, h, w), image (b, 3, h, w) -> (scores (b, 1, h', w'), features of each layer)."""
+        """source (b, 3, h, w), image (b, 3, h, w) -> (scores (b, 1, h', w'), features of each layer).
+
+        InputError if one of them is no batch of RGB images.
+        """
+        refuse_other_channels(source)
+        refuse_other_channels(image)
         x = torch.cat([source, image], dim=1) - 0.5 if self.conditioned else image - 0.5
         features = []
         for index, convolution in enumerate(self.convolutions):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.operators import OPERATORS, Activation
 from supernet.slicing import Conv, SlicedConv2d, copy_prefix
@@ -128,19 +129,29 @@ def run_part(part: Part, module: Callable[..., Tensor], x: Tensor, frame: Frame)
     return module(x, part.inner, frame.normalise)
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Continue x at the bottom and on the right, by reflection, until its sides are multiples."""
-    height, width = x.shape[-2:]
-    pad = (-width % multiple, -height % multiple)
+def refuse_other_channels(x: Tensor) -> None:
+    """InputError if x is no batch of RGB images: sliced convolutions would take a prefix of the weights, unseen."""
+    if x.dim() != 4 or x.shape[1] != IMAGE_CHANNELS:
+        raise InputError(f"the network takes RGB images (b, 3, h, w), not {tuple(x.shape)}; convert them first")
+
+
+def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Continue x at the bottom and on the right, by reflection, until its sides are multiples and at least `least`.
+
+    Where the image is smaller than what is added, the reflection goes to and fro. Branches by size would be taken for
+    good in an exported program.
+    """
     if multiple == 1:
         return x
-    if torch.compiler.is_exporting():  # no branch by size: the program must serve them all
-        return F.pad(x, (0, pad[0], 0, pad[1]), mode="reflect")
-    if not any(pad):
-        return x
-    # Reflection needs more pixels than it adds.
-    mode = "reflect" if pad[0] < width and pad[1] < height else "replicate"
-    return F.pad(x, (0, pad[0], 0, pad[1]), mode=mode)
+    sides = [torch.sym_max(side + -side % multiple, least) for side in x.shape[-2:]]
+    if not torch.compiler.is_exporting() and all(new < 2 * old for new, old in zip(sides, x.shape[-2:], strict=True)):
+        pad = [new - old for new, old in zip(sides, x.shape[-2:], strict=True)]
+        return F.pad(x, (0, pad[1], 0, pad[0]), mode="reflect") if any(pad) else x
+    for axis, side in zip((-2, -1), sides, strict=True):
+        last = torch.arange(x.shape[axis], device=x.device)[-1:]
+        places = torch.arange(side, device=x.device) % (2 * last).clamp(min=1)
+        x = x.index_select(axis, last - (last - places).abs())
+    return x
 
 
 def block(route: Iterable[Part], frame: Frame) -> int:
@@ -162,8 +173,10 @@ def reach(part: Part, frame: Frame) -> float:
 def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
     """x (b, 3, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
 
-    The input is reflect-padded to a multiple of the coarsest level visited, and the output cropped.
+    The input is reflect-padded to a multiple of the coarsest level visited, and the output cropped. InputError if x is
+    no batch of RGB images.
     """
+    refuse_other_channels(x)
     height, width = x.shape[-2:]
     resized = F.interpolate(x, scale_factor=2.0**frame.input_level, mode="bilinear") if frame.residual else None
     x = pad_to_multiple(x, block(route, frame)) - 0.5  # zero padding then means mid-grey, not black

@@ -49,8 +49,7 @@ class Operator(nn.Module):
 
     def forward(self, x: Tensor, inner: int | None = None, normalise: bool = False) -> Tensor:
         """x (b, width, h, w) -> the same shape; the width may be any prefix of the built one."""
-        # A single position has no deviation: it is left as it is.
-        y = self.norm(x) if normalise and x.shape[2] * x.shape[3] > 1 else x
+        y = self.norm(x) if normalise else x
         return x + self.body(y, x.shape[1], (inner or self.inner) * self.expansion)
 
 
@@ -179,6 +178,15 @@ class Distillation(Operator):
         return self.last(self.activation(distilled), width)
 
 
+def whole_windows(x: Tensor, side: int) -> Tensor:
+    """x, its last row and column repeated until windows of that side fit: their maxima stay.
+
+    Some runtimes refuse a window that is larger than the map, which `ceil_mode` would leave to them.
+    """
+    pad = (0, -x.shape[3] % side, 0, -x.shape[2] % side)
+    return F.pad(x, pad, mode="replicate") if torch.compiler.is_exporting() or any(pad) else x
+
+
 class Modulation(Operator):
     """Features of four scales modulate their input (SAFMN, arXiv 2302.13800).
 
@@ -196,7 +204,7 @@ class Modulation(Operator):
         for k, conv in enumerate((self.scale0, self.scale1, self.scale2, self.scale3)):
             part = y[:, k::4]
             if k:
-                part = F.max_pool2d(part, 2**k, ceil_mode=True)
+                part = F.max_pool2d(whole_windows(part, 2**k), 2**k)
             part = conv(part, inner // 4)
             if k:  # each position back over the very window that it was pooled from
                 part = F.interpolate(part, scale_factor=2.0**k, mode="nearest")[..., : y.shape[2], : y.shape[3]]

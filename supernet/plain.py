@@ -7,6 +7,8 @@ a 3x3 convolution, a long skip, a pixel-shuffle head, and a residual on the bili
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from supernet.generator import refuse_other_channels
+
 # How it is trained, as one would: by the same loop, on L1 alone, whatever the other networks are trained by.
 BATCH, PATCH = 16, 32  # low-resolution pixels
 SETTINGS = {"optimizer": "adam", "learning_rate": 0.001, "final_rate": 0.001, "ema": 0.999}  # a cosine to 1e-6
@@ -38,7 +40,8 @@ class PlainUpscaler(nn.Module):
         self.scale, self.block, self.grain, self.reach = scale, 1, 1, 2 * blocks + 4
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w)."""
+        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w). InputError if x is no batch of RGB images."""
+        refuse_other_channels(x)
         features = self.stem(x - 0.5)
         features = features + self.merge(self.blocks(features))
         enlarged = F.interpolate(x, scale_factor=float(self.scale), mode="bilinear")

@@ -26,10 +26,16 @@ class Mean(Pool):
 
 
 class InstanceNorm(Pool):
-    """(b, c, h, w) -> the same shape, each channel of each image with mean 0 and deviation 1."""
+    """(b, c, h, w) -> the same shape, each channel of each image with mean 0 and deviation 1.
+
+    A single position has no deviation: it is left as it is.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if self.fixed is None:
-            return F.instance_norm(x)
+            positions = x.shape[2] * x.shape[3]
+            if torch.compiler.is_exporting():  # no branch by size: the program must serve them all
+                return torch.where(torch.scalar_tensor(positions) > 1, F.instance_norm(x), x)
+            return F.instance_norm(x) if positions > 1 else x
         mean, variance = self.fixed
         return (x - mean) * torch.rsqrt(variance + EPSILON)

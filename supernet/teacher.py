@@ -5,7 +5,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.generator import pad_to_multiple
+from supernet.generator import pad_to_multiple, refuse_other_channels
 from supernet.pooling import InstanceNorm
 
 
@@ -55,10 +55,12 @@ class ResNetGenerator(nn.Module):
         self.reach = 3 + 1 + 2 + 4 * 2 * blocks + 4 + 2 + 3 + self.block
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> the same shape."""
+        """x (b, 3, h, w) in 0..1 -> the same shape. InputError if x is no batch of RGB images."""
+        refuse_other_channels(x)
         height, width = x.shape[-2:]
         first, *others = self.norms
-        x = F.relu(first(self.first(2 * pad_to_multiple(x, self.block) - 1)))
+        padded = pad_to_multiple(x, self.block, least=2 * self.block)  # the blocks reflect: they need two positions
+        x = F.relu(first(self.first(2 * padded - 1)))
         for layer, norm in zip(self.down, others[:2], strict=True):
             x = F.relu(norm(layer(x)))
         for block in self.blocks:

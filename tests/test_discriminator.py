@@ -54,3 +54,11 @@ def test_it_sees_the_input_where_it_is_conditioned_on_it(channels):
     image = random_images(1, 3, 32, 32)
     first, second = (patchgan(random_images(1, 3, 32, 32, seed=s), image)[0] for s in (1, 2))
     assert torch.equal(first, second) is (channels == 0)
+
+
+@pytest.mark.parametrize(("source", "image"), [(1, 3), (3, 1), (2, 4)])
+@pytest.mark.parametrize("condition_channels", [0, 3])
+def test_a_discriminator_refuses_other_than_rgb_images(source, image, condition_channels):
+    patchgan = PatchGan(32, 4, None, condition_channels)
+    with pytest.raises(InputError, match="takes RGB images"):
+        patchgan(random_images(1, source, 32, 32), random_images(1, image, 32, 32))

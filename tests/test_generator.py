@@ -15,8 +15,11 @@ from supernet_fixtures import (
     wide_space,
 )
 
+from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture, Cell
-from supernet.generator import Frame, Supernet, parts
+from supernet.generator import Frame, Supernet, pad_to_multiple, parts
+from supernet.plain import PlainUpscaler
+from supernet.teacher import ResNetGenerator
 
 SIZES = [(8, 8), (9, 11), (7, 8), (5, 6)]  # of the input; the odd ones are padded
 
@@ -169,6 +172,41 @@ def test_an_input_of_a_few_pixels_goes_through_at_every_level(first_level, frame
         y = supernet(x, architecture((0, level, "residual", 8), widths={level: widths[0]}))
         assert y.shape == (1, 3, size[0] * scale, size[1] * scale)
         assert y.isfinite().all()
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 4, 8])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (5, 4), (8, 16), (7, 1)])
+def test_a_small_image_is_reflected_to_and_fro_until_it_is_a_multiple(multiple, size):
+    x = random_images(2, 3, *size)
+    pad = [(0, -side % multiple) for side in size]
+    expected = np.pad(x.numpy(), [(0, 0), (0, 0), *pad], mode="reflect")  # numpy's goes on where torch's refuses
+    assert pad_to_multiple(x, multiple).numpy().tolist() == expected.tolist()
+
+
+NETWORKS = [*map(random_supernet(wide_space()).extract, random_architectures(wide_space(), 1))]
+NETWORKS += [ResNetGenerator(4, 1), PlainUpscaler(4, 1)]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (1, 2, 8, 8), (1, 4, 8, 8), (3, 8, 8)])
+def test_a_network_refuses_what_is_no_batch_of_rgb_images(network, shape):
+    with pytest.raises(InputError, match=rf"takes RGB images \(b, 3, h, w\), not \({', '.join(map(str, shape))}\)"):
+        network(random_images(*shape))
+
+
+def test_a_supernet_refuses_grey_images():
+    supernet = random_supernet(wide_space())
+    (a,) = random_architectures(supernet.space, 1)
+    with pytest.raises(InputError, match="takes RGB images"):
+        supernet(random_images(1, 1, 8, 8), a)
+
+
+@torch.inference_mode()
+def test_the_teacher_takes_images_of_any_size():
+    teacher = randomise(ResNetGenerator(4, 2), seed=0)
+    for size in [(1, 1), (1, 9), (3, 4), (4, 4)]:
+        y = teacher(random_images(1, 3, *size))
+        assert y.shape == (1, 3, *size) and y.isfinite().all()
 
 
 @torch.inference_mode()
