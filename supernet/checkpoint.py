@@ -35,19 +35,22 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
 
 
 def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors, metadata). DamagedFileError if it is no whole checkpoint, InputError if from a newer version."""
+    """(tensors, metadata). DamagedFileError if it is damaged, InputError if from a newer version or another program."""
     try:
         with safe_open(path, "pt", device=device) as file:
-            metadata = json.loads((file.metadata() or {})["evo_c2f"])
+            header = (file.metadata() or {}).get("evo_c2f")
+            if header is None:
+                raise InputError(f"{path} is not a model of this project; name one that 'finetune' wrote")
+            metadata = json.loads(header)
             if metadata["format"] > FORMAT:
                 raise InputError(f"{path} has format {metadata['format']}, this version reads up to {FORMAT}; upgrade")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             unchecked = metadata["format"] == 1 and CHECKSUM not in metadata
             if not unchecked and metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
-                raise ValueError("what it holds is not what was written")
+                raise ValueError("it is not what was written, or another program has changed it")
             return tensors, metadata
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); remove it and train again") from None
+        raise DamagedFileError(f"{path} is damaged ({error}); put back a copy, or remove it and train again") from None
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:

@@ -89,7 +89,7 @@ def evaluate_command(
     from supernet.judgement import costs_of, judge, latency, read_judged
     from supernet.models import read_model
 
-    where, found = prepare(device, threads), read_model(model)
+    where, found = prepare(device, threads), read_model(model, warn)
     images = read_judged(found, data, split, direction, load_size)
     names = metrics or (*found.task.metrics, "lpips")
     result = judge(found, images, names, where)

@@ -43,7 +43,7 @@ def export(
     with replacing(path) as partial:
         if form == "onnx":
             write_onnx(network, partial, metadata, half)
-            found: Callable[[Tensor], Tensor] = OnnxNetwork(partial)
+            found: Callable[[Tensor], Tensor] = OnnxNetwork(partial, warn=lambda sentence: None)
         else:
             write_pt2(network, partial, metadata)
             found = load_pt2(partial)

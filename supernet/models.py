@@ -17,6 +17,7 @@ from supernet.tasks import Task, task_of
 from supernet.teacher import ResNetGenerator
 
 Network = Subnet | ResNetGenerator | PlainUpscaler  # what is trained and written here
+KINDS = {"resnet", "plain", "architecture"}  # of networks: one of them is in a model's header
 FILE = "model.safetensors"  # of a model's folder
 
 
@@ -67,7 +68,10 @@ def file_of(path: Path) -> Path:
 
 
 def load_network(path: Path) -> Network:
-    """The network of a model written here, frozen. InputError if it is absent or exported, DamagedFileError if none."""
+    """The network of a model written here, frozen.
+
+    InputError if it is absent, exported or no model of this project, DamagedFileError if it is damaged.
+    """
     file = file_of(path)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
@@ -76,6 +80,8 @@ def load_network(path: Path) -> Network:
 
 def _read(file: Path) -> tuple[Network, dict[str, Any]]:
     tensors, metadata = checkpoint.load(file)
+    if KINDS.isdisjoint(metadata):
+        raise InputError(f"{file} is no model but a supernet or a stopped training; name what 'finetune' wrote")
     try:
         network = build_network(metadata)
         network.load_state_dict(tensors)
@@ -84,11 +90,18 @@ def _read(file: Path) -> tuple[Network, dict[str, Any]]:
     return network.eval().requires_grad_(False), metadata
 
 
-def read_model(path: Path) -> Model:
-    """A model written here, or exported to ONNX. Errors as of `load_network`."""
+def read_model(path: Path, warn: Callable[[str], None] = lambda sentence: None) -> Model:
+    """A model written here, or exported to ONNX. Errors as of `load_network`.
+
+    warn: is told if another program has rewritten the exported file.
+    """
     file = file_of(path)
     if file.suffix == ".onnx":
-        network = OnnxNetwork(file)
-        return Model(network, task_of(network.metadata["scale"]), network.metadata)
+        network = OnnxNetwork(file, warn)
+        try:
+            build_network(network.metadata)  # its costs are asked for
+            return Model(network, task_of(network.metadata["scale"]), network.metadata)
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise InputError(f"{file} was not exported by this project: it doesn't tell its network") from None
     plain, metadata = _read(file)
     return Model(plain, task_of(plain.scale), metadata)

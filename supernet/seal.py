@@ -3,15 +3,28 @@
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from evo_c2f.errors import DamagedFileError
 
-KEY = b"evo_c2f_sha256"
-ENTRY = 2 + len(KEY) + 2 + 64
-# An entry of ONNX's metadata_props: field 14 of the file's message; in it 1 is the key, 2 the value. A message may be
-# continued by further fields: so a checksum of all before it can stand at the end, and any reader passes over it.
-HEAD = bytes([14 << 3 | 2, ENTRY, 1 << 3 | 2, len(KEY)]) + KEY + bytes([2 << 3 | 2, 64])
+KEY, OLD_KEY = b"evo_c2f_seal", b"evo_c2f_sha256"
+
+
+def head(key: bytes, padded: bool) -> bytes:
+    """What stands before the checksum: an entry of ONNX's metadata_props, field 14 of the file's message.
+
+    In the entry, field 1 is the key and 2 the value. A message may be continued by further fields: so a checksum of all
+    before it can stand at the end, and any reader passes over it. padded: the entry's length takes two bytes where one
+    would do. Every reader takes that, and no writer of ONNX does it: a program that reads the file and writes it anew
+    leaves one byte, by which a rewritten file is told from a damaged one.
+    """
+    size = 2 + len(key) + 2 + 64
+    length = [size | 0x80, 0] if padded else [size]
+    return bytes([14 << 3 | 2, *length, 1 << 3 | 2, len(key)]) + key + bytes([2 << 3 | 2, 64])
+
+
+HEAD, REWRITTEN, OLD_HEAD = head(KEY, True), head(KEY, False), head(OLD_KEY, False)
 
 
 def seal(path: Path) -> None:
@@ -20,19 +33,28 @@ def seal(path: Path) -> None:
     path.write_bytes(content + HEAD + _checksum(content))
 
 
-def check_onnx(path: Path) -> bool:
-    """Whether it has a checksum: files of older versions have none. DamagedFileError if that is another file's."""
+def check_onnx(path: Path, warn: Callable[[str], None]) -> bool:
+    """Whether it has a checksum: files of older versions have none. DamagedFileError if that is another file's.
+
+    Of a file that another program has rewritten, `warn` is told that it can't be checked.
+    """
     content = path.read_bytes()
-    content, head, found = content[: -64 - len(HEAD)], content[-64 - len(HEAD) : -64], content[-64:]
-    if head == HEAD and found != _checksum(content):
-        raise DamagedFileError(f"{path} is damaged (it is not what was written); export it again")
-    return head == HEAD
+    for known, cause in ((HEAD, ""), (OLD_HEAD, ", damaged or rewritten by another program")):
+        if known in content:
+            before, found = content[: -64 - len(known)], content[-64 - len(known) :]
+            if found != known + _checksum(before):
+                raise DamagedFileError(f"{path} is damaged (it is not what was written{cause}); export it again")
+            return True
+    if REWRITTEN in content:
+        warn(f"{path} was rewritten by another program after its export: what it gives may differ from the model's")
+        return True
+    return False
 
 
-def check_export(path: Path) -> None:
-    """DamagedFileError if it is not as it was written, or can't be told to be."""
+def check_export(path: Path, warn: Callable[[str], None]) -> None:
+    """DamagedFileError if it is not as it was written, or can't be told to be. warn: as of `check_onnx`."""
     if path.suffix == ".onnx":
-        if not check_onnx(path):
+        if not check_onnx(path, warn):
             raise DamagedFileError(f"{path} has no checksum: cut short, or of an older version; export it again")
         return
     try:

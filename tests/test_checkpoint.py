@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from evo_c2f.errors import DamagedFileError, InputError
@@ -81,12 +82,29 @@ def test_another_file_is_damaged(tmp_path, data):
         load(path)
 
 
+@pytest.mark.parametrize("header", [None, {}, {"other": "1"}], ids=repr)
+def test_safetensors_of_another_program_are_no_model_of_this_project(tmp_path, header):
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": torch.ones(2)}, path, header)
+    with pytest.raises(InputError, match=r"weights\.safetensors is not a model of this project"):
+        load(path)
+
+
+def test_safetensors_that_another_program_has_changed_are_not_only_called_damaged(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    save(path, {"a": torch.ones(2)}, METADATA)
+    with safe_open(path, "pt") as file:
+        save_file({"a": file.get_tensor("a").half()}, path, file.metadata())
+    with pytest.raises(DamagedFileError, match="another program has changed it.*; put back a copy"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     "header",
-    [None, {}, {"other": "1"}, {"evo_c2f": "no JSON"}, header_of([1]), header_of({}), header_of({"format": "one"})],
+    [{"evo_c2f": "no JSON"}, header_of([1]), header_of({}), header_of({"format": "one"})],
     ids=repr,
 )
-def test_safetensors_without_our_header_are_damaged(tmp_path, header):
+def test_safetensors_whose_header_is_not_as_written_are_damaged(tmp_path, header):
     path = tmp_path / "weights.safetensors"
     save_file({"a": torch.ones(2)}, path, header)
     with pytest.raises(DamagedFileError, match="weights.safetensors is damaged"):

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import exit_code
+from safetensors.torch import save_file
 from supernet_fixtures import TRANSLATION, random_architectures, random_images, random_supernet, wide_space
 from torch import nn
 
@@ -28,10 +30,23 @@ def test_a_saved_network_comes_back_and_is_frozen(network, tmp_path: Path):
 def test_what_is_absent_or_holds_no_network_is_named(tmp_path: Path):
     with pytest.raises(InputError, match=r"x\.safetensors is absent"):
         load_network(tmp_path / "x.safetensors")
-    for metadata in ({}, {"resnet": {"width": 3}}, {"architecture": {"cells": []}, "frame": {}}):
+    checkpoint.save(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {"stage": "joint"})
+    with pytest.raises(InputError, match=r"x\.safetensors is no model but a supernet or a stopped training"):
+        load_network(tmp_path / "x.safetensors")
+    for metadata in ({"resnet": {"width": 3}}, {"architecture": {"cells": []}, "frame": {}}):
         checkpoint.save(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, metadata)
         with pytest.raises(DamagedFileError, match=r"x\.safetensors holds no network"):
             load_network(tmp_path / "x.safetensors")
+
+
+def test_the_model_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path, capsys):
+    foreign = tmp_path / "sd.safetensors"
+    save_file({"conv.weight": torch.zeros(1)}, foreign, {"format": "pt"})
+    for words in (("apply", tmp_path, tmp_path / "out"), ("evaluate", "--data", tmp_path), ("export",)):
+        assert exit_code(*words, "--model", foreign) == 2
+        said = capsys.readouterr().err
+        assert "sd.safetensors is not a model of this project" in said and "remove" not in said
+    assert foreign.is_file()
 
 
 def test_a_sheet_has_a_column_for_the_input_the_target_and_each_network(tmp_path: Path):
