@@ -27,7 +27,7 @@ from evo_c2f.progress import reporting
 from evo_c2f.recipe import Recipe
 from evo_c2f.run import Run
 from evo_c2f.space import STAGES, Stage, subnet_id
-from evo_c2f.tables import front_table, in_short, markdown
+from evo_c2f.tables import in_short, markdown, print_front
 from supernet import commands
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def front_command(as_json: bool, stage: Stage | None, csv: Path | None, parquet:
     if as_json:
         click.echo(json.dumps(analysis.records(frame)))
     elif not (csv or parquet):
-        Console().print(front_table(analysis.records(frame)))
+        print_front(Console(), analysis.records(frame))
 
 
 @cli.command("report")
@@ -1412,7 +1412,7 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
     first, last = summaries[0], summaries[-1]
     for name, value in first.worst.items():
         console.print(f"the worst of {first.asked} paths: {name} {value:.5g}, {baseline} {first.baseline[name]:.5g}")
-    console.print(front_table(last.front))
+    print_front(console, last.front)
 
     def best_of(name: str) -> float:
         sign = metric(name).sign

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 15.0
 
@@ -61,6 +63,15 @@ class Reporter:
         )
 
 
+class NotedProgress(Progress):
+    """A bar over the whole width, and below it the note, on as many lines as it needs: no figure is cut."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            yield Text(task.fields["note"])
+
+
 @contextmanager
 def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
     """A Reporter; meanwhile the first Ctrl-C waits for its next `update`, or the end, a second one stops at once."""
@@ -84,9 +95,9 @@ def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
     sys.unraisablehook = on_unraisable
     try:
         if console.is_terminal:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-            text = TextColumn("{task.fields[note]}")
-            with Progress(TextColumn("{task.description}"), *columns, text, console=console) as reporter.bar:
+            described = TextColumn("{task.description}", table_column=Column(overflow="fold"))
+            columns = (BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            with NotedProgress(described, *columns, console=console, expand=True) as reporter.bar:
                 reporter.bar.add_task(escape(title), total=total, note="")
                 yield reporter
         else:

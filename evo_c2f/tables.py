@@ -1,17 +1,48 @@
 """Tables for people: a front on the terminal, a comparison as Markdown."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
+from evo_c2f.objective import FULL, METRICS
 
-def front_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """A front: ids, metrics, and the path with one sign a cell (a level, or . for a skip)."""
+
+def print_front(console: Console, rows: Sequence[dict[str, Any]]) -> None:
+    """Print a front as a table that fits the console: columns for which there is no room are named below it."""
     metrics = [name for name, value in rows[0].items() if isinstance(value, float)]
+    left_out: list[str] = []
+    # No figure is cut. First goes what a column of the whole images tells better, then what follows from the genome.
+    for name in (*sorted(metrics, key=partial(_loss, metrics)), None):
+        table = front_table(rows, [m for m in metrics if m not in left_out])
+        if console.measure(table, options=console.options.update(width=ANY)).maximum <= console.width or name is None:
+            break
+        left_out.append(name)
+    console.print(table)
+    if left_out:
+        named = ", ".join(name for name in metrics if name in left_out)
+        console.print(f"no room for {named}: a wider terminal, --json or 'front --csv FILE' shows all", style="italic")
+
+
+ANY = 10_000  # columns: more than any table has
+
+
+def _loss(metrics: Sequence[str], name: str) -> tuple[int, int]:
+    """How much is lost with a metric's column: those that are left out first come first."""
+    static = name in METRICS and METRICS[name].kind == "static cost"
+    # What a search is for stands before the rest.
+    return 0 if name + FULL in metrics else 1 if static else 2, -metrics.index(name)
+
+
+def front_table(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table:
+    """A front: ids, metrics, and the path with one sign a cell (a level, or . for a skip)."""
     table = Table()
-    for name in ("id", *metrics, "path"):
-        table.add_column(name, no_wrap=True, justify="right" if name in metrics else "left")
+    table.add_column("id", no_wrap=True)
+    for name in metrics:
+        table.add_column(name, no_wrap=True, justify="right")
+    table.add_column("path", overflow="fold")
     for row in rows:
         path = "".join(value.replace("skip", ".") for name, value in row.items() if name.startswith("path_"))
         table.add_row(row["id"], *(in_short(row[name]) for name in metrics), path)
