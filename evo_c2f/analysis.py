@@ -162,12 +162,29 @@ def varied(frame: Frame, objective: Metric, n: int) -> Frame:
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:
     """The box that the newest context's hypervolume is measured in; path as in `load_scores`."""
-    scores = read_scores(_store(path))[-1]
-    widest = np.flatnonzero(scores.rows["stage"] == b"reference")
-    if not len(widest):
+    found = box_of(read_scores(_store(path))[-1], tuple(metric(name) for name in objectives))
+    if found is None:
         raise InputError(f"{path} holds no score of the widest subnet yet; evolve a stage first")
-    known = {name: float(column[widest[0]]) for name, column in scores.metrics.items()}
-    return Box.between(tuple(metric(name) for name in objectives), scores.notes["baseline"], known)
+    return found
+
+
+def box_of(scores: Scores, objectives: tuple[Metric, ...]) -> Box | None:
+    """The box of a context's hypervolume, as `search.fix_box` fixed it; None where the widest subnet wasn't measured.
+
+    KeyError if an objective was not measured.
+    """
+    space = SearchSpace.from_dict(scores.space)
+    widest, shallowest = (_metrics_of(scores, genome) for genome in (space.reference, space.shallowest))
+    if widest is None or "baseline" not in scores.notes:
+        return None
+    return Box.between(objectives, scores.notes["baseline"], widest, shallowest)
+
+
+def _metrics_of(scores: Scores, genome: Genomes) -> dict[str, float] | None:
+    """All metrics of one subnet (n_genes,); None if it was not measured, or failed."""
+    row = np.flatnonzero((scores.rows["genome"] == genome).all(axis=1))
+    known = {name: float(column[i]) for name, column in scores.metrics.items() for i in row}
+    return known if known and np.isfinite([v for name, v in known.items() if not name.endswith(FULL)]).all() else None
 
 
 def hypervolume_curve(frame: Frame, box: Box) -> "pd.Series[float]":

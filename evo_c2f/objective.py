@@ -97,12 +97,22 @@ def limits(maxima: dict[str, float], minima: dict[str, float]) -> tuple[Limit, .
     return (*upper, *(Limit(metric(name), "min", value) for name, value in minima.items()))
 
 
+MARGIN = 0.1  # of a side of the box, by which its worst corner is worse than the subnets that it is taken from
+
+
+def is_behind(objectives: tuple[Metric, ...], baseline: Mapping[str, float], widest: Mapping[str, float]) -> bool:
+    """Whether the widest subnet fails to beat the trivial baseline in one of the qualities."""
+    return any(o.sign * (baseline[o.name] - widest[o.name]) <= 0 for o in objectives if o.kind == "quality")
+
+
 @dataclass(frozen=True)
 class Box:
-    """What the hypervolume is measured in, fixed before the search.
+    """What the hypervolume is measured in, fixed before the search with certain weights.
 
-    Quality runs from the trivial baseline (0) to the widest subnet (1), cost from the widest (0) to
-    nothing (1); a network may be better than the widest, so a gain may pass 1.
+    Cost runs from the widest subnet (0) to nothing (1). Quality runs from the trivial baseline (0) to the widest subnet
+    (1); a network may be better than the widest, so a gain may pass 1. Where the widest doesn't beat the baseline,
+    perhaps no subnet does yet, and the hypervolume would be 0 whatever is found: there quality runs from a little
+    worse than the worse of the widest and the shallowest subnet (0) to the best of these and the baseline (1).
     """
 
     objectives: tuple[Metric, ...]
@@ -111,15 +121,27 @@ class Box:
 
     @classmethod
     def between(
-        cls, objectives: tuple[Metric, ...], baseline: Mapping[str, float], widest: Mapping[str, float]
+        cls,
+        objectives: tuple[Metric, ...],
+        baseline: Mapping[str, float],
+        widest: Mapping[str, float],
+        shallowest: Mapping[str, float] | None = None,
     ) -> "Box":
-        """baseline: the qualities had for nothing; widest: all metrics of the widest subnet."""
+        """baseline: the qualities had for nothing; widest, shallowest: all metrics of these subnets.
+
+        shallowest: None if it wasn't measured, or failed; it matters only where `is_behind`.
+        """
+        behind = is_behind(objectives, baseline, widest)
         worst, best = [], []
         for o in objectives:
             low, high = (baseline[o.name], widest[o.name]) if o.kind == "quality" else (widest[o.name], 0.0)
+            if behind and o.kind == "quality":
+                subnets = [o.sign * of[o.name] for of in (widest, shallowest) if of]
+                most, least = min(o.sign * low, *subnets), max(subnets)
+                # Twice the same value is no side: then one natural unit is.
+                low, high = o.sign * (least + MARGIN * (least - most or 1.0)), o.sign * most
             worst.append(low)
-            # An undertrained widest subnet may not beat the baseline: then one natural unit is the side.
-            best.append(high if o.sign * (low - high) > 0 else low - o.sign)
+            best.append(high)
         return cls(objectives, tuple(worst), tuple(best))
 
     def gains(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from evo_c2f.analysis import Frame
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.fronts import Front
 from evo_c2f.layout import Scores
-from evo_c2f.objective import FULL, METRICS, Box, metric
+from evo_c2f.objective import FULL, METRICS, metric
 from evo_c2f.run import Run
 from evo_c2f.space import STAGES, SearchSpace, Stage
 from evo_c2f.store import read_scores
@@ -185,13 +185,13 @@ def growth(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
 
 def _curve(run: Run, m: Measured) -> NDArray[np.float64] | None:
     """None where the widest subnet, which fixes the box, or an objective was not measured."""
-    objectives, widest = run.recipe.search.metrics(), m.widest()
+    objectives = run.recipe.search.metrics()
     names = [o.name for o in objectives]
-    if widest is None or not set(names) <= set(m.scores.metrics):
-        return None
     try:
-        box = Box.between(objectives, m.baseline, widest)
+        box = analysis.box_of(m.scores, objectives)
     except KeyError:
+        return None
+    if box is None or not set(names) <= set(m.scores.metrics):
         return None
     values = m.frame[names].copy()
     values.loc[~fronts.is_within(m.frame, run.recipe.search.limits())] = np.nan

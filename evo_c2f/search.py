@@ -1,7 +1,7 @@
 """Evolve one stage: ask the algorithm, evaluate, tell, until the stage has asked for enough subnets."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -16,10 +16,11 @@ from evo_c2f.algorithms import Budget, make_algorithm
 from evo_c2f.enumeration import n_reachable, reachable
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
-from evo_c2f.objective import Box
+from evo_c2f.objective import Box, Metric, is_behind
 from evo_c2f.problem import Judge, StageProblem
 from evo_c2f.space import Genomes, SearchSpace, Stage
 from evo_c2f.steady import Order, steady
+from evo_c2f.store import Row
 from evo_c2f.surrogate import Screen
 from evo_c2f.variation import Variation
 
@@ -126,6 +127,24 @@ def evolve(
         time.perf_counter() - start,
         evaluator.seconds_measuring - measuring,
     )
+
+
+def fix_box(evaluator: Evaluator, objectives: tuple[Metric, ...], baseline: Mapping[str, float]) -> tuple[Box, Row]:
+    """The box of all searches with the evaluator's weights, and the metrics of the widest subnet.
+
+    The subnets that it is taken from are measured first, in a stage called `reference`.
+    InputError if the widest has no finite score.
+    """
+
+    def scored(genome: Genomes) -> Row | None:
+        (values,) = evaluator(genome[None], "reference", 0)
+        return dict(zip(evaluator.names, values.tolist(), strict=True)) if np.isfinite(values).all() else None
+
+    widest = scored(evaluator.space.reference)
+    if widest is None:
+        raise InputError("the widest subnet gives no finite scores; train again with a lower training.learning_rate")
+    shallowest = scored(evaluator.space.shallowest) if is_behind(objectives, baseline, widest) else None
+    return Box.between(objectives, baseline, widest, shallowest), widest
 
 
 class Tally:

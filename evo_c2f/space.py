@@ -222,6 +222,14 @@ class SearchSpace:
         widest: Genomes = self.complete(genome[None], ~self.free("path"))[0]
         return widest
 
+    @cached_property
+    def shallowest(self) -> Genomes:
+        """The last cell of the reference path alone, like it at full width: a cheap part of the widest, (n_genes,)."""
+        genome = self.reference.copy()
+        genome[self.paths][: np.flatnonzero(genome[self.paths])[-1]] = SKIP
+        alone: Genomes = self.canonical(genome[None])[0]
+        return alone
+
     def complete(self, genomes: Genomes, genes: NDArray[np.bool_]) -> Genomes:
         """Genomes whose `genes`, none of them a path's, take the reference operator and full width; canonical."""
         full = (self.n_choices - 1).astype(np.uint8)

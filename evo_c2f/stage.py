@@ -11,16 +11,16 @@ import numpy as np
 
 from evo_c2f import analysis
 from evo_c2f.algorithms import Budget
-from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.errors import DamagedFileError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.files import write_text
 from evo_c2f.layout import Context
-from evo_c2f.objective import Box, Limit, Metric, on_whole_images
+from evo_c2f.objective import Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
 from evo_c2f.recipe import Recipe, evaluations, survivors
 from evo_c2f.report import draw_front
 from evo_c2f.run import Run
-from evo_c2f.search import Progress, Scored, StageResult, best_front, evolve
+from evo_c2f.search import Progress, Scored, StageResult, best_front, evolve, fix_box
 from evo_c2f.space import STAGES, Genomes, Stage, genome_texts
 from evo_c2f.steady import Order
 from evo_c2f.store import ScoreStore
@@ -147,12 +147,7 @@ def run_stage(
         ScoreStore(run.scores, tools.context, notes) as store,
     ):
         evaluator = Evaluator(space, store, workers, retry_failed)
-        widest = dict(zip(tools.names, evaluator(space.reference[None], "reference", 0)[0], strict=True))
-        if not np.isfinite(list(widest.values())).all():
-            raise InputError(
-                "the widest subnet gives no finite scores; train again with a lower training.learning_rate"
-            )
-        box = Box.between(objectives, tools.baseline, widest)
+        box, widest = fix_box(evaluator, objectives, tools.baseline)
         known = different(np.concatenate([space.reference[None], read_asked(run, stage, tools)]))
         earlier = Scored(known, np.array([evaluator.values(genome) for genome in known]))
         rng = np.random.default_rng([seed, 2, (*STAGES, "joint").index(stage)])

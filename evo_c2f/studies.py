@@ -13,9 +13,10 @@ from evo_c2f import analysis, ranking
 from evo_c2f.errors import InputError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.layout import Context
-from evo_c2f.objective import Box, Metric, metric, minimised
+from evo_c2f.objective import Metric, metric, minimised
 from evo_c2f.problem import Costs
 from evo_c2f.ranking import Values
+from evo_c2f.search import fix_box
 from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.store import ScoreStore
 from evo_c2f.strategies import Arena, Strategy
@@ -215,7 +216,7 @@ def study_search(
 ) -> analysis.Frame:
     """The hypervolume after each distinct subnet: columns strategy, seed, evaluations, hypervolume.
 
-    All search the same scores, kept in the store at `path`; the box runs from the baseline to the widest subnet.
+    All search the same scores, kept in the store at `path`, in one box.
     InputError if the space is small.
     """
     if lab.space.n_subnets < ROOM * contest.evaluations:
@@ -227,8 +228,7 @@ def study_search(
     workers = lab.workers(Task(tool.measure, tool.names))
     with ScoreStore(path, tool.context) as store, closing(workers):
         evaluator = Evaluator(lab.space, store, workers)
-        widest = dict(zip(tool.names, evaluator(lab.space.reference[None], "reference", 0)[0], strict=True))
-        box = Box.between(objectives, tool.baseline, widest)
+        box, _ = fix_box(evaluator, objectives, tool.baseline)
         arena = Arena(lab.space, evaluator, box, lab.costs, contest.evaluations, contest.population)
         for name, strategy in contest.strategies.items():
             for seed in range(contest.seeds):

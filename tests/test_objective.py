@@ -103,10 +103,37 @@ def test_quality_runs_from_the_baseline_to_the_widest_and_cost_from_the_widest_t
     assert box.gains(np.array([values]))[0] == pytest.approx(gains)
 
 
-@pytest.mark.parametrize("widest", [26.0, 20.0])
-def test_where_the_widest_doesn_t_beat_the_baseline_one_unit_is_the_side(widest):
-    box = Box.between(BOTH, {"psnr_y": 26.0}, {"psnr_y": widest, "macs": 100.0})
-    assert box.gains(np.array([[26.5, 100.0], [27.0, 50.0]])).tolist() == [[0.5, 0.0], [1.0, 0.5]]
+@pytest.mark.parametrize(
+    ("widest", "shallowest", "worst", "best"),
+    [
+        (20.0, 16.0, 15.0, 26.0),  # a tenth of the ten between the worst and the best
+        (16.0, 20.0, 15.0, 26.0),
+        (20.0, 36.0, 18.4, 36.0),
+        (16.0, None, 15.0, 26.0),  # the shallowest failed
+        (26.0, 26.0, 25.9, 26.0),  # all the same: a tenth of a unit
+    ],
+)
+def test_where_the_widest_doesn_t_beat_the_baseline_quality_runs_from_what_subnets_surpass(
+    widest, shallowest, worst, best
+):
+    cheap = None if shallowest is None else {"psnr_y": shallowest, "macs": 10.0}
+    box = Box.between(BOTH, {"psnr_y": 26.0}, {"psnr_y": widest, "macs": 100.0}, cheap)
+    assert (box.worst, box.best) == (pytest.approx((worst, 100.0)), pytest.approx((best, 0.0)))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_where_every_subnet_is_worse_than_the_baseline_the_better_ones_still_gain_more(sign):
+    """Real edges to shoes: the input itself has an LPIPS that no young subnet comes to."""
+    quality = metric("lpips" if sign > 0 else "psnr_y")
+    baseline, widest, shallowest = ({quality.name: sign * value, "macs": 9.0} for value in (0.3, 0.5, 0.6))
+    box = Box.between((quality, metric("macs")), baseline, widest, shallowest)
+    gains = box.gains(np.array([[sign * 0.62, 5.0], [sign * 0.55, 5.0], [sign * 0.45, 5.0]]))
+    assert (gains > 0).all() and (np.diff(gains[:, 0]) > 0).all() and (gains < 1).all()
+
+
+def test_a_baseline_that_the_widest_beats_is_the_worst_whatever_the_shallowest_comes_to():
+    known = {"psnr_y": 26.0}, {"psnr_y": 28.0, "macs": 100.0}
+    assert Box.between(BOTH, *known, {"psnr_y": 20.0, "macs": 10.0}) == Box.between(BOTH, *known)
 
 
 def test_a_gain_of_what_failed_is_nan():

@@ -194,6 +194,12 @@ def test_the_reference_is_the_widest_subnet(tiny):
     assert (tiny.canonical(tiny.reference[None])[0] == tiny.reference).all()
 
 
+def test_the_shallowest_subnet_is_the_last_cell_of_the_widest(tiny, small):
+    for space in (tiny, small):
+        widest, shallowest = space.decode(space.reference), space.decode(space.shallowest)
+        assert shallowest.cells == widest.cells[-1:] and set(shallowest.widths) <= set(widest.widths)
+
+
 @given(seed=seeds)
 def test_completing_sets_the_asked_genes_to_the_reference_and_keeps_the_others(small, seed):
     genomes = small.random(8, np.random.default_rng(seed))

@@ -58,8 +58,13 @@ function stageTraces(stage) {
 function drawFronts() {
   const {rows} = state.data, stages = STAGES.filter(s => s !== 'reference' && rows.columns.stage.includes(s));
   const traces = stages.flatMap(stageTraces);
-  const widest = rows.drawn.filter(row => rows.columns.stage[row] === 'reference');
-  if (widest.length) traces.push(pointsTrace(widest, {name: 'widest subnet', mode: 'markers', marker: {symbol: 'x', size: 9, color: colour('ink')}}));
+  // Of each weights the widest subnet was scored first, and sometimes then the shallowest.
+  const references = rows.drawn.filter(row => rows.columns.stage[row] === 'reference');
+  const isSecond = row => references.some(other => other < row && rows.columns.context[other] === rows.columns.context[row]);
+  for (const [name, symbol, second] of [['widest subnet', 'x', false], ['shallowest subnet', 'cross', true]]) {
+    const some = references.filter(row => isSecond(row) === second);
+    if (some.length) traces.push(pointsTrace(some, {name, mode: 'markers', marker: {symbol, size: 9, color: colour('ink')}}));
+  }
   traces.push(...baselineTraces(traces));
   const chosen = selectedRow();
   if (chosen !== null) traces.push(pointsTrace([chosen], {name: 'selected', mode: 'markers', hoverinfo: 'skip', hovertemplate: undefined, showlegend: false, marker: {symbol: 'circle-open', size: 18, color: colour('ink'), line: {width: 2.5}}}));
