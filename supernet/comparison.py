@@ -25,7 +25,10 @@ Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that was trained alone, and what that took. curve: the search's first metric on the way."""
+    """A network that was trained alone, and what that took.
+
+    curve: the search's first metric on the way; the last point is that of `network`, which has the averaged weights.
+    """
 
     network: nn.Module
     learning_rate: float
@@ -96,7 +99,11 @@ class Comparison:
         network.to(self.job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.load_state_dict(tensors)
         network.eval()
-        return Trained(network, learning_rate, images, metadata["seconds"], metadata["curve"])
+        curve = [*metadata["curve"][:-1], self._point(network)]
+        return Trained(network, learning_rate, images, metadata["seconds"], curve)
+
+    def _point(self, network: nn.Module) -> float:
+        return round(next(iter(self.search.of(network).values())), 5)
 
     def _train(self, name: str, network: nn.Module, target: Path, images: int, learning_rate: float) -> None:
         rounds = max(1, images // self.batch)
@@ -104,11 +111,13 @@ class Comparison:
         metadata: dict[str, Any] = {**models.header(network), "images": images, "learning_rate": learning_rate}
         metadata["curve"] = []
         forget_another(checkpoint.state_of(target), metadata)
+        between = max(1, rounds // CURVE_POINTS)
         with self.watching(name, rounds) as (on_round, on_setback):
 
             def on_round_and_curve(index: int, loss: float) -> None:
-                if index % max(1, rounds // CURVE_POINTS) == 0 or index == rounds:
-                    metadata["curve"].append(round(next(iter(self.search.of(network).values())), 5))
+                if index % between == 0 or index == rounds:
+                    # After a setback the points of the rounds that were undone go.
+                    metadata["curve"][(index - 1) // between :] = [self._point(network)]
                 on_round(index, loss)
 
             self.job.train_alone(network, settings, target, metadata, on_round_and_curve, on_setback)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import DamagedFileError, InputError
 from supernet import checkpoint
 from supernet.images import round_to_8_bits
 from supernet.perceptual import VggFeatures
@@ -103,12 +103,13 @@ class Frechet:
     """The distance of generated images to fixed real ones, lower is better. `add` the batches, then take `value`."""
 
     def __init__(self, name: str, targets: Sequence[Tensor], device: torch.device, features: nn.Module | None = None):
-        """targets: batches (b, 3, h, w) in 0..1; features: None for the protocol's own.
+        """targets: batches (b, 3, h, w) in 0..1; features: None for the protocol's own, whose statistics are cached.
 
         InputError if there are too few images, or if the weights are absent.
         """
         kind = name.partition("_n")[0]
         refuse_few(name, sum(map(len, targets)))
+        own = features is None
         if features is None:
             features = VggMeans() if kind == "fd_vgg" else inception(inception_file())
         make_torchvision_importable()
@@ -117,14 +118,15 @@ class Frechet:
         self.whole_numbers = kind == "fid"
         self.metric: Any = FrechetInceptionDistance(feature=features, reset_real_features=False).to(device)
         self.finite = True
-        cache = statistics_file(name, targets)
-        if cache.is_file():
-            tensors, _ = checkpoint.load(cache)
+        cache = statistics_file(name, targets) if own else None
+        tensors = read_statistics(cache) if cache else None
+        if tensors:
             for statistic in REAL_STATISTICS:
                 setattr(self.metric, statistic, tensors[statistic].to(device))
-        else:
-            for target in targets:
-                self._update(target.to(device), real=True)
+            return
+        for target in targets:
+            self._update(target.to(device), real=True)
+        if cache:
             tensors = {statistic: getattr(self.metric, statistic) for statistic in REAL_STATISTICS}
             checkpoint.save(cache, tensors, {"protocol": PROTOCOLS[kind].description})
 
@@ -148,6 +150,14 @@ class Frechet:
         """Forget what was added; the real images stay."""
         self.metric.reset()
         self.finite = True
+
+
+def read_statistics(path: Path) -> dict[str, Tensor] | None:
+    """What was cached there; None if it is absent or damaged, to be computed anew."""
+    try:
+        return checkpoint.load(path)[0] if path.is_file() else None
+    except DamagedFileError:
+        return None
 
 
 def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:

@@ -30,7 +30,7 @@ LARGEST = 1024 * 1024  # input pixels that are run at once; larger images are ti
 class Judged:
     """One image to judge on."""
 
-    name: str
+    name: str  # no other's
     source: Tensor  # (1, 3, h, w)
     target: Tensor  # (1, 3, h * scale, w * scale)
 
@@ -42,7 +42,13 @@ def read_judged(model: Model, folder: Path, split: str, direction: aligned.Direc
     paths = aligned.split_files(folder, split)
     aligned.check_sizes(paths)
     batches = aligned.in_batches(aligned.Pairs(paths, direction, side), 1)
-    return [Judged(path.stem, *batch) for path, batch in zip(paths, batches, strict=True)]
+    return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """The files' names without their suffixes, but with them where two would be the same."""
+    stems = [path.stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else [path.name for path in paths]
 
 
 def forward(model: Model, device: torch.device) -> Callable[[Tensor], Tensor]:

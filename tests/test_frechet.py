@@ -96,7 +96,7 @@ def test_one_output_that_is_not_finite_makes_it_nan_once():
     assert metric.value() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_real_statistics_are_computed_once_and_cached_with_their_protocol():
+def test_the_real_statistics_are_computed_once_and_cached_with_their_protocol(monkeypatch):
     real = images_of(torch.rand(20, 4, generator=torch.Generator().manual_seed(1)))
     calls: list[int] = []
 
@@ -105,15 +105,34 @@ def test_the_real_statistics_are_computed_once_and_cached_with_their_protocol():
             calls.append(len(images))
             return super().forward(images)
 
+    monkeypatch.setattr(frechet, "VggMeans", Counting)
     values = []
     for _ in range(2):
-        metric = Frechet("fd_vgg_n20", [real], CPU, Counting())
+        metric = Frechet("fd_vgg_n20", [real], CPU)
         metric.add(real.flip(3), real)
         values.append(metric.value())
     assert calls == [20, 20, 20]  # the real images once, the generated ones twice
     assert values[0] == values[1]
     _, metadata = checkpoint.load(statistics_file("fd_vgg", [real]))
     assert "relu5_3" in metadata["protocol"]
+
+
+def test_the_statistics_of_other_features_are_not_cached_as_the_protocol_s(cache: Path):
+    real = images_of(torch.rand(20, 4, generator=torch.Generator().manual_seed(1)))
+    Frechet("fd_vgg_n20", [real], CPU, FourNumbers())
+    assert not cache.exists()
+
+
+def test_damaged_statistics_are_computed_anew(monkeypatch):
+    monkeypatch.setattr(frechet, "VggMeans", FourNumbers)
+    real = images_of(torch.rand(20, 4, generator=torch.Generator().manual_seed(1)))
+    values, file = [], statistics_file("fd_vgg_n20", [real])
+    for _ in range(2):
+        metric = Frechet("fd_vgg_n20", [real], CPU)
+        metric.add(real.flip(3), real)
+        values.append(metric.value())
+        file.write_bytes(file.read_bytes()[:-3])
+    assert values[0] == values[1]
 
 
 def test_other_images_or_another_protocol_have_statistics_of_their_own():

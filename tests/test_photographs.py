@@ -362,6 +362,17 @@ def test_other_files_beside_a_benchmarks_images_are_passed_over(tmp_path, name):
     assert [stem for stem, *_ in read_benchmark(tmp_path, 4)] == ["a"]
 
 
+@every_layout
+@pytest.mark.parametrize("side", [0, 1], ids=["high", "low"])
+def test_two_images_of_one_name_in_a_benchmark_are_refused(tmp_path, name, side):
+    names = [place.format("a") for place in layout(name, 4)]
+    write_images(tmp_path, dict(zip(names, (random_pixels(24, 28), random_pixels(6, 7)), strict=True)))
+    twin = Path(names[side]).with_suffix(".bmp")
+    write_images(tmp_path, {str(twin): random_pixels(24, 28)})
+    with pytest.raises(InputError, match=f"{Path(names[side]).name} has the name of {twin.name}.*rename one"):
+        read_benchmark(tmp_path, 4)
+
+
 def test_the_names_of_a_benchmark_may_differ_in_the_kind_of_file(tmp_path: Path):
     Image.fromarray(random_pixels(24, 28)).save(tmp_path / "a_SRF_4_HR.bmp")
     Image.fromarray(random_pixels(6, 7)).save(tmp_path / "a_SRF_4_LR.png")

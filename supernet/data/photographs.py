@@ -296,7 +296,8 @@ def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]
     """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
 
     `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
-    InputError if the folder or its layout is none, an image is broken or lacks its partner, or sizes don't fit.
+    InputError if the folder or its layout is none, an image is broken or lacks its partner, two have the same name, or
+    sizes don't fit.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name a benchmark such as Set14")
@@ -305,14 +306,14 @@ def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]
     else:
         low_folder, low_end, high_end = folder, f"_SRF_{scale}_LR", f"_SRF_{scale}_HR"
     highs = (folder / "HR" if not high_end else folder).glob("*")
-    found = sorted(p for p in highs if p.suffix.lower() in SUFFIXES and p.stem.endswith(high_end))
+    found = _by_name([p for p in highs if p.stem.endswith(high_end)], high_end)
     if not found:
         layouts = f"neither HR/ with LR_bicubic/X{scale}/, nor *_SRF_{scale}_HR.png"
         raise InputError(f"{folder} is no x{scale} benchmark: {layouts}")
-    lows = {p.stem.removesuffix(low_end): p for p in sorted(low_folder.glob("*")) if p.suffix.lower() in SUFFIXES}
+    # In the flat layout the name's end alone tells what is a low one.
+    lows = _by_name((p for p in low_folder.glob("*") if not high_end or p.stem.endswith(low_end)), low_end)
     pairs = []
-    for path in found:
-        name = path.stem.removesuffix(high_end)
+    for name, path in found.items():
         if name not in lows:
             raise InputError(f"{path} has no low-resolution partner at x{scale}")
         low, high = _read_judged(lows[name]), _read_judged(path)
@@ -322,6 +323,16 @@ def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]
             raise InputError(f"{path.name} is {size}, not {scale} times its low-resolution partner")
         pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
     return pairs
+
+
+def _by_name(paths: Iterable[Path], end: str) -> dict[str, Path]:
+    """The images among the files by name, in order; `end` of a name is left out. InputError if two have the same."""
+    found: dict[str, Path] = {}
+    for path in sorted(p for p in paths if p.suffix.lower() in SUFFIXES):
+        other = found.setdefault(path.stem.removesuffix(end), path)
+        if other != path:
+            raise InputError(f"{path} has the name of {other.name}: their pairs can't be told apart; rename one")
+    return found
 
 
 def _read_judged(path: Path) -> Pixels:
