@@ -4,6 +4,7 @@ import io
 import re
 
 import pytest
+from command_line import ROOT, exit_code
 from rich.console import Console
 
 from evo_c2f.progress import reporting
@@ -51,3 +52,15 @@ def test_progress_cuts_no_figure(width: int) -> None:
         plain.print(reporter.bar.get_renderable())
     text = plain.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text and note in " ".join(text.split()) and "evolving operator" in text and "123/1440" in text
+
+
+@pytest.mark.parametrize("run", ["openmoji", "sr-x4"])
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_command_shows_a_front_without_a_cut(
+    run: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert exit_code("front", "--run", ROOT / "results" / run) == 0
+    text = capsys.readouterr().out
+    assert "…" not in text and max(map(len, text.splitlines())) <= width
+    assert "_full" in text.splitlines()[1] and "no room for" in text
