@@ -1,5 +1,6 @@
 """A trained network as one file: its weights, and in the header what it is. Or as an ONNX file that was exported."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
