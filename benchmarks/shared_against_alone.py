@@ -8,7 +8,6 @@ paths: with the reference operator at full width. subnets: of the whole space. f
 spread evenly over the logarithm of their MACs. RUN/alone-KIND.h5 keeps what was trained; it is not trained again.
 """
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.
 import cli
 from evo_c2f import analysis, pareto, ranking, recipe, studies
 from evo_c2f.enumeration import reachable
+from evo_c2f.json_text import to_json
 from evo_c2f.run import Run
 from evo_c2f.space import Genomes, Stage
 from evo_c2f.studies import Instrument, Laboratory
@@ -119,8 +119,8 @@ def main(folder: Path, kind: str, n: int, named: tuple[str, ...], seed: int, tra
     out.mkdir(parents=True, exist_ok=True)
     name = f"{kind}-named" if named else kind
     frame.to_csv(out / f"{name}.csv", index=False)
-    (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(json.dumps(found, indent=1))
+    (out / f"{name}.json").write_text(to_json(found, indent=1) + "\n")
+    print(to_json(found, indent=1))
 
 
 if __name__ == "__main__":

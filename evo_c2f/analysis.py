@@ -162,7 +162,11 @@ def varied(frame: Frame, objective: Metric, n: int) -> Frame:
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:
     """The box that the newest context's hypervolume is measured in; path as in `load_scores`."""
-    found = box_of(read_scores(_store(path))[-1], tuple(metric(name) for name in objectives))
+    scores, wanted = read_scores(_store(path))[-1], tuple(metric(name) for name in objectives)
+    for o in wanted:
+        if o.kind == "quality" and o.name not in scores.baseline:
+            raise InputError(f"{path} has no finite baseline of {o.name}; name another objective, or evolve anew")
+    found = box_of(scores, wanted)
     if found is None:
         raise InputError(f"{path} holds no score of the widest subnet yet; evolve a stage first")
     return found
@@ -175,9 +179,9 @@ def box_of(scores: Scores, objectives: tuple[Metric, ...]) -> Box | None:
     """
     space = SearchSpace.from_dict(scores.space)
     widest, shallowest = (_metrics_of(scores, genome) for genome in (space.reference, space.shallowest))
-    if widest is None or "baseline" not in scores.notes:
+    if widest is None:
         return None
-    return Box.between(objectives, scores.notes["baseline"], widest, shallowest)
+    return Box.between(objectives, scores.baseline, widest, shallowest)
 
 
 def _metrics_of(scores: Scores, genome: Genomes) -> dict[str, float] | None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from evo_c2f.checksum import checks
 from evo_c2f.errors import InputError
+from evo_c2f.json_text import to_json
 
 FORMAT = 2  # 1 had no checksums
 
@@ -51,6 +52,12 @@ class Scores:
     protocol: str = ""  # how they were taken, and on what
 
     @property
+    def baseline(self) -> dict[str, float]:
+        """The qualities had for nothing, where they are finite: an older version had infinite ones."""
+        known = self.notes.get("baseline", {})
+        return {name: value for name, value in known.items() if value is not None and np.isfinite(value)}
+
+    @property
     def failed(self) -> NDArray[np.intp]:
         """The numbers of the rows that say why they failed; by their first letters, as millions are compared slowly."""
         return np.flatnonzero(self.rows["failure"].astype("S1") != b"")
@@ -73,7 +80,7 @@ def begin(group: h5py.Group, context: Context, notes: Mapping[str, Any], checked
     """The empty rows of a context; `n_rows` last, since it says that all else is there."""
     group.clear()
     group.attrs["context"] = json.dumps(vars(context))
-    group.attrs["notes"] = json.dumps(dict(notes))
+    group.attrs["notes"] = to_json(dict(notes))
     group.create_group("metrics")
     group.create_dataset("rows", (0,), row_type(_n_genes(context.space)), maxshape=(None,), chunks=(256,))
     if checked:

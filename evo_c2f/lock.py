@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 
 PATIENCE = 2.0  # seconds for a writer that has the lock to say who it is
 
@@ -29,7 +30,7 @@ def writing(folder: Path) -> Iterator[None]:
     except Timeout:
         raise InputError(f"{folder} is being written by {_holder(note)}; wait for it, or use another --run") from None
     with lock:
-        write_text(note, json.dumps({"process": os.getpid(), "host": socket.gethostname()}))
+        write_text(note, to_json({"process": os.getpid(), "host": socket.gethostname()}))
         try:
             yield
         finally:

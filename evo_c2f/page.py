@@ -70,8 +70,7 @@ def described_space(space: SearchSpace) -> dict[str, Any]:
 
 def described_context(m: Measured) -> dict[str, Any]:
     """The weights' name, and what their subnets are compared with."""
-    finite = {name: value for name, value in m.baseline.items() if value == value}
-    return {"key": m.scores.context, "baseline": finite}
+    return {"key": m.scores.context, "baseline": m.baseline}
 
 
 def sentence(

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import re
 from functools import cache
 from importlib.resources import files
@@ -11,6 +10,7 @@ from typing import Any
 from plotly.offline import get_plotlyjs
 
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.page import page_data
 from evo_c2f.run import Run
 
@@ -39,7 +39,7 @@ def render(data: dict[str, Any], live: bool = False) -> str:
 
 def as_json(data: Any) -> str:
     """JSON that can stand in a script element: no '<' that could end it, or begin a comment."""
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    text = to_json(data, compact=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

@@ -41,7 +41,7 @@ class Measured:
 
     @property
     def baseline(self) -> dict[str, float]:
-        return dict(self.scores.notes.get("baseline", {}))
+        return self.scores.baseline
 
     def widest(self) -> dict[str, float] | None:
         """The metrics of the widest subnet; None before it was measured."""

@@ -14,6 +14,7 @@ from evo_c2f.algorithms import Budget
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.evaluator import Evaluator
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.layout import Context
 from evo_c2f.objective import Limit, Metric, on_whole_images
 from evo_c2f.problem import Costs, Judge
@@ -117,7 +118,7 @@ def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
 def write_asked(path: Path, tools: Instruments, genomes: Genomes) -> None:
     """What `read_asked` reads."""
     found = {"context": tools.context.key, "metrics": tools.names, "genomes": genome_texts(genomes)}
-    write_text(path, json.dumps(found) + "\n")
+    write_text(path, to_json(found) + "\n")
 
 
 def run_stage(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.files import replacing
+from evo_c2f.json_text import finite
 
 FORMAT = 2  # 1 had no checksum
 CHECKSUM = "sha256"
@@ -24,7 +25,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
     FailedError if there is no room.
     """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    about = {"format": FORMAT, **metadata}
+    about = finite({"format": FORMAT, **metadata})
     # One entry: safetensors writes several in any order, and the same weights are to be the same bytes.
     header = {"evo_c2f": json.dumps({**about, CHECKSUM: _checksum(whole, about)})}
     with replacing(path) as partial:
@@ -48,9 +49,18 @@ def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, 
             unchecked = metadata["format"] == 1 and CHECKSUM not in metadata
             if not unchecked and metadata.pop(CHECKSUM) != _checksum(tensors, metadata):
                 raise ValueError("it is not what was written, or another program has changed it")
+            if metadata.get("metrics"):
+                metadata["metrics"] = {key: _figure(value) for key, value in metadata["metrics"].items()}
+            if metadata.get("curve"):
+                metadata["curve"] = [_figure(value) for value in metadata["curve"]]
             return tensors, metadata
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{path} is damaged ({error}); put back a copy, or remove it and train again") from None
+
+
+def _figure(value: float | None) -> float:
+    """A number that JSON has as null if it was not finite."""
+    return float("nan") if value is None else value
 
 
 def _checksum(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """A network as a file that runs without this project: ONNX, or torch's own exported program."""
 
 import inspect
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch.export import Dim
 
 from evo_c2f.errors import FailedError, InputError
 from evo_c2f.files import replacing
+from evo_c2f.json_text import to_json
 from supernet.models import Model
 from supernet.onnx_runtime import OnnxNetwork
 from supernet.pictures import read_picture
@@ -117,7 +117,7 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half
     forget_sources(model)
     if half:
         store_in_half(model)
-    onnx.helper.set_model_props(model, {"evo_c2f": json.dumps(metadata)})
+    onnx.helper.set_model_props(model, {"evo_c2f": to_json(metadata)})
     onnx.checker.check_model(model)
     onnx.save(model, path)
     seal(path)
@@ -163,4 +163,4 @@ def load_pt2(path: Path) -> nn.Module:
 def write_pt2(network: nn.Module, path: Path, metadata: Mapping[str, Any]) -> None:
     """By torch.export, with the metadata in the extra file `evo_c2f.json`."""
     program = torch.export.export(network, (random_image(EXAMPLE),), dynamic_shapes=dynamic_shapes())
-    torch.export.save(program, path, extra_files={"evo_c2f.json": json.dumps(metadata)})
+    torch.export.save(program, path, extra_files={"evo_c2f.json": to_json(metadata)})

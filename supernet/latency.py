@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.generator import IMAGE_CHANNELS, Frame, Part, Supernet, build, parts, run_part
 from supernet.timing import timed
@@ -41,7 +42,7 @@ class LatencyTable:
         return self.ms[BASE] + sum(self.ms[key(part)] for part in parts(architecture))
 
     def save(self, path: Path) -> None:
-        write_text(path, json.dumps({"about": self.about, "ms": self.ms}, indent=1) + "\n")
+        write_text(path, to_json({"about": self.about, "ms": self.ms}, indent=1) + "\n")
 
 
 def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.device) -> dict[str, object]:

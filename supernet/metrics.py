@@ -7,6 +7,8 @@ from supernet.images import round_to_8_bits
 from supernet.vision import make_torchvision_importable
 
 SSIM_WINDOW = 11  # pixels; only where it lies within the image
+# In dB, of equal images, so that a mean over images stays a number: an error of one level in one of 150,000 numbers.
+PSNR_CEILING = 100.0
 
 
 def luma(rgb: Tensor) -> Tensor:
@@ -53,9 +55,9 @@ def ssim_rgb(output: Tensor, target: Tensor, border: int) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Of values in 0..255; (b, c, h, w) -> (b,)."""
+    """Of values in 0..255, at most PSNR_CEILING, which equal images have; (b, c, h, w) -> (b,)."""
     error = (a.double() - b.double()).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(255**2 / error)
+    return (10 * torch.log10(255**2 / error)).clamp(max=PSNR_CEILING)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from supernet_fixtures import random_images, random_pixels
 
 from supernet.data.photographs import read_benchmark
 from supernet.images import resize_bicubic, round_to_8_bits, to_tensor
-from supernet.metrics import luma, psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from supernet.metrics import PSNR_CEILING, luma, psnr, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 
 BENCHMARKS = Path(__file__).parents[2] / "shared/data/sr/benchmark"
 
@@ -64,8 +64,12 @@ def test_the_psnr_is_that_of_skimage_on_the_luma():
     assert psnr_y(output, target, 4).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_equal_images_have_infinite_psnr():
-    assert psnr_y(grey(100), grey(100), 0).tolist() == [math.inf]
+def test_equal_images_have_the_stated_ceiling_of_psnr_and_none_has_more():
+    assert psnr_y(grey(100), grey(100), 0).tolist() == [PSNR_CEILING] == psnr_rgb(grey(100), grey(100), 0).tolist()
+    almost = torch.zeros(1, 3, 1000, 1000)
+    almost[0, 2, 0, 0] = 1  # of 255
+    assert psnr(almost, torch.zeros_like(almost)).tolist() == [PSNR_CEILING]
+    assert 90 < float(psnr(almost[..., :200, :200], torch.zeros(1, 3, 200, 200))) < PSNR_CEILING
 
 
 @pytest.mark.parametrize("metric", [psnr_y, ssim_y, psnr_rgb, ssim_rgb])

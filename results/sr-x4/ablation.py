@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from evo_c2f import recipe
+from evo_c2f.json_text import to_json
 from evo_c2f.run import write_text
 from evo_c2f.space import Architecture, Cell
 from evo_c2f.tables import markdown
@@ -71,7 +72,7 @@ def main(photographs: str) -> None:
     for habit, (batch, changes) in HABITS.items():
         if habit not in done:
             done[habit] = trained(photographs, batch, changes)
-            write_text(table, json.dumps(done, indent=1) + "\n")
+            write_text(table, to_json(done, indent=1) + "\n")
     write_text(table.with_suffix(".md"), markdown([{"habit": habit, **row} for habit, row in done.items()]))
 
 

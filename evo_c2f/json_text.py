@@ -1,0 +1,21 @@
+"""JSON as every program reads it: Python's own writer gives NaN and Infinity, which are no JSON."""
+
+import json
+import math
+from typing import Any
+
+
+def to_json(data: Any, indent: int | None = None, compact: bool = False) -> str:
+    """The text; numbers that are not finite are null."""
+    return json.dumps(finite(data), allow_nan=False, indent=indent, separators=(",", ":") if compact else None)
+
+
+def finite(data: Any) -> Any:
+    """The same, with None for numbers that are not finite."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return data
