@@ -1,7 +1,6 @@
 """The command line: fair supernet training and coarse-to-fine search of small image generators."""
 
 import errno
-import json
 import os
 import shlex
 import signal
@@ -22,6 +21,7 @@ from rich.console import Console
 from evo_c2f import __version__, recipe
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.lock import writing
 from evo_c2f.progress import reporting
 from evo_c2f.recipe import Recipe
@@ -76,6 +76,7 @@ PATH = click.Path(path_type=Path)
 OPTIONS = {
     "recipe": click.option("--recipe", help="A recipe by name, or a .yaml file.  [default: quick]"),
     "data": click.option("--data", type=PATH, help="A folder of photographs to train on."),
+    "moved": click.option("--data", type=PATH, help="The run's pictures, where they were moved."),
     "run": click.option("--run", type=PATH, help="The run's folder.  [default: results/<recipe>]"),
     "set": click.option("--set", multiple=True, metavar="KEY=VALUE", help="A setting: training.rounds=500."),
     "seed": click.option("--seed", type=click.IntRange(min=0), help="Where all random draws start."),
@@ -163,11 +164,11 @@ def train_command(stage: Stage | None, as_json: bool, **given: Any) -> None:
     run, job = begin_training(given)
     done = train(run, stage or run.recipe.training.stages[0], job)
     if as_json and job.ranks.first:
-        click.echo(json.dumps(done))
+        click.echo(to_json(done))
 
 
 @cli.command("evolve")
-@options("recipe", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
+@options("recipe", "moved", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
 @click.option("--stage", type=click.Choice([*STAGES, "all", "joint"]), required=True,
               help="all: the three in order; joint: all genes at once, to compare with.")  # fmt: skip
 @click.option("--retry-failed", is_flag=True, help="Measure those again that failed (not finite, memory, time).")
@@ -176,7 +177,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
     run = open_run(given)
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, stages)))
-    job = make_job(settings, given)
+    job = make_job(settings, given, run=run)
     hire = hiring(given, settings)
     claim(run)
     seed = settings.seed if given["seed"] is None else given["seed"]
@@ -185,7 +186,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
         tell_other_survivors(run, run.weights_for(each).stem)
         summaries.append(evolve(run, settings, each, job, seed, hire, retry_failed))
     if as_json:
-        click.echo(json.dumps([asdict(summary) for summary in summaries]))
+        click.echo(to_json([asdict(summary) for summary in summaries]))
 
 
 @cli.command("search")
@@ -224,7 +225,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
         tell_ranking(run, job, check_ranking)
     commands.tell(f"next: python cli.py finetune --run {shlex.quote(str(run.folder))} trains one of the front alone")
     if as_json:
-        click.echo(json.dumps([asdict(summary) for summary in summaries]))
+        click.echo(to_json([asdict(summary) for summary in summaries]))
 
 
 @cli.command("front")
@@ -245,13 +246,13 @@ def front_command(as_json: bool, stage: Stage | None, csv: Path | None, parquet:
         except ImportError:
             raise InputError("--parquet needs pyarrow; run 'pip install pyarrow'") from None
     if as_json:
-        click.echo(json.dumps(analysis.records(frame)))
+        click.echo(to_json(analysis.records(frame)))
     elif not (csv or parquet):
         print_front(Console(), analysis.records(frame))
 
 
 @cli.command("report")
-@options("recipe", "run", *RUNNING)
+@options("recipe", "moved", "run", *RUNNING)
 @click.option("--serve", is_flag=True, help="Serve the page on this machine while the run goes on; Ctrl-C ends it.")
 @PORT
 def report_command(serve: bool, port: int, **given: Any) -> None:
@@ -265,7 +266,7 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
             server.serve_forever()
         return
     try:
-        draw_pictures(run, make_job(run.recipe, given))
+        draw_pictures(run, make_job(run.recipe, given, run=run))
     except (InputError, DamagedFileError) as error:
         commands.warn(f"the page has no new pictures: {error}")
     write_report(run)
@@ -287,7 +288,7 @@ def verify_command(run: Path, as_json: bool) -> None:
     findings = list(verify(run, readers))
     faults = [finding.fault for finding in findings if finding.fault]
     if as_json:
-        click.echo(json.dumps([{"file": str(finding.path), "fault": finding.fault} for finding in findings]))
+        click.echo(to_json([{"file": str(finding.path), "fault": finding.fault} for finding in findings]))
     else:
         click.echo("\n".join([*faults, f"{len(findings)} files were read, {len(faults)} of them are not whole"]))
     if faults:
@@ -315,19 +316,19 @@ def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given:
         return
     job, size = make_job(settings, given), settings.search.output_size
     if latency_table:
-        click.echo(json.dumps(bench_latencies(job, size, latency_table, commands.tell)))
+        click.echo(to_json(bench_latencies(job, size, latency_table, commands.tell)))
         return
     rng = np.random.default_rng(settings.seed)
     if given["workers"]:
         measure = job.measure(job.supernet(), measured(settings), size)
         task = Task(measure, tuple(measure.names))
-        click.echo(json.dumps(bench_processes(given["workers"], task, settings.space, rng)))
+        click.echo(to_json(bench_processes(given["workers"], task, settings.space, rng)))
         return
     results = bench(job, measured(settings), size, console.print)
     store = bench_store(settings.space, rows, rng)
     console.print("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
     if as_json:
-        click.echo(json.dumps(results | store))
+        click.echo(to_json(results | store))
 
 
 def simulation(settings: Recipe, run: Path, as_json: bool) -> None:
@@ -338,7 +339,7 @@ def simulation(settings: Recipe, run: Path, as_json: bool) -> None:
     seconds = load_scores(run, objectives=None)["seconds"].to_numpy()
     table = bench_workers(settings.space, seconds, settings.seed)
     commands.tell(f"measuring takes {MEAN_SECONDS:g} s in the mean, and varies as in {run}")
-    click.echo(json.dumps(table) if as_json else markdown(table))
+    click.echo(to_json(table) if as_json else markdown(table))
 
 
 @cli.command("train-teacher")
@@ -351,16 +352,16 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
     from supernet.comparison import new_teacher
 
     run = begin(given)
-    job = make_job(run.recipe, given)
+    job = make_job(run.recipe, given, run=run)
     trainer = comparison(run, job)
-    claim(run)
+    claim_with_record(run, job)
     trained = trainer.train("teacher", new_teacher(width, job), images, learning_rate)
     if as_json:
-        click.echo(json.dumps({"model": str(run.model("teacher")), "seconds": trained.seconds, "curve": trained.curve}))
+        click.echo(to_json({"model": str(run.model("teacher")), "seconds": trained.seconds, "curve": trained.curve}))
 
 
 @cli.command("compare")
-@options("recipe", "run", *RUNNING, "json")
+@options("recipe", "moved", "run", *RUNNING, "json")
 @click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="The teacher's base channels.")
 @click.option("--images", type=click.IntRange(min=1), default=16000, show_default=True, help="Seen by each network.")
 @options("candidates", "trial_images")
@@ -382,7 +383,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
     run = open_run(given)
     front = fronts.latest(run)  # what is drawn at the end is there at the beginning
-    job, search, first = make_job(run.recipe, given), run.recipe.search, first_quality(run.recipe)
+    job, search, first = make_job(run.recipe, given, run=run), run.recipe.search, first_quality(run.recipe)
     trainer = comparison(run, job)
     names = [*dict.fromkeys(["lpips", *search.rescore, "psnr_y", "ssim_y"])]
     job.check_full(names)
@@ -414,14 +415,14 @@ def compare_command(as_json: bool, **given: Any) -> None:
     table["trials"] = tried + table["trials"]
     table["limits"] = limits
     table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
-    write_text(run.folder / "comparison.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / "comparison.json", to_json(table, indent=1) + "\n")
     write_text(run.folder / "comparison.md", markdown(table["rows"]))
     draw_samples(run, job, front)
-    click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
+    click.echo(to_json(table) if as_json else markdown(table["rows"]))
 
 
 @cli.command("finetune")
-@options("recipe", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
+@options("recipe", "moved", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True,
               help="knee: of the front; best: of candidates that are trained alone; or any subnet's id.")  # fmt: skip
 @options("candidates", "trial_images")
@@ -440,7 +441,7 @@ def finetune_command(
     ranks = join(given)
     run = ranks.from_first(lambda: open_run(given))
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, STAGES)))
-    job, search = ranks.together(lambda: make_job(settings, given, ranks, run.folder)), settings.search
+    job, search = ranks.together(lambda: make_job(settings, given, ranks, run)), settings.search
 
     def find() -> "dict[str, Found]":
         if pick == "best":
@@ -456,11 +457,11 @@ def finetune_command(
     chosen = best_alone(run, settings, job, found, trial_images)
     result = finetune(run, settings, job, name, chosen, from_scratch)
     if ranks.first:
-        click.echo(json.dumps(result) if as_json else markdown([result]))
+        click.echo(to_json(result) if as_json else markdown([result]))
 
 
 @cli.command("benchmark")
-@options("recipe", "run", "set", *RUNNING, "json")
+@options("recipe", "moved", "run", "set", *RUNNING, "json")
 @click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
 @click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
               help="The largest model in MB; repeat it.")  # fmt: skip
@@ -494,12 +495,12 @@ def benchmark_command(
     settings = recipe.changed(run.recipe, tuple(given["set"]))
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"benchmark is for super-resolution; use 'python cli.py compare --run {run.folder}'")
-    check(folders, settings.task.scale)
+    check(folders, settings.task.scale, commands.warn)
     found = {size: candidates_of(run, settings, in_megabytes(fill * size, size), candidates) for size in sizes}
     if "inherited" in starts:
         for each in found.values():
             check_weights(run, each)
-    job = make_job(settings, given)
+    job = make_job(settings, given, run=run)
     claim(run)
     for size, each in found.items():
         train_contestants(run, settings, job, size, each, plains, starts, trial_images)
@@ -509,9 +510,9 @@ def benchmark_command(
         if row.get("start") == "inherited":
             row["supernet_seconds"] = run.seconds_of("trained")
     table = {"rows": rows, "search_seconds": run.seconds_of("evolved")}
-    write_text(run.folder / "benchmark.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / "benchmark.json", to_json(table, indent=1) + "\n")
     write_text(run.folder / "benchmark.md", markdown(rows))
-    click.echo(json.dumps(table) if as_json else markdown(rows))
+    click.echo(to_json(table) if as_json else markdown(rows))
 
 
 @cli.command("study")
@@ -572,9 +573,9 @@ def study_command(
 
 def tell_study(run: Run, what: str, table: dict[str, Any], as_json: bool) -> None:
     """Write a study's table into the run, and print it."""
-    write_text(run.folder / f"{what}.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / f"{what}.json", to_json(table, indent=1) + "\n")
     write_text(run.folder / f"{what}.md", markdown(table["rows"]))
-    click.echo(json.dumps(table) if as_json else markdown(table["rows"]))
+    click.echo(to_json(table) if as_json else markdown(table["rows"]))
 
 
 for model_command in commands.COMMANDS:
@@ -603,7 +604,7 @@ def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
     """The recipe that the options name, or that of the run that they name, changed by the other options."""
     changes = [*given["set"]]
     if given["data"] is not None:
-        changes.append(f"data.folder={json.dumps(os.path.abspath(given['data']))}")
+        changes.append(f"data.folder={to_json(os.path.abspath(given['data']))}")
     if given["seed"] is not None:
         changes.append(f"seed={given['seed']}")
     changes += search_changes(given, STAGES)
@@ -617,7 +618,7 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
     """The options of a search as 'key=value'."""
     changes = [f"search.{side}.{limit}" for side in ("max", "min") for limit in given.get(side, ())]
     if given.get("objective"):
-        changes.append(f"search.objectives={json.dumps(given['objective'])}")
+        changes.append(f"search.objectives={to_json(given['objective'])}")
     if given.get("algorithm"):
         changes.append(f"search.algorithm={given['algorithm']}")
     if given.get("steady_state"):
@@ -641,12 +642,13 @@ def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, J
 
     def prepare() -> "Job":
         ranks.part(run.recipe.data.batch)  # refused now, if it can't be dealt
-        job = make_job(run.recipe, given, ranks, run.folder)
+        job = make_job(run.recipe, given, ranks, run)
         job.check(run.recipe.training, measured(run.recipe), run.recipe.search.rescore)
         return job
 
     job = ranks.together(prepare)
-    ranks.from_first(lambda: claim(run))
+
+    ranks.from_first(lambda: claim_with_record(run, job))
     return run, job
 
 
@@ -666,15 +668,24 @@ def claim(run: Run) -> None:
     run.keep_recipe()
 
 
+def claim_with_record(run: Run, job: "Job") -> None:
+    """`claim`, and have the run remember its pictures and what each is for, unless it does."""
+    record = None if run.data_record.is_file() else job.data.record()
+    claim(run)
+    if record:
+        write_text(run.data_record, to_json(record))
+
+
 def open_run(given: Given) -> Run:
     named = given["recipe"] or DEFAULT_RECIPE
-    return Run.open(given["run"] or Path("results") / (recipe.load(named).name if Path(named).suffix else named))
+    run = Run.open(given["run"] or Path("results") / (recipe.load(named).name if Path(named).suffix else named))
+    return run if given.get("data") is None else run.with_data(given["data"])
 
 
-def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, folder: Path | None = None) -> "Job":
+def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, run: Run | None = None) -> "Job":
     """The torch side of a recipe, on the device that the options name, or on that of these processes.
 
-    Its trainings are drawn in the folder, if asked.
+    run: whose pictures must be those that it was begun with, and where its trainings are drawn, if asked.
     """
     import torch
 
@@ -684,28 +695,33 @@ def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, folde
 
     ranks = ranks or ALONE
     torch.set_num_threads(given["threads"] or max(1, commands.cores() // (given.get("workers", 1) or 1)))
-    task, data = task_and_data(settings)
+    task, data = task_and_data(settings, run)
     job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or given["device"]), ranks)
-    if folder and given.get("tensorboard") and ranks.first:
+    if run and given.get("tensorboard") and ranks.first:
         from supernet.board import Board
 
-        job.board = Board(folder / "tensorboard", task, data.search, job.device)
+        job.board = Board(run.folder / "tensorboard", task, data.search, job.device)
     # What can't work is refused before hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
+    if run and run.data_record.is_file():
+        job.data.counts()  # reads them: missing ones are named before anything is written
     return job
 
 
-def task_and_data(settings: Recipe) -> "tuple[ImageTask, Data]":
-    """What the recipe's `task` and `data` stand for."""
+def task_and_data(settings: Recipe, run: Run | None) -> "tuple[ImageTask, Data]":
+    """What the recipe's `task` and `data` stand for; of a run that was begun, the pictures of then."""
     from supernet.data.aligned import PairData
     from supernet.data.photographs import PhotographData
+    from supernet.data.record import read_record
     from supernet.tasks import SuperResolution, Translation
+
+    known = read_record(run.data_record) if run else None
 
     if isinstance(settings, recipe.SuperResolutionRecipe):
         scale = settings.task.scale
-        return SuperResolution(scale), PhotographData(settings.data, scale, settings.seed, commands.warn)
+        return SuperResolution(scale), PhotographData(settings.data, scale, settings.seed, commands.warn, known)
     assert isinstance(settings, recipe.TranslationRecipe)
-    return Translation(), PairData(settings.data, settings.seed, commands.rendering)
+    return Translation(), PairData(settings.data, settings.seed, commands.rendering, commands.warn, known)
 
 
 def measured(settings: Recipe) -> list[str]:
@@ -899,7 +915,7 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
     table: dict[str, Any] = {**found, "rounds": rounds}
     if len(lab.space.operators) > 3:  # of fewer, nothing can be said of those beside the reference
         table["operators"] = tell_operators(run, job)
-    write_text(run.folder / "ranking.json", json.dumps(table, indent=1) + "\n")
+    write_text(run.folder / "ranking.json", to_json(table, indent=1) + "\n")
 
 
 def checking(run: Run, job: "Job", rounds: int) -> "Laboratory":
@@ -1066,7 +1082,7 @@ def operators_study(given: Given, n_costs: int) -> tuple[Run, dict[str, Any]]:
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, given["set"])
-    job = make_job(settings, given)
+    job = make_job(settings, given, run=run)
     claim(run)
     shared = shared_operators(run, settings, job)
     workers, whole = hiring(given, settings), settings.finetune.rounds
@@ -1097,8 +1113,8 @@ def winners_study(
     settings = recipe.changed(run.recipe, given["set"])
     if not isinstance(settings, recipe.SuperResolutionRecipe):
         raise InputError(f"study winners is for super-resolution; use 'python cli.py compare --run {run.folder}'")
-    check(benchmarks, settings.task.scale)
-    job = make_job(settings, given)
+    check(benchmarks, settings.task.scale, commands.warn)
+    job = make_job(settings, given, run=run)
     found = {size: contestants_of(run, settings, job, size, n) for size in sizes}
     claim(run)
     first = first_quality(settings)
@@ -1472,7 +1488,7 @@ def draw_pictures(run: Run, job: "Job") -> None:
             pictures = crops.outputs(network, parts, scale, job.device)
             subnets[f"{of_stage.scores.context}:{front.frame['id'].iloc[i]}"] = pictures
     found = {"baseline": job.task.baseline_name, "columns": crops.comparisons(parts, job.task), "subnets": subnets}
-    write_text(run.samples, json.dumps(found))
+    write_text(run.samples, to_json(found))
 
 
 def write_report(run: Run) -> None:

@@ -4,7 +4,7 @@ import difflib
 import reprlib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -265,6 +265,10 @@ class Recipe(Section):
         as_long = self.training.lasting(self.finetune.rounds)
         return as_long.model_copy(update={key: getattr(self.finetune, key) for key in keys})
 
+    def with_data(self, folder: str | None) -> Self:
+        """The same with the data in another folder."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"folder": folder})})
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
@@ -344,6 +348,8 @@ def changed(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
     for override in overrides:
         if not override.startswith(("search.", "finetune.")):
             key = override.partition("=")[0]
+            if key.strip() == "data.folder":
+                raise InputError("the run's pictures are named by --data, where they were moved; leave out data.folder")
             raise InputError(f"{key} was fixed when the supernet was trained; only search.* and finetune.* can change")
     return checked(recipe.model_dump(mode="json"), overrides, "--set")
 

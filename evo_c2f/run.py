@@ -12,11 +12,13 @@ from filelock import FileLock
 from evo_c2f import recipe as recipes
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.recipe import Recipe
 from evo_c2f.space import STAGES, Stage
 
 LEAD = "python cli.py"
 LONGEST_LINE = 1 << 20  # of the log
+DATA_RECORD = "data.json"  # of the pictures that the run was begun with
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,14 @@ class Run:
     def begin(cls, folder: Path, recipe: Recipe) -> "Run":
         """A run that is new, or taken up because the folder holds the same recipe. InputError if it holds another.
 
-        Nothing is written: `keep_recipe` does that once the recipe has proved to work.
+        Nothing is written: `keep_recipe` does that once the recipe has proved to work. The data may have been moved
+        where the run keeps a record of them, by which their content is checked.
         """
         if (folder / "recipe.yaml").exists():
-            difference = cls.open(folder).recipe.first_difference(recipe)
+            before = cls.open(folder).recipe
+            if (folder / DATA_RECORD).is_file():
+                before = before.with_data(recipe.data.folder)
+            difference = before.first_difference(recipe)
             if difference:
                 raise InputError(f"{folder} holds another run ({difference}); choose another --run")
         return cls(folder, recipe)
@@ -52,6 +58,19 @@ class Run:
                 f"{folder} holds no run; '{LEAD} train-supernet --run {folder}' makes one, --recipe NAME by that recipe"
             )
         return cls(folder, recipes.load_run(path))
+
+    def with_data(self, data: Path) -> "Run":
+        """The run with its data in another folder. InputError if it has no record by which these could be known."""
+        if not self.data_record.is_file():
+            raise InputError(
+                f"{self.folder} was begun by a version that kept no record of its pictures; they can be read from "
+                f"{self.recipe.data.folder} alone, put them there"
+            )
+        return Run(self.folder, self.recipe.with_data(os.path.abspath(data)))
+
+    @property
+    def data_record(self) -> Path:
+        return self.folder / DATA_RECORD
 
     @property
     def scores(self) -> Path:
@@ -140,7 +159,7 @@ class Run:
 
     def log(self, event: str, **fields: Any) -> None:
         """Append one line to log.jsonl; the processes of a study may do so at once."""
-        line = json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n"
+        line = to_json({"time": round(time.time(), 3), "event": event, **fields}) + "\n"
         with FileLock(self.folder / ".log.lock"), self.log_file.open("a+b") as file:
             file.truncate(_end_of_lines(file))
             file.write(line.encode())
@@ -148,7 +167,7 @@ class Run:
     def write_ledger(self, training: str, ledger: dict[str, Any]) -> None:
         """Keep the update counts of one training beside those of the others."""
         ledgers = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
-        write_text(self.ledger, json.dumps({**ledgers, training: ledger}))
+        write_text(self.ledger, to_json({**ledgers, training: ledger}))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

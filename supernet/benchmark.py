@@ -1,6 +1,6 @@
 """Models side by side: one row each, with its qualities on benchmarks, its costs, and how it was trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from supernet.tasks import SuperResolution
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
 
 
-def check(benchmarks: Sequence[Path], scale: int) -> None:
-    """InputError if one can't be read or judged, or if two of them would be called the same in a table."""
+def check(benchmarks: Sequence[Path], scale: int, warn: Callable[[str], None] = lambda sentence: None) -> None:
+    """InputError if one can't be read or judged, or if two of them would be called the same in a table.
+
+    warn: is told what of their files is lost.
+    """
     titles = [folder.resolve().name for folder in benchmarks]
     for title, folder in zip(titles, benchmarks, strict=True):
         if titles.count(title) > 1:
             raise InputError(f"two benchmarks are called {title}, which a table can't tell apart; rename a folder")
-        images = read_benchmark(folder, scale)
+        images = read_benchmark(folder, scale, warn)
         side = min(min(high.shape[2:]) for _, _, high in images)
         for name in NAMES:
             qualities.check(name, SuperResolution(scale), len(images), side)

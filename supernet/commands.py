@@ -1,6 +1,5 @@
 """The commands about a model alone: judge it, export it, use it; and those that make data for it."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from rich.progress import track
 from rich.text import Text
 
 from evo_c2f.errors import InputError
+from evo_c2f.json_text import to_json
 
 if TYPE_CHECKING:
     import torch
@@ -90,14 +90,14 @@ def evaluate_command(
     from supernet.models import read_model
 
     where, found = prepare(device, threads), read_model(model, warn)
-    images = read_judged(found, data, split, direction, load_size)
+    images = read_judged(found, data, split, direction, load_size, warn)
     names = metrics or (*found.task.metrics, "lpips")
     result = judge(found, images, names, where)
     height, width = images[0].target.shape[2:]
     size = output_size or (height, width)
     result["costs"] = costs_of(found, size) | latency(found, size, where) | {"output_size": list(size)}
     if as_json:
-        click.echo(json.dumps(result))
+        click.echo(to_json(result))
         return
     for name, row in [*result["images"].items(), ("mean", result["mean"])]:
         click.echo(f"{name:24} " + "  ".join(f"{metric} {value:.5g}" for metric, value in row.items()))
@@ -154,10 +154,13 @@ def apply_command(
 ) -> None:
     """Put the picture IN, or every picture in the folder IN, through a model; the names stay the same in OUT."""
     from supernet.models import load_network
+    from supernet.picture_files import tell_others
     from supernet.pictures import apply, plan
 
     where, network = prepare(device, threads), load_network(model)
     pairs = plan(source, out, overwrite, skip)
+    if source.is_dir():
+        tell_others(source, warn, out)
     n, code = 0, 0
     try:
         for _ in track(apply(network.to(where), pairs, tile, where, warn), "applying", len(pairs), console=console):
@@ -199,7 +202,11 @@ def openmoji_command(size: int, out: Path) -> None:
 def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
     """Write the aligned folder DATA to OUT with a test/ taken from its train/: FID wants 2,048 images."""
     from supernet.data import aligned
+    from supernet.picture_files import tell_others
 
+    for folder in (data / "train", data / "val"):
+        if folder.is_dir():
+            tell_others(folder, warn)
     sizes = aligned.split_off(data, out, n_test, seed)
     click.echo(f"{out}: " + ", ".join(f"{n} images in {name}/" for name, n in sizes.items()))
 
@@ -218,11 +225,13 @@ def stats_command(
     """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
     from supernet import frechet, qualities
     from supernet.data import aligned
+    from supernet.picture_files import tell_others
 
     if not qualities.is_frechet(metric):
         raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
     paths = aligned.split_files(data, split)
-    aligned.check_sizes(paths)
+    tell_others(data / split, warn)
+    aligned.check_sizes(paths, warn)
     batches = aligned.in_batches(aligned.Pairs(paths, direction, load_size), aligned.EVALUATION_BATCH)
     targets: list[Tensor] = [target for _, target in batches]
     frechet.Frechet(metric, targets, prepare(device, threads))

@@ -10,6 +10,7 @@ from torch import nn
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from supernet import checkpoint, models
 from supernet.card import write_card
 from supernet.generator import Supernet
@@ -67,13 +68,14 @@ class Finetuning:
             except ValueError:
                 raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
             for name, value in self.about.items():
-                if before.get(name, value) != value:  # an older model may not tell of it
+                # An older model may not tell of it; the data's folder may be called otherwise, its content is checked.
+                if name != "data" and before.get(name, value) != value:
                     raise InputError(
                         f"{self.folder} holds another model ({name} is {before[name]} there, {value} here); "
                         "choose another --name"
                     )
         else:
-            write_text(begun, json.dumps(self.about, indent=1) + "\n")
+            write_text(begun, to_json(self.about, indent=1) + "\n")
         return self.folder / models.FILE
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:

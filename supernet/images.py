@@ -6,36 +6,34 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
-
-FLOATS = "its numbers are floating-point, of a range that isn't told; convert it to 8 or 16 bits"
+from supernet.picture_files import EIGHT_BITS, ON_WHITE, opening
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 def read_rgb(path: Path) -> Pixels:
-    """The image as 8-bit RGB: grey is repeated, alpha is laid on white, 16 bits are scaled to 8.
+    """The image as 8-bit RGB, upright: grey is repeated, alpha is laid on white, 16 bits are scaled to 8.
 
     ValueError, in a few words, if the file is no readable image.
     """
-    try:
-        with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
-            if image.mode == "F":
-                raise OSError(FLOATS)
-            if image.mode.startswith("I"):
-                # 16-bit grey: Pillow's own conversion would clip, not scale.
-                grey = (np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8)
-                image = Image.fromarray(grey)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
-        raise ValueError(str(error).splitlines()[0]) from None
+    return read_with_losses(path)[0]
+
+
+def read_with_losses(path: Path) -> tuple[Pixels, tuple[str, ...]]:
+    """`read_rgb`, and what of the file isn't in it, in words."""
+    with opening(path) as opened:
+        image, losses = opened.upright(), opened.losses
+        if image.mode.startswith("I"):
+            # 16-bit grey: Pillow's own conversion would clip, not scale.
+            grey = (np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8)
+            image, losses = Image.fromarray(grey), (*losses, EIGHT_BITS)
+        if image.has_transparency_data:
+            image, losses = image.convert("RGBA"), (*losses, ON_WHITE)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.asarray(image.convert("RGB")), losses
 
 
 def to_tensor(pixels: Pixels) -> Tensor:

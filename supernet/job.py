@@ -17,6 +17,7 @@ from supernet.adversary import Adversary
 from supernet.board import Board
 from supernet.cost import costs
 from supernet.criterion import Criterion, Guide, L1Alone, Terms
+from supernet.data.record import Record
 from supernet.discriminator import PatchGan
 from supernet.fairness import Ledger
 from supernet.generator import IMAGE_CHANNELS, Subnet, Supernet
@@ -46,6 +47,7 @@ class Data(Protocol):
     def side_setting(self) -> str: ...  # what decides how large the judged images are; '' if they do themselves
     @property
     def fingerprint(self) -> str: ...
+    def record(self) -> Record: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
     def training(
         self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE

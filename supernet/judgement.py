@@ -18,6 +18,7 @@ from supernet.data import aligned
 from supernet.data.photographs import read_benchmark
 from supernet.generator import Frame
 from supernet.models import Model, build_network
+from supernet.picture_files import tell_others
 from supernet.tasks import SuperResolution
 from supernet.tiling import run_tiled
 from supernet.timing import timed
@@ -35,12 +36,23 @@ class Judged:
     target: Tensor  # (1, 3, h * scale, w * scale)
 
 
-def read_judged(model: Model, folder: Path, split: str, direction: aligned.Direction, side: int | None) -> list[Judged]:
-    """The images of a benchmark folder for super-resolution, of an aligned folder's split for translation."""
+def read_judged(
+    model: Model,
+    folder: Path,
+    split: str,
+    direction: aligned.Direction,
+    side: int | None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> list[Judged]:
+    """The images of a benchmark folder for super-resolution, of an aligned folder's split for translation.
+
+    warn: is told what of the files is lost, and what isn't read.
+    """
     if isinstance(model.task, SuperResolution):
-        return [Judged(*image) for image in read_benchmark(folder, model.task.scale)]
+        return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn)]
     paths = aligned.split_files(folder, split)
-    aligned.check_sizes(paths)
+    tell_others(folder / split, warn)
+    aligned.check_sizes(paths, warn)
     batches = aligned.in_batches(aligned.Pairs(paths, direction, side), 1)
     return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
 

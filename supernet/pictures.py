@@ -1,59 +1,87 @@
 """Pictures of any mode through a generator: what is colour goes through, what is not is kept beside it."""
 
+import struct
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from evo_c2f.errors import InputError
 from evo_c2f.files import replacing
-from supernet.images import FLOATS, SUFFIXES
+from supernet.picture_files import (
+    EIGHT_BITS,
+    ON_WHITE,
+    SUFFIXES,
+    TO_RGB,
+    low_bytes,
+    opening,
+    pictures_in,
+    tell_losses,
+)
 from supernet.tiling import Generator, tiles
 
-QUALITY: dict[str, dict[str, Any]] = {".jpg": {"quality": 95}, ".jpeg": {"quality": 95}, ".webp": {"quality": 95}}
-WITHOUT_ALPHA = {".jpg", ".jpeg", ".bmp"}
+OPTIONS: dict[str, dict[str, Any]] = {s: {"quality": 95} for s in (".jpg", ".jpeg", ".jfif", ".webp", ".avif")}
+WITHOUT_ALPHA = {".jpg", ".jpeg", ".jfif", ".bmp"}
+WRITTEN = SUFFIXES - {".gif"}  # which holds 256 colours
 WITH_16_BITS = {".png", ".tif", ".tiff"}
+
+TO_8_BITS = "its format holds 8 bits a channel"
+AS_PNG = "it is written as PNG, as its own format holds 256 colours"
+NO_EXIF_HERE = "its EXIF is not written to TIFF of 16-bit colour"
+NO_PROFILE = "its format can't hold its colour profile or its EXIF"
+
+Deep = NDArray[np.uint16]  # (height, width, 3 or 4)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An opened picture, upright. colour: (h, w, 3) in 0..1; alpha: 8-bit, or None."""
+    """An opened picture, upright. colour: (h, w, 3) in 0..1; alpha: of 8 bits, or floats in 0..1 if deep; or None."""
 
     colour: NDArray[np.float32]
     alpha: Image.Image | None
     grey: bool
     deep: bool  # 16 bits a channel
     info: dict[str, Any]  # ICC profile and EXIF, to be kept
+    losses: tuple[str, ...] = ()  # of what the file holds, in words
 
 
 def read_picture(path: Path) -> Picture:
     """InputError if the file is no readable image."""
     try:
-        with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
-            image.load()
-            if image.mode == "F":
-                raise OSError(FLOATS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} can't be read: {str(error).splitlines()[0]}") from None
-    kept = {"icc_profile": image.info.get("icc_profile"), "exif": image.getexif().tobytes()}
-    info = {name: value for name, value in kept.items() if value}
-    if image.mode.startswith("I"):
-        levels = np.asarray(image).clip(0, 65535).astype(np.float32)[..., None] / np.float32(65535)
-        return Picture(levels.repeat(3, axis=2), None, True, True, info)
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    grey = image.mode in ("1", "L", "LA", "La")
-    colour = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
-    return Picture(colour, alpha, grey, False, info)
+        with opening(path) as opened:
+            image, losses, low = opened.upright(), opened.losses, low_bytes(path, opened)
+            profile = None if TO_RGB in losses else image.info.get("icc_profile")
+            kept = {"icc_profile": profile, "exif": opened.exif}
+            info = {name: value for name, value in kept.items() if value}
+            if image.mode.startswith("I"):
+                levels = np.asarray(image).clip(0, 65535).astype(np.float32)[..., None] / np.float32(65535)
+                return Picture(levels.repeat(3, axis=2), None, True, True, info, losses)
+            if low is not None:
+                whole = (np.asarray(image, np.float32) * 256 + np.asarray(low, np.float32)) / np.float32(65535)
+                deep_alpha = Image.fromarray(whole[..., 3]) if image.mode == "RGBA" else None
+                losses = tuple(loss for loss in losses if loss != EIGHT_BITS)
+                return Picture(whole[..., :3], deep_alpha, False, True, info, losses)
+            alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+            grey = image.mode in ("1", "L", "LA", "La")
+            colour = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
+            return Picture(colour, alpha, grey, False, info, losses)
+    except ValueError as error:
+        raise InputError(f"{path} can't be read: {error}") from None
 
 
-def generate(network: Generator, picture: Picture, tile: int, device: torch.device) -> Image.Image:
-    """The picture by the network, in the mode that it came in (colour, grey, 16-bit grey, with alpha)."""
+def generate(network: Generator, picture: Picture, tile: int, device: torch.device) -> Image.Image | Deep:
+    """The picture by the network, in the mode that it came in: colour or grey, 8 or 16 bits, with alpha or without.
+
+    16-bit colour, for which Pillow has no mode, is an array.
+    """
     image = torch.from_numpy(picture.colour).movedim(-1, 0)[None].to(device)
     height, width = (side * network.scale for side in picture.colour.shape[:2])
     levels, dtype = (65535, np.uint16) if picture.deep else (255, np.uint8)
@@ -61,9 +89,14 @@ def generate(network: Generator, picture: Picture, tile: int, device: torch.devi
     for rows, columns, output in tiles(network, image, tile):
         part = output[0].mean(dim=0) if picture.grey else output[0].movedim(0, -1)
         pixels[rows, columns] = part.clamp(0, 1).mul(levels).round().cpu().numpy()
+    alpha = picture.alpha and picture.alpha.resize((width, height), Image.Resampling.BICUBIC)
+    if picture.deep and not picture.grey:
+        if alpha is None:
+            return pixels
+        return np.dstack([pixels, (np.asarray(alpha).clip(0, 1) * 65535).round().astype(np.uint16)])
     result = Image.fromarray(pixels)
-    if picture.alpha is not None:
-        result.putalpha(picture.alpha.resize((width, height), Image.Resampling.BICUBIC))
+    if alpha is not None:
+        result.putalpha(alpha)
     return result
 
 
@@ -73,7 +106,7 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False) -> list[t
     A file goes into the folder `out`, or to the file `out` if it is named like an image.
     """
     if source.is_dir():
-        pictures = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES)
+        pictures = pictures_in(source)
         if not pictures:
             raise InputError(f"{source} holds no image ({', '.join(sorted(SUFFIXES))})")
     elif source.is_file():
@@ -81,9 +114,12 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False) -> list[t
     else:
         raise InputError(f"{source} is absent; name an image or a folder of images")
     to_file = source.is_file() and bool(out.suffix) and not out.is_dir()
-    if to_file and out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{out} is named like no image that can be written ({', '.join(sorted(SUFFIXES))})")
-    pairs = [(picture, out if to_file else out / picture.name) for picture in pictures]
+    if to_file and out.suffix.lower() not in WRITTEN:
+        raise InputError(f"{out} is named like no image that can be written ({', '.join(sorted(WRITTEN))})")
+    pairs = [(picture, out if to_file else out / written_name(picture)) for picture in pictures]
+    for target, n in Counter(target for _, target in pairs).items():
+        if n > 1:
+            raise InputError(f"{n} pictures would be written to {target}; put the .gif into a folder of its own")
     left = [(picture, target) for picture, target in pairs if not target.exists()]
     if skip and left:
         return left
@@ -93,16 +129,63 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False) -> list[t
     return pairs
 
 
-def save_picture(image: Image.Image, target: Path, info: dict[str, Any]) -> None:
-    """Whole or not at all. What the format can't hold is left out: alpha on white, 16 bits as 8."""
-    suffix = target.suffix.lower()
+def written_name(picture: Path) -> str:
+    """The picture's own name, but for a format that isn't written."""
+    return picture.with_suffix(".png").name if picture.suffix.lower() == ".gif" else picture.name
+
+
+def save_picture(image: Image.Image | Deep, target: Path, info: dict[str, Any]) -> tuple[str, ...]:
+    """Whole or not at all. What the format can't hold is left out, and given in words: alpha on white, 16 bits as 8."""
+    suffix, losses = target.suffix.lower(), list[str]()
+    if suffix not in WITH_16_BITS:
+        if isinstance(image, np.ndarray):
+            image, losses = Image.fromarray(to_8_bits(image)), [TO_8_BITS]
+        elif image.mode.startswith("I"):
+            image, losses = Image.fromarray(to_8_bits(np.asarray(image))), [TO_8_BITS]
+    if isinstance(image, np.ndarray):
+        with replacing(target) as partial:
+            return save_deep(image, partial, info)
     if suffix in WITHOUT_ALPHA and image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    if image.mode.startswith("I") and suffix not in WITH_16_BITS:
-        image = Image.fromarray((np.asarray(image).astype(np.float32) / 257).round().astype(np.uint8))
+        losses.append(ON_WHITE)
+    if info and suffix == ".bmp":
+        info, losses = {}, [*losses, NO_PROFILE]
     with replacing(target) as partial:
-        image.save(partial, **QUALITY.get(suffix, {}), **info)
+        try:
+            image.save(partial, **OPTIONS.get(suffix, {}), **info)
+        except (ValueError, TypeError, struct.error):  # such as EXIF that is too long for a JPEG
+            if not info:
+                raise
+            image.save(partial, **OPTIONS.get(suffix, {}))
+            losses.append(NO_PROFILE)
+    return tuple(losses)
+
+
+def to_8_bits(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    return (levels.astype(np.float32) / 257).round().astype(np.uint8)
+
+
+def save_deep(pixels: Deep, path: Path, info: dict[str, Any]) -> tuple[str, ...]:
+    """Write 16-bit colour, as PNG or TIFF; what was lost, in words."""
+    alpha, profile, exif = pixels.shape[2] == 4, info.get("icc_profile"), info.get("exif")
+    if path.suffix.lower() != ".png":
+        extra = ["unassalpha"] if alpha else None
+        tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=extra, compression="zlib", iccprofile=profile)
+        return (NO_EXIF_HERE,) if exif else ()
+    height, width = pixels.shape[:2]
+    rows = np.ascontiguousarray(pixels.astype(">u2")).view(np.uint8).reshape(height, -1)
+    differences = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # each row from the one above: filter 2
+    filtered = np.hstack([np.full((height, 1), 2, np.uint8), differences])
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6 if alpha else 2, 0, 0, 0))]
+    parts += [(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))] if profile else []
+    parts += [(b"eXIf", exif.removeprefix(b"Exif\0\0"))] if exif else []
+    parts += [(b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b"")]
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, data in parts:
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    return ()
 
 
 def apply(
@@ -112,19 +195,28 @@ def apply(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Iterator[Path]:
-    """Each picture that was written. One that can't be read, or held by its format, is named through `warn`."""
-    for source, target in pairs:
-        try:
-            picture = read_picture(source)
-        except InputError as error:
-            warn(f"{error}; it is left out")
-            continue
-        made = generate(network, picture, tile, device)
-        try:
-            save_picture(made, target, picture.info)
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno:  # of the disk, not of the format
-                raise
-            warn(f"{target} can't be written: {error}; it is left out")
-            continue
-        yield target
+    """Each picture that was written.
+
+    warn: is told of one that can't be read, or held by its format, and at last what of the others was lost.
+    """
+    losses = dict[str, tuple[str, ...]]()
+    try:
+        for source, target in pairs:
+            try:
+                picture = read_picture(source)
+            except InputError as error:
+                warn(f"{error}; it is left out")
+                continue
+            made = generate(network, picture, tile, device)
+            try:
+                losses[source.name] = (*picture.losses, *save_picture(made, target, picture.info))
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno:  # of the disk, not of the format
+                    raise
+                warn(f"{target} can't be written: {error}; it is left out")
+                continue
+            if source.suffix.lower() not in WRITTEN and target.name == written_name(source):
+                losses[source.name] += (AS_PNG,)
+            yield target
+    finally:
+        tell_losses(losses, warn)

@@ -7,7 +7,8 @@ from PIL import Image
 from supernet_fixtures import random_images, random_pixels
 
 from supernet.data.photographs import embedded
-from supernet.images import SUFFIXES, read_rgb, resize_bicubic, round_to_8_bits, to_pixels, to_tensor
+from supernet.images import read_rgb, resize_bicubic, round_to_8_bits, to_pixels, to_tensor
+from supernet.picture_files import SUFFIXES
 
 
 def pixel_row(mode: str, *values: object) -> Image.Image:

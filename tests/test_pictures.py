@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ def doubled(pixels: np.ndarray) -> np.ndarray:
     return pixels.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def through(path: Path, out: Path, tile: int = 16) -> Image.Image:
-    list(apply(Doubling(), plan(path, out, overwrite=False), tile, CPU, warn=pytest.fail))
+def through(path: Path, out: Path, said: Callable[[str], None] = pytest.fail) -> Image.Image:
+    list(apply(Doubling(), plan(path, out, overwrite=False), 16, CPU, said))
     with Image.open(out / path.name) as image:
         image.load()
         return image
@@ -41,7 +42,9 @@ def test_a_picture_of_any_mode_goes_through_and_grey_stays_grey(mode: str, colou
     image = Image.fromarray(colour).convert(mode)
     name = "a.tif" if mode == "CMYK" else "a.png"
     image.save(tmp_path / name)
-    found = through(tmp_path / name, tmp_path / "out")
+    said: list[str] = []
+    found = through(tmp_path / name, tmp_path / "out", said.append)
+    assert len(said) == (mode == "CMYK") and all("converted to RGB, without its colour profile" in s for s in said)
     assert found.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
     expected = doubled(np.asarray(image.convert(found.mode)))
     np.testing.assert_array_equal(np.asarray(found), expected)
@@ -122,7 +125,9 @@ def test_floating_point_numbers_are_named_and_left_out(tmp_path: Path):
 def test_sixteen_bits_become_eight_where_the_format_holds_no_more(tmp_path: Path, suffix: str):
     levels = np.full((10, 14), 40_000, np.uint16)
     Image.fromarray(levels).save(tmp_path / "a.png")
-    list(apply(Doubling(), [(tmp_path / "a.png", tmp_path / f"b{suffix}")], 16, CPU, warn=pytest.fail))
+    said: list[str] = []
+    list(apply(Doubling(), [(tmp_path / "a.png", tmp_path / f"b{suffix}")], 16, CPU, said.append))
+    assert said == ["not used as in the file (1), its format holds 8 bits a channel: a.png"]
     found = np.asarray(Image.open(tmp_path / f"b{suffix}").convert("L"))
     assert found.shape == (20, 28) and abs(found.astype(int) - 40_000 // 257).max() <= 2
 

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.data import openmoji
-from supernet.images import SUFFIXES, Pixels, read_rgb, to_tensor
+from supernet.data.record import NOT_USED, Record, as_before
+from supernet.images import Pixels, read_rgb, to_tensor
+from supernet.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses, tell_others
 from supernet.ranks import ALONE, Ranks
 
 Direction = Literal["AtoB", "BtoA"]
@@ -35,7 +37,7 @@ def split_files(root: Path, split: str) -> list[Path]:
             f"{folder} is absent; an aligned folder holds train/ and val/ or test/"
             + (f", this one holds {', '.join(there)}" if there else "")
         )
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = pictures_in(folder)
     if not paths:
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return paths
@@ -43,6 +45,8 @@ def split_files(root: Path, split: str) -> list[Path]:
 
 def held_out(root: Path) -> tuple[str, str]:
     """(split to search on, split to judge on): val/ and test/, or the one that is there for both."""
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder; --data takes an aligned folder, which holds train/ and val/ or test/")
     there = [split for split in ("val", "test") if (root / split).is_dir()]
     if not there:
         raise InputError(f"{root} has neither val/ nor test/; an aligned folder holds train/ and val/ or test/")
@@ -94,17 +98,18 @@ def read_pair(path: Path, direction: Direction) -> tuple[Pixels, Pixels]:
     return (a, b) if direction == "AtoB" else (b, a)
 
 
-def check_sizes(paths: Sequence[Path]) -> tuple[int, int]:
+def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sentence: None) -> tuple[int, int]:
     """(height, width) of each half, the same in all files, read from the headers alone.
 
-    InputError naming the first file that differs or can't be halved.
+    warn: is told what of the files is lost. InputError naming the first file that differs or can't be halved.
     """
     expected: tuple[int, int] | None = None
+    losses = dict[str, tuple[str, ...]]()
     for path in paths:
         try:
-            with Image.open(path) as image:
-                width, height = image.size
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            with opening(path) as opened:
+                (height, width), losses[place_of(path)] = opened.size, opened.losses
+        except ValueError as error:
             raise InputError(f"{path} can't be read: {error}") from None
         refuse_odd(path, width)
         expected = expected or (height, width // 2)
@@ -114,6 +119,7 @@ def check_sizes(paths: Sequence[Path]) -> tuple[int, int]:
                 "all must have one size"
             )
     assert expected is not None
+    tell_losses(losses, warn)
     return expected
 
 
@@ -219,12 +225,14 @@ class PairData:
     settings: PairSettings
     seed: int
     on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
+    warn: Callable[[str], None] = lambda sentence: None
+    known: Record | None = None  # of the run that is taken up
 
     @cached_property
     def splits(self) -> dict[str, list[Path]]:
         """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
 
-        InputError if the folder can't serve.
+        Those that the run was begun with. InputError if the folder can't serve.
         """
         settings = self.settings
         if settings.folder is None:
@@ -236,14 +244,30 @@ class PairData:
         names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
         found = {use: split_files(root, split) for use, split in names.items()}
         everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        size = check_sizes(everything)
+        for folder in dict.fromkeys(path.parent for path in everything):
+            tell_others(folder, self.warn)
+        if self.known:
+            held = [(place_of(p), content_hash(p), p) for p in everything]
+            found = as_before(self.known, held, str(root), self.warn)
+            everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
+        size = check_sizes(everything, self.warn)
         least = settings.load_size or min(size)
         if least < settings.crop:
             raise InputError(
                 f"data.crop is {settings.crop}, more than the {least} pixels of the images' sides; set a smaller one"
             )
-        found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
+        if not self.known:
+            found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
         return found
+
+    def record(self) -> Record:
+        """What a run is to remember of them. InputError if one can't be decoded: now, not after hours of training."""
+        rows = dict[Path, list[str]]()
+        uses = {NOT_USED: pictures_in(self.splits["search"][0].parent), **self.splits}  # the others of val/
+        for path in dict.fromkeys(path for paths in uses.values() for path in paths):
+            read_pair(path, self.settings.direction)
+            rows[path] = [place_of(path), content_hash(path)]
+        return {use: [rows[path] for path in paths] for use, paths in uses.items()}
 
     @cached_property
     def pairs(self) -> "Pairs":
@@ -297,6 +321,12 @@ class PairData:
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """What a final front is scored on."""
         return self.judged("full")
+
+
+def content_hash(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def fingerprint(paths: Sequence[Path], *protocol: object) -> str:

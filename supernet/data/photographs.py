@@ -12,7 +12,9 @@ import numpy as np
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.images import SUFFIXES, Pixels, read_rgb, resize_bicubic, to_pixels, to_tensor
+from supernet.data.record import Record, as_before
+from supernet.images import Pixels, read_with_losses, resize_bicubic, to_pixels, to_tensor
+from supernet.picture_files import SUFFIXES, is_picture, pictures_in, place_of, tell_losses, tell_others
 from supernet.ranks import ALONE, Ranks
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
@@ -48,25 +50,28 @@ def listed(folder: Path) -> list[Path]:
     """The image files of a folder, by name. InputError if it is none, or holds none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = pictures_in(folder)
     if not paths:
-        deeper = next((p.parent for p in sorted(folder.glob("*/*")) if p.suffix.lower() in SUFFIXES), None)
+        deeper = next((p.parent for p in sorted(folder.glob("*/*")) if is_picture(p)), None)
         hint = f"; folders within it are not looked into, name one, such as {deeper}" if deeper else ""
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
     return paths
 
 
 def load(paths: Sequence[Path], least_side: int, warn: Callable[[str], None]) -> list[Photograph]:
-    """The photographs in the files. One that can't be read is named through `warn` and left out.
+    """The photographs in the files. One that can't be read is named through `warn` and left out; so are losses.
 
     InputError if none is left, or if one is smaller than `least_side`.
     """
-    photographs: list[Photograph] = []
+    photographs, losses = list[Photograph](), dict[str, tuple[str, ...]]()
     for path in paths:
         try:
-            photographs.append(photograph(path.name, read_rgb(path), least_side))
+            pixels, losses[path.name] = read_with_losses(path)
         except ValueError as error:
             warn(f"{path.name} is left out: {error}")
+            continue
+        photographs.append(photograph(path.name, pixels, least_side))
+    tell_losses(losses, warn)
     if not photographs:
         raise InputError(f"none of the {len(paths)} images in {paths[0].parent} can be read")
     return photographs
@@ -219,10 +224,11 @@ class PhotographData:
     scale: int
     seed: int
     warn: Callable[[str], None]
+    known: Record | None = None  # of the run that is taken up
 
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:
-        """(training, validation). InputError if the folder can't serve."""
+        """(training, validation), those that the run was begun with. InputError if the folder can't serve."""
         settings = self.settings
         if settings.folder is None:
             raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
@@ -231,10 +237,20 @@ class PhotographData:
             found = [photograph(name, pixels, least) for name, pixels in SOURCES[settings.folder]()]
         else:
             paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
+            if settings.folder != "embedded":
+                tell_others(Path(settings.folder), self.warn)
             found = load(paths, least, self.warn)
+        if self.known:
+            known = as_before(self.known, [(p.name, p.digest, p) for p in found], settings.folder, self.warn)
+            return known["training"], known["held out"]
         for benchmark in settings.benchmarks:
             refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn))
         return split(found, settings.validation_images, self.seed)
+
+    def record(self) -> Record:
+        """What a run is to remember of them."""
+        uses = zip(("training", "held out"), self.images, strict=True)
+        return {use: [[p.name, p.digest] for p in photographs] for use, photographs in uses}
 
     @cached_property
     def pairs(self) -> list[tuple[Pixels, Pixels]]:
@@ -292,10 +308,13 @@ def benchmark_highs(folder: Path) -> list[Path]:
     return highs
 
 
-def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]:
+def read_benchmark(
+    folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None
+) -> list[tuple[str, Tensor, Tensor]]:
     """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
 
     `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
+    warn: is told what of the files is lost.
     InputError if the folder or its layout is none, an image is broken or lacks its partner, two have the same name, or
     sizes don't fit.
     """
@@ -312,31 +331,33 @@ def read_benchmark(folder: Path, scale: int) -> list[tuple[str, Tensor, Tensor]]
         raise InputError(f"{folder} is no x{scale} benchmark: {layouts}")
     # In the flat layout the name's end alone tells what is a low one.
     lows = _by_name((p for p in low_folder.glob("*") if not high_end or p.stem.endswith(low_end)), low_end)
-    pairs = []
+    pairs, losses = [], dict[str, tuple[str, ...]]()
     for name, path in found.items():
         if name not in lows:
             raise InputError(f"{path} has no low-resolution partner at x{scale}")
-        low, high = _read_judged(lows[name]), _read_judged(path)
+        low, high = _read_judged(lows[name], losses), _read_judged(path, losses)
         height, width = low.shape[0] * scale, low.shape[1] * scale
         if not (0 <= high.shape[0] - height < scale and 0 <= high.shape[1] - width < scale):
             size = f"{high.shape[1]}x{high.shape[0]}"
             raise InputError(f"{path.name} is {size}, not {scale} times its low-resolution partner")
         pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
+    tell_losses(losses, warn)
     return pairs
 
 
 def _by_name(paths: Iterable[Path], end: str) -> dict[str, Path]:
     """The images among the files by name, in order; `end` of a name is left out. InputError if two have the same."""
     found: dict[str, Path] = {}
-    for path in sorted(p for p in paths if p.suffix.lower() in SUFFIXES):
+    for path in sorted(p for p in paths if is_picture(p)):
         other = found.setdefault(path.stem.removesuffix(end), path)
         if other != path:
             raise InputError(f"{path} has the name of {other.name}: their pairs can't be told apart; rename one")
     return found
 
 
-def _read_judged(path: Path) -> Pixels:
+def _read_judged(path: Path, losses: dict[str, tuple[str, ...]]) -> Pixels:
     try:
-        return read_rgb(path)
+        pixels, losses[place_of(path)] = read_with_losses(path)
+        return pixels
     except ValueError as error:
         raise InputError(f"{path} can't be read: {error}") from None

@@ -1,0 +1,195 @@
+"""Picture files as users have them: which of a folder are read, how large they are upright, and what of one is lost."""
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from PIL.Image import Transpose
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SUFFIXES |= {".avif"} & Image.registered_extensions().keys()  # which Pillow may have been built without
+# Whatever a file is called: Pillow would hand others to programs of the machine, such as PostScript to Ghostscript.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+KEPT_BY_SYSTEMS = {"thumbs.db", "desktop.ini"}  # beside those whose names begin with a dot
+MOST_NAMES = 10  # in one sentence
+
+EXIF_ORIENTATION = 0x0112
+TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+# Tags that say how the pixels lie in the file that was read: untrue of any other.
+OF_THE_FILE = {*range(254, 260), 262, 266, 273, *range(277, 280), 284, 317, *range(320, 326), 338, 339, 347, 34675}
+# With one of these a PNG may have its EXIF behind its pixels, where Pillow finds it by decoding them.
+LATE_EXIF = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+
+FIRST_PAGE = "only the first of its pages is read"
+EIGHT_BITS = "8 of its 16 bits a channel are read"
+NO_EXIF = "its EXIF can't be read: it is taken as it lies in the file, without EXIF"
+TO_RGB = "its colours are converted to RGB, without its colour profile"
+ON_WHITE = "its transparency is laid on white"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A picture file whose header was read.
+
+    size: (height, width), as the picture is seen; losses: what can't be had of the file, in words.
+    """
+
+    file: Image.Image
+    turn: Transpose | None
+    exif: bytes
+    bits: int  # of a channel
+    losses: tuple[str, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width, height = self.file.size
+        return (width, height) if self.turn in (TURNS[5], TURNS[6], TURNS[7], TURNS[8]) else (height, width)
+
+    def upright(self) -> Image.Image:
+        """The decoded picture."""
+        self.file.load()
+        return self.file if self.turn is None else self.file.transpose(self.turn)
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[Opened]:
+    """The file, whose picture can be decoded within the `with`. ValueError, in a few words, if one of both fails."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's name no file; what they are of is in `losses`, or an error
+            with Image.open(path, formats=FORMATS) as file:
+                refuse_unscaled(file)
+                bits = bits_of(file)  # before anything is decoded
+                turn, exif = read_exif(file, path)
+                yield Opened(file, turn, exif or b"", bits, tuple(losses_of(file, bits, exif)))
+    except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+
+
+def refuse_unscaled(file: Image.Image) -> None:
+    """ValueError if it can't be told which numbers are black and white."""
+    tags = getattr(file, "tag_v2", {})
+    bits = tags.get(258, (8,))[0]
+    if file.mode == "F" or (file.mode == "I" and tags):
+        kind = "floating-point" if file.mode == "F" else "signed, or of 32 bits"
+        raise ValueError(f"its numbers are {kind}, of a range that isn't told; convert it to 8 or 16 bits")
+    if file.mode.startswith("I") and (bits == 12 or tags.get(262) == 0):
+        raise ValueError("it has 12 bits a channel, or 0 for white; convert it to 8 or 16 bits, with 0 for black")
+
+
+def read_exif(file: Image.Image, path: Path) -> tuple[Transpose | None, bytes | None]:
+    """(how to turn it upright, the EXIF without that), the latter None if it can't be read."""
+    try:
+        late = file.format == "PNG" and "exif" not in file.info and any(map(path.read_bytes().__contains__, LATE_EXIF))
+        exif = file.getexif() if late else Image.Image.getexif(file)
+        if not len(exif):  # of what it failed to read as it opened the file, Pillow says no second time that it can't
+            Image.Exif().load(file.info.get("exif", b""))
+        orientation = exif.get(EXIF_ORIENTATION, 1)
+        turn = TURNS.get(orientation)
+        for tag in {EXIF_ORIENTATION, *OF_THE_FILE} & exif.keys():
+            del exif[tag]
+    except Exception:  # as above
+        return None, None
+    try:
+        kept = exif.tobytes() if len(exif) else b""
+    except Exception:
+        kept = None
+    if file.format == "TIFF":
+        exif[EXIF_ORIENTATION], turn = orientation, None  # Pillow turns it as it decodes, by this
+    return turn, kept
+
+
+def losses_of(file: Image.Image, bits: int, exif: bytes | None) -> Iterator[str]:
+    """What of the file can't be had, in words."""
+    if getattr(file, "n_frames", 1) > 1:
+        yield FIRST_PAGE
+    if bits > 8 and not file.mode.startswith("I"):
+        yield EIGHT_BITS
+    if file.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+        yield TO_RGB
+    if exif is None:
+        yield NO_EXIF
+
+
+def bits_of(file: Image.Image) -> int:
+    """Of a channel in the file, as far as a header tells: Pillow gives 8 of them in all modes but 'I'."""
+    if file.mode.startswith("I"):
+        return 16
+    if file.format in ("PNG", "TIFF"):
+        args = [tile[3] for tile in file.tile[:1]]  # type: ignore[attr-defined]
+        return 16 if any(";16" in (a if isinstance(a, str) else str(a)) for a in args) else 8
+    return 8
+
+
+def low_bytes(path: Path, opened: Opened) -> Image.Image | None:
+    """The low byte of each number of 16-bit colour, of which Pillow gives the high one; None where there is none."""
+    if opened.bits != 16 or opened.file.mode not in ("RGB", "RGBA"):
+        return None
+    with Image.open(path, formats=FORMATS) as file:
+        # The high byte of the other order of bytes.
+        orders = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+        tiles = []
+        for tile in file.tile:
+            raw, *rest = [tile.args] if isinstance(tile.args, str) else tile.args or [""]
+            mode, bits, order = raw.partition(";16")
+            if mode != file.mode or order not in orders:
+                return None
+            tiles.append(tile._replace(args=(f"{mode}{bits}{orders[order]}", *rest)))
+        file.tile = tiles
+        file.load()
+        return file if opened.turn is None else file.transpose(opened.turn)
+
+
+# -- folders ------------------------------------------------------------------------------------------
+
+
+def place_of(path: Path) -> str:
+    """A picture's name with its folder's: that of another split may have the same name."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a system keeps it for itself, such as macOS's `._1.png`: no file of a user's."""
+    return path.name.startswith(".") or path.name.lower() in KEPT_BY_SYSTEMS
+
+
+def is_picture(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() in SUFFIXES and not is_hidden(path)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """By name. Folders within it are not looked into."""
+    return sorted(path for path in folder.iterdir() if is_picture(path))
+
+
+def tell_others(folder: Path, warn: Callable[[str], None], but: Path | None = None) -> None:
+    """Count and name, in one sentence, what of the folder is left out: what isn't named like a picture, and folders."""
+    others = [path for path in sorted(folder.iterdir()) if not (is_picture(path) or is_hidden(path) or path == but)]
+    if others:
+        warn(f"left out of {folder}, not named like pictures ({len(others)}): {names_of(p.name for p in others)}")
+
+
+def tell_losses(losses: Mapping[str, Iterable[str]], warn: Callable[[str], None]) -> None:
+    """losses: name of a picture -> what of it is lost; a sentence a kind of loss."""
+    for loss in dict.fromkeys(loss for some in losses.values() for loss in some):
+        names = [name for name, some in losses.items() if loss in some]
+        warn(f"not used as in the file ({len(names)}), {loss}: {names_of(names)}")
+
+
+def names_of(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - MOST_NAMES} others" if len(every) > MOST_NAMES else ""
+    return ", ".join(every[:MOST_NAMES]) + more
