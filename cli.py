@@ -1,6 +1,7 @@
 """The command line: fair supernet training and coarse-to-fine search of small image generators."""
 
 import errno
+import logging
 import os
 import shlex
 import signal
@@ -18,11 +19,10 @@ import rich_click as click
 from click import get_current_context
 from rich.console import Console
 
-from evo_c2f import __version__, recipe
+from evo_c2f import __version__, lock, recipe
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
-from evo_c2f.lock import writing
 from evo_c2f.progress import reporting
 from evo_c2f.recipe import Recipe
 from evo_c2f.run import Run
@@ -175,6 +175,7 @@ def train_command(stage: Stage | None, as_json: bool, **given: Any) -> None:
 def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) -> None:
     """Search one stage with NSGA-II, starting from the front of the stage before."""
     run = open_run(given)
+    lock.wait_for_readers(run.scores, lock.PATIENCE_WITH_READERS)  # later, a search waits as long as it takes
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
     settings = recipe.changed(run.recipe, (*given["set"], *search_changes(given, stages)))
     job = make_job(settings, given, run=run)
@@ -664,7 +665,7 @@ def join(given: Given) -> "Ranks":
 
 def claim(run: Run) -> None:
     """Be the run's only writer until the command ends, and keep its recipe."""
-    get_current_context().with_resource(writing(run.folder))
+    get_current_context().with_resource(lock.writing(run.folder))
     run.keep_recipe()
 
 
@@ -1514,6 +1515,17 @@ def note_setting(run: Run, stage: str, job: "Job") -> None:
 
     device = f"{job.device}, {torch.get_num_threads()} threads"
     run.log("setting", stage=stage, device=device, baseline=job.task.baseline_name, versions=versions())
+
+
+class ToPeople(logging.Handler):
+    """Shows what the library has to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        commands.warn(record.getMessage())
+
+
+for package in ("evo_c2f", "supernet"):
+    logging.getLogger(package).addHandler(ToPeople())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -31,8 +31,8 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
     path: a run folder or its scores.h5. `front` is 0 for the Pareto front of its context over the
     objectives (metric names), 1 for the next one, and so on; NaN in a context that lacks an objective;
     None leaves the column out. The front that a search prints is another: of one stage, within the limits, and in the
-    end on the whole images (`evo_c2f.fronts`). Rows that failed have NaN metrics and the last front of all; where
-    only the whole images failed, the search's own metrics stay.
+    end on the whole images (`evo_c2f.fronts`). A metric that failed is NaN, and its row, which says why, stands in the
+    last front of all where that metric is an objective.
     """
     scores = read_scores(_store(path))
     frames = [frame_of(s) for s in scores if len(s.rows)]
@@ -59,10 +59,11 @@ def frame_of(scores: Scores) -> Frame:
     space, rows = SearchSpace.from_dict(scores.space), scores.rows
     genomes = np.ascontiguousarray(rows["genome"])
     failure = np.full(len(rows), "", dtype=object)
-    failure[scores.failed] = rows["failure"][scores.failed].astype(str)
+    for row, failed in scores.failures.items():
+        failure[row] = _why(failed)
     stages = rows["stage"].tolist()
     words = {stage: stage.decode() for stage in set(stages)}
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "id": subnet_ids(genomes),
             "context": scores.context,
@@ -76,10 +77,16 @@ def frame_of(scores: Scores) -> Frame:
             "genome": genome_texts(genomes),
         }
     )
-    searched = {name for name in scores.metrics if not name.endswith(FULL)}
-    lost = [i for i in scores.failed if not searched.isdisjoint(failure[i].split(": ")[-1].split(", "))]
-    frame.loc[lost, list(scores.metrics)] = np.nan
-    return frame
+
+
+def _why(failed: Mapping[str, str]) -> str:
+    """Such as 'out of memory; not finite: psnr_y, macs'."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in failed.items():
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(
+        f"{reason}; not finite: {', '.join(names)}".removeprefix("; ") for reason, names in by_reason.items()
+    )
 
 
 def front_frame(space: SearchSpace, genomes: Genomes, metrics: dict[str, Values], survivors: Genomes) -> Frame:

@@ -24,7 +24,7 @@ class Evaluator:
     def __init__(self, space: SearchSpace, store: ScoreStore, workers: Workers, retry_failed: bool = False):
         """retry_failed: those in the store are measured again, once.
 
-        A subnet that failed (time, memory, or a metric that is not finite) is NaN in every metric.
+        A subnet one of whose `names` failed (time, memory, or not finite) is NaN in each of them.
         """
         self.space, self.store, self.workers, self.names = space, store, workers, workers.task.names
         self.retry_failed, self.retried = retry_failed, set[bytes]()
@@ -56,11 +56,11 @@ class Evaluator:
         return np.array([self.values(genome) for genome in genomes]).reshape(len(genomes), len(self.names))
 
     def knows(self, genome: Genomes) -> bool:
-        """Whether `values` has the genome's metrics, so that it need not be measured."""
-        row = self.store.get(genome)
-        if self.store.failed(genome):
+        """Whether `values` has the genome's metrics, or one of them failed, so that it need not be measured."""
+        missing = set(self.names) - (self.store.get(genome) or {}).keys()
+        if missing & self.store.failed(genome).keys():
             return not self.retry_failed or genome.tobytes() in self.retried
-        return row is not None and set(self.names) <= row.keys()
+        return not missing
 
     def values(self, genome: Genomes) -> Values:
         """The metrics of a genome in the store, (len(names),)."""

@@ -1,13 +1,15 @@
 """How scores lie in an HDF5 file, and whether they are as they were written.
 
 One group a context: the attributes `context`, `notes` and `n_rows`, the table `rows`, a column a metric in `metrics`,
-and in `checks` a checksum beside each value of these.
+and in `checks` a checksum beside each value of these. `failures` is text, which only grows: one line for each row and
+reason, its checksum and then JSON such as {"row": 7, "metrics": ["psnr_y"], "reason": "out of memory"}. It says which
+metrics were measured and came to no finite value. A value that comes later makes that void.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from evo_c2f.checksum import checks
 from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
 
-FORMAT = 2  # 1 had no checksums
+FORMAT = 3  # `old_layout` reads 2, where a failure was one text in its row, and 1, which had no checksums either
+
+Failed = dict[str, str]  # the metrics that were measured and are not finite -> the reason; "" if there is no other
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class Scores:
     context: str
     space: dict[str, Any]
     notes: dict[str, Any]
-    rows: NDArray[np.void]  # fields genome, stage, generation, seconds, time, failure
+    rows: NDArray[np.void]  # fields genome, stage, generation, seconds, time
     metrics: dict[str, NDArray[np.float64]]  # NaN: not measured, or failed
+    failures: dict[int, Failed]  # of the rows that have any, by their numbers
     protocol: str = ""  # how they were taken, and on what
 
     @property
@@ -56,11 +61,6 @@ class Scores:
         """The qualities had for nothing, where they are finite: an older version had infinite ones."""
         known = self.notes.get("baseline", {})
         return {name: value for name, value in known.items() if value is not None and np.isfinite(value)}
-
-    @property
-    def failed(self) -> NDArray[np.intp]:
-        """The numbers of the rows that say why they failed; by their first letters, as millions are compared slowly."""
-        return np.flatnonzero(self.rows["failure"].astype("S1") != b"")
 
 
 def row_type(n_genes: int) -> np.dtype[np.void]:
@@ -71,24 +71,22 @@ def row_type(n_genes: int) -> np.dtype[np.void]:
             ("generation", "i4"),
             ("seconds", "f8"),
             ("time", "f8"),
-            ("failure", "S160"),  # the last: what comes before it has a checksum of its own
         ]
     )
 
 
-def begin(group: h5py.Group, context: Context, notes: Mapping[str, Any], checked: bool) -> None:
+def begin(group: h5py.Group, context: Context, notes: Mapping[str, Any]) -> None:
     """The empty rows of a context; `n_rows` last, since it says that all else is there."""
     group.clear()
     group.attrs["context"] = json.dumps(vars(context))
     group.attrs["notes"] = to_json(dict(notes))
+    group.attrs["notes_check"] = digest(group.attrs["notes"])
+    group.create_dataset("rows", (0,), row_type(n_genes(context.space)), maxshape=(None,), chunks=(256,))
+    group.create_dataset("checks/rows", (0,), "u8", maxshape=(None,), chunks=(1024,))
+    group.create_dataset("failures", (0,), "u1", maxshape=(None,), chunks=(4096,))
     group.create_group("metrics")
-    group.create_dataset("rows", (0,), row_type(_n_genes(context.space)), maxshape=(None,), chunks=(256,))
-    if checked:
-        for name in ("checks/rows", "checks/failures"):
-            group.create_dataset(name, (0,), "u8", maxshape=(None,), chunks=(1024,))
-        group.create_group("checks/metrics")
-        group.attrs["notes_check"] = _digest(group.attrs["notes"])
-    group.attrs["n_rows"] = count(0) if checked else 0
+    group.create_group("checks/metrics")
+    group.attrs["n_rows"] = counts(0, 0)
 
 
 def is_unborn(group: h5py.Group) -> bool:
@@ -100,52 +98,86 @@ def is_unborn(group: h5py.Group) -> bool:
     return True
 
 
-def create_metric(group: h5py.Group, name: str, checked: bool) -> None:
+def create_metric(group: h5py.Group, name: str) -> None:
     group.create_dataset(f"metrics/{name}", (0,), "f8", maxshape=(None,), chunks=(1024,), fillvalue=np.nan)
-    if checked:
-        group.create_dataset(f"checks/metrics/{name}", (0,), "u8", maxshape=(None,), chunks=(1024,))
+    group.create_dataset(f"checks/metrics/{name}", (0,), "u8", maxshape=(None,), chunks=(1024,))
 
 
-def _digest(text: str) -> str:
+def put(group: h5py.Group, name: str, first: int, values: NDArray[Any]) -> None:
+    """Write values into a column from a row on."""
+    dataset, end = group[name], first + len(values)  # to open it takes longer than to write a row
+    if len(dataset) < end:
+        dataset.resize((end,))
+    dataset[first:end] = values
+
+
+def put_checks(group: h5py.Group, name: str, first: int, values: NDArray[Any]) -> None:
+    """Write the checksums of a column's values from a row on."""
+    put(group, f"checks/{name}", first, checks(values, first, salt(group, name)))
+
+
+def failure_lines(group: h5py.Group, first: int, failures: Mapping[int, Failed]) -> NDArray[np.uint8]:
+    """What `failures` gets from byte `first` on. A reason may have any length."""
+    lines = b""
+    for row, failed in failures.items():
+        for reason in dict.fromkeys(failed.values()):
+            metrics = [name for name, why in failed.items() if why == reason]
+            text = json.dumps({"row": row, "metrics": metrics, "reason": reason})
+            lines += f"{_check_of_line(group, first + len(lines), text)} {text}\n".encode()
+    return np.frombuffer(lines, dtype=np.uint8)
+
+
+def _check_of_line(group: h5py.Group, first: int, text: str) -> str:
+    return digest(f"{group.name} {first} {text}")
+
+
+def _failures(group: h5py.Group, n_bytes: int) -> dict[int, Failed]:
+    """Every failure in the lines that are counted. OSError if one is not what was written."""
+    found: dict[int, Failed] = {}
+    first, lines = 0, column(group, "failures", n_bytes, np.dtype("u1")).tobytes()
+    if len(lines) < n_bytes:
+        raise OSError("failures are missing")
+    for line in lines.splitlines(keepends=True):
+        written, _, text = line.decode(errors="replace").rstrip("\n").partition(" ")
+        if written != _check_of_line(group, first, text):
+            raise OSError("a failure is not what was written")
+        failure = json.loads(text)
+        found.setdefault(failure["row"], {}).update(dict.fromkeys(failure["metrics"], failure["reason"]))
+        first += len(line)
+    return found
+
+
+def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def checks_of(group: h5py.Group, name: str, values: NDArray[Any], first: int) -> dict[str, NDArray[np.uint64]]:
-    """The checksums of a column's values from row `first` on, by the column that holds them.
-
-    What may come to a row later, a failure, has its own.
-    """
-    salt = _salt(group, name)
-    if name != "rows":
-        return {f"checks/{name}": checks(values, first, salt)}
-    return {
-        "checks/rows": checks(values, first, salt, used=values.dtype.itemsize - values.dtype["failure"].itemsize),
-        "checks/failures": checks(values["failure"], first, salt),
-    }
-
-
-def _salt(group: h5py.Group, name: str) -> str:
+def salt(group: h5py.Group, name: str) -> str:
     """Whose column it is, so that no other's passes for it."""
     return f"{group.name}/{name}"
 
 
-def count(n: int) -> NDArray[np.uint64]:
-    """A number of rows, with its complement: both are written at once, and neither is believed alone."""
-    return np.array([n, ~np.uint64(n)], dtype=np.uint64)
+def counts(n_rows: int, n_bytes: int) -> NDArray[np.uint64]:
+    """The numbers of rows and of bytes of failures, each with its complement: all are written at once, and none is
+    believed alone."""
+    numbers = np.array([n_rows, n_bytes], dtype=np.uint64)
+    return np.stack([numbers, ~numbers], axis=1).ravel()
 
 
-def _n_rows(group: h5py.Group) -> int:
-    counted = group.attrs["n_rows"]
-    if np.ndim(counted) and counted[0] != ~counted[1]:
+def counted(group: h5py.Group) -> tuple[int, int]:
+    """(rows, bytes of failures) that are acknowledged. OSError if that is not what was written."""
+    numbers = np.ravel(group.attrs["n_rows"])
+    if len(numbers) > 1 and (numbers[::2] != ~numbers[1::2]).any():  # format 1 had no complement
         raise OSError("the number of rows is not what was written")
-    return int(np.ravel(counted)[0])
+    n_rows, n_bytes = [*map(int, numbers[::2]), 0][:2]  # format 2 had no bytes of failures
+    return n_rows, n_bytes
 
 
 def drop_uncounted(group: h5py.Group) -> None:
     """Cut off what a killed writer wrote but never counted."""
-    n = _n_rows(group)
-    for part in (group, group["metrics"], group.get("checks", {}), group.get("checks/metrics", {})):
+    n_rows, n_bytes = counted(group)
+    for part in (group, group["metrics"], group["checks"], group["checks/metrics"]):
         for dataset in part.values():
+            n = n_bytes if dataset.name == f"{group.name}/failures" else n_rows
             if isinstance(dataset, h5py.Dataset) and len(dataset) > n:
                 dataset.resize((n,))
 
@@ -157,39 +189,52 @@ def refuse_newer(path: Path, file: h5py.File) -> None:
         raise OSError("it has no known format")
 
 
-def read_context(group: h5py.Group) -> Scores:
+ReadRows = Callable[[h5py.Group, int, Mapping[str, NDArray[np.float64]]], tuple[NDArray[np.void], dict[int, Failed]]]
+
+
+def read_rows(
+    group: h5py.Group, n: int, metrics: Mapping[str, NDArray[np.float64]]
+) -> tuple[NDArray[np.void], dict[int, Failed]]:
+    """The counted rows and all failures. OSError if one is not what was written."""
+    rows = column(group, "rows", n, row_type(n_genes(json.loads(group.attrs["context"])["space"])))
+    written = column(group, "checks/rows", n, np.dtype("u8"))
+    if not np.array_equal(written, checks(rows, 0, salt(group, "rows"))):
+        raise OSError("a row is not what was written")
+    return rows, _failures(group, counted(group)[1])
+
+
+def read_context(group: h5py.Group, read_rows: ReadRows = read_rows) -> Scores:
     """A context's counted rows, all of which were found to be as they were written. OSError if one is not."""
-    n, checked = _n_rows(group), group.file.attrs["format"] > 1
+    n, checked = counted(group)[0], group.file.attrs["format"] > 1
     context = json.loads(group.attrs["context"])
     if checked:
         if Context(**context).key != group.name.strip("/"):
             raise OSError("what a context rests on is not what was written")
-        if _digest(group.attrs["notes"]) != group.attrs["notes_check"]:
+        if digest(group.attrs["notes"]) != group.attrs["notes_check"]:
             raise OSError("the notes of a context are not what was written")
-    rows = _column(group, "rows", n, row_type(_n_genes(context["space"])))
-    if len(rows) < n:
-        raise OSError(f"{n} rows are counted, {len(rows)} are there")
-    if checked:
-        _verify_rows(group, rows)
     names = {*group["metrics"], *(group["checks/metrics"] if checked else ())}
     metrics = {name: _metric(group, name, n, checked) for name in sorted(names)}
+    rows, failures = read_rows(group, n, metrics)
+    if len(rows) < n:
+        raise OSError(f"{n} rows are counted, {len(rows)} are there")
+    left = {row: lacking(failed, row, metrics) for row, failed in failures.items() if row < n}
     return Scores(
-        group.name.strip("/"), context["space"], json.loads(group.attrs["notes"]), rows, metrics, context["protocol"]
+        group.name.strip("/"),
+        context["space"],
+        json.loads(group.attrs["notes"]),
+        rows,
+        metrics,
+        {row: failed for row, failed in left.items() if failed},
+        context["protocol"],
     )
 
 
-def _verify_rows(group: h5py.Group, rows: NDArray[np.void]) -> None:
-    """OSError if one is not what was written; a failure that was never acknowledged is taken out."""
-    for name, expected in checks_of(group, "rows", rows, 0).items():
-        written = _column(group, name, len(rows), np.dtype("u8"))
-        if not np.array_equal(written, expected):
-            bare = rows.copy()
-            bare["failure"] = b""
-            none = checks_of(group, "rows", bare, 0)[name]
-            rows["failure"][_unacknowledged(expected, none, written, "a row")] = b""
+def lacking(failed: Failed, row: int, metrics: Mapping[str, NDArray[np.float64]]) -> Failed:
+    """The failures of a row but for the metrics that have a value."""
+    return {name: reason for name, reason in failed.items() if np.isnan(metrics[name][row])}
 
 
-def _unacknowledged(
+def unacknowledged(
     expected: NDArray[np.uint64], none: NDArray[np.uint64], written: NDArray[np.uint64], what: str
 ) -> NDArray[np.bool_]:
     """Which values have the checksum of none: their writer was killed before it wrote theirs.
@@ -202,30 +247,30 @@ def _unacknowledged(
     return found
 
 
-def _n_genes(space: Mapping[str, Any]) -> int:
+def n_genes(space: Mapping[str, Any]) -> int:
     return 3 * int(space["n_cells"]) + len(space["widths"])
 
 
 def _metric(group: h5py.Group, name: str, n: int, checked: bool) -> NDArray[np.float64]:
     """A metric of the first n rows, NaN where it is not known."""
-    column = np.full(n, np.nan)
+    found = np.full(n, np.nan)
     if name not in group["metrics"]:
         raise OSError(f"{name} is not there")
-    values = _column(group, f"metrics/{name}", n, np.dtype("f8"))
-    column[: len(values)] = values
+    values = column(group, f"metrics/{name}", n, np.dtype("f8"))
+    found[: len(values)] = values
     if checked:
-        salt, begun = _salt(group, f"metrics/{name}"), f"checks/metrics/{name}" in group
-        expected = checks(column, 0, salt)
-        written = _column(group, f"checks/metrics/{name}", n, np.dtype("u8")) if begun else expected[:0]
+        whose, begun = salt(group, f"metrics/{name}"), f"checks/metrics/{name}" in group
+        expected = checks(found, 0, whose)
+        written = column(group, f"checks/metrics/{name}", n, np.dtype("u8")) if begun else expected[:0]
         if not np.array_equal(written, expected):
-            none = checks(np.full(n, np.nan), 0, salt)
-            if np.isnan(column).all():  # its writer may have been killed before it had begun the checksums
+            none = checks(np.full(n, np.nan), 0, whose)
+            if np.isnan(found).all():  # its writer may have been killed before it had begun the checksums
                 written = np.append(np.where(written == 0, none[: len(written)], written), none[len(written) :])
-            column[_unacknowledged(expected, none, written, f"a value of {name}")] = np.nan
-    return column
+            found[unacknowledged(expected, none, written, f"a value of {name}")] = np.nan
+    return found
 
 
-def _column(group: h5py.Group, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
+def column(group: h5py.Group, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
     """At most n elements of a column. OSError if it is of another type, or longer than the file."""
     dataset = group[name]
     if dataset.dtype != kind or dataset.ndim != 1:

@@ -69,10 +69,21 @@ def test_the_store_s_file_does_as_well_as_its_folder(run):
     assert evo_c2f.load_scores is analysis.load_scores
 
 
-def test_a_failed_row_has_no_metrics_but_says_why(frame):
+def test_a_row_says_which_metric_failed_and_keeps_the_others(frame):
     assert frame["psnr_y"].tolist() == pytest.approx([row[0] for row in ROWS], nan_ok=True)
-    assert frame["macs"].tolist() == pytest.approx([100, 50, 60, NAN, 50, 70], nan_ok=True)
+    assert frame["macs"].tolist() == [row[1] for row in ROWS]
     assert frame["failure"].tolist() == ["", "", "", "not finite: psnr_y", "", ""]
+
+
+def test_a_failed_metric_leaves_the_row_on_the_front_of_the_others(tmp_path, tiny, genomes, context_of):
+    rows = [{"psnr_y": 30.0, "macs": 2.0, "latency_ms": NAN}, {"psnr_y": 29.0, "macs": 1.0, "latency_ms": 5.0}]
+    with ScoreStore(tmp_path / "scores.h5", context_of(tiny)) as store:
+        store.append(genomes[:2], rows, "path", 1, [0.5] * 2, ["out of memory", ""])
+    frame = analysis.load_scores(tmp_path)
+    assert frame["front"].tolist() == [0, 0]
+    assert frame["failure"].tolist() == ["out of memory; not finite: latency_ms", ""]
+    assert analysis.load_scores(tmp_path, ("psnr_y", "latency_ms"))["front"].tolist() == [1, 0]
+    assert (analysis.pick(tmp_path, BOTH, []) == genomes[0]).all()
 
 
 def test_genes_are_words_and_nothing_where_they_say_nothing(frame, tiny):

@@ -106,6 +106,26 @@ def test_a_metric_that_fails_later_leaves_the_others_known(tiny, store, measure,
     assert Evaluator(tiny, store, Here(Task(measure, search)))(genomes[:2], "channel", 1).tolist() == first.tolist()
 
 
+def test_a_failed_metric_is_none_of_an_objective_that_was_never_measured(tiny, store, measure, genomes):
+    def untimed(architectures):
+        return [{"psnr_y": row["psnr_y"], "latency_ms": float("nan")} for row in measure(architectures)]
+
+    Evaluator(tiny, store, Here(Task(untimed, ("psnr_y", "latency_ms"))))(genomes[:2], "path", 1)
+    failed, other = store.failed(genomes[0]), Evaluator(tiny, store, Here(Task(measure, ("psnr_y", "params"))))
+    assert not other.knows(genomes[0])
+    assert np.isfinite(other(genomes[:2], "path", 1)).all() and other.n_measured == 2
+    assert store.failed(genomes[0]) == failed == {"latency_ms": ""}
+
+
+def test_a_failure_of_another_metric_is_not_measured_again(tiny, store, measure, genomes):
+    full = Task(lambda architectures: [{"psnr_y_full": float("nan")}], ("psnr_y_full",))
+    search = Task(measure, ("psnr_y", "macs"))
+    Evaluator(tiny, store, Here(search))(genomes[:1], "channel", 1)
+    Evaluator(tiny, store, Here(full))(genomes[:1], "channel", 0)
+    again = Evaluator(tiny, store, Here(search), retry_failed=True)
+    assert np.isfinite(again(genomes[:1], "channel", 1)).all() and again.n_measured == 0
+
+
 def test_no_genomes_have_no_metrics(tiny, store, measure, names, genomes):
     assert Evaluator(tiny, store, Here(Task(measure, names)))(genomes[:0], "path", 1).shape == (0, len(names))
 
@@ -156,7 +176,7 @@ def test_a_subnet_that_takes_too_much_is_a_failure(tmp_path, store, tiny, measur
     assert np.isnan(values[1]).all() and np.isfinite(values[[0, 2]]).all() and store.failed(genomes[1])
     store.__exit__(None, None, None)
     (scores,) = read_scores(tmp_path / "scores.h5")
-    assert scores.rows["failure"].astype(str).tolist() == ["", f"{reason}; not finite: psnr_y, macs", ""]
+    assert scores.failures == {1: dict.fromkeys(names, reason)}
 
 
 def test_a_failure_is_measured_again_where_that_is_asked_for(tmp_path, store, tiny, measure, genomes):
@@ -174,7 +194,7 @@ def test_a_failure_is_measured_again_where_that_is_asked_for(tmp_path, store, ti
         assert np.isfinite(again(genomes[:2], "path", 2)).all()
     assert len(asked) == 2 and not store.failed(genomes[0])
     store.__exit__(None, None, None)
-    assert read_scores(tmp_path / "scores.h5")[0].rows["failure"].tolist() == [b"", b""]
+    assert read_scores(tmp_path / "scores.h5")[0].failures == {}
 
 
 def test_what_fails_again_is_not_tried_a_third_time(store, tiny, genomes):

@@ -64,11 +64,19 @@ def test_no_damaged_store_is_read_as_another(times, tmp_path, tiny, context_of, 
     for checkpoint_name in ("first", "second"):
         with store.ScoreStore(path, context_of(tiny, checkpoint_name), {"baseline": {"psnr_y": 24.0}}) as writer:
             for i, genome in enumerate(genomes[:20]):
-                writer.append(genome[None], [{"psnr_y": float(i), "macs": 2.0 * i}], "path", 1, [0.5])
+                psnr, why = (float(i), "") if i % 5 else (float("nan"), "longer than 5 s")
+                writer.append(genome[None], [{"psnr_y": psnr, "macs": 2.0 * i}], "path", 1, [0.5], [why])
 
     def content(path: Path) -> list[object]:
         return [
-            (s.context, s.space, s.notes, s.rows.tobytes(), {name: m.tobytes() for name, m in s.metrics.items()})
+            (
+                s.context,
+                s.space,
+                s.notes,
+                s.failures,
+                s.rows.tobytes(),
+                [(n, m.tobytes()) for n, m in s.metrics.items()],
+            )
             for s in store.read_scores(path)
         ]
 

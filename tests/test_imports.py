@@ -61,7 +61,7 @@ def test_the_supernet_knows_the_space_and_no_search(path):
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("h5py", ["evo_c2f/layout.py", "evo_c2f/probe.py", "evo_c2f/store.py"]),
+        ("h5py", ["evo_c2f/layout.py", "evo_c2f/old_layout.py", "evo_c2f/probe.py", "evo_c2f/store.py"]),
         ("pandas", ["evo_c2f/analysis.py"]),
         ("lightning_fabric", ["supernet/ranks.py"]),
     ],
