@@ -1,6 +1,7 @@
 """The command line: fair supernet training and coarse-to-fine search of small image generators."""
 
 import errno
+import io
 import logging
 import os
 import shlex
@@ -277,7 +278,10 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
 @click.argument("run", type=PATH)
 @options("json")
 def verify_command(run: Path, as_json: bool) -> None:
-    """Whether every file of the run is as it was written, and what to do where one is not (then the exit code is 1)."""
+    """Whether the files of the run are as they were written, and what to do where one is not (then the exit code is 1).
+
+    Text, such as pages and cards, can't be checked, and is named.
+    """
     from evo_c2f.verify import verify
     from supernet import checkpoint
     from supernet.seal import check_export
@@ -289,9 +293,12 @@ def verify_command(run: Path, as_json: bool) -> None:
     findings = list(verify(run, readers))
     faults = [finding.fault for finding in findings if finding.fault]
     if as_json:
-        click.echo(to_json([{"file": str(finding.path), "fault": finding.fault} for finding in findings]))
+        click.echo(to_json([{"file": str(f.path), "fault": f.fault, "checked": f.checked} for f in findings]))
     else:
-        click.echo("\n".join([*faults, f"{len(findings)} files were read, {len(faults)} of them are not whole"]))
+        others = [str(finding.path) for finding in findings if not finding.checked]
+        not_checked = [f"{len(others)} files were not checked: {', '.join(others)}"] if others else []
+        total = f"{len(findings) - len(others)} files were read, {len(faults)} of them are not whole"
+        click.echo("\n".join([*faults, *not_checked, total]))
     if faults:
         get_current_context().exit(1)
 
@@ -1528,9 +1535,24 @@ for package in ("evo_c2f", "supernet"):
     logging.getLogger(package).addHandler(ToPeople())
 
 
+def speak_utf8() -> None:
+    """Have names of files and texts in UTF-8 in every locale, and print anything on any terminal.
+
+    Where the locale is another, the process begins anew in Python's UTF-8 mode.
+    """
+    if os.name == "posix" and sys.getfilesystemencoding() != "utf-8":
+        line = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, line, {**os.environ, "PYTHONUTF8": "1"})
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error is one sentence."""
     debug = "--debug" in (sys.argv if arguments is None else arguments)
+    if arguments is None:  # a process of its own
+        speak_utf8()
     try:
         if any("\0" in word for word in arguments or ()):  # from Python; no shell can pass one on
             raise InputError("a word holds a zero byte; leave it out")
@@ -1545,7 +1567,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"error: {error}")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        if arguments is None:  # a process of its own: a third Ctrl-C shall not stop it from ending
+        if arguments is None:  # a third Ctrl-C shall not stop it from ending
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         say("interrupted; the same command goes on from here")
         sys.exit(130)

@@ -119,7 +119,7 @@ def main(folder: Path, kind: str, n: int, named: tuple[str, ...], seed: int, tra
     out.mkdir(parents=True, exist_ok=True)
     name = f"{kind}-named" if named else kind
     frame.to_csv(out / f"{name}.csv", index=False)
-    (out / f"{name}.json").write_text(to_json(found, indent=1) + "\n")
+    (out / f"{name}.json").write_text(to_json(found, indent=1) + "\n", encoding="utf-8")
     print(to_json(found, indent=1))
 
 

@@ -23,7 +23,7 @@ def ledgers(run: Path) -> dict[str, Ledger]:
     """The ledger of the run's first training, and that of as many subnets drawn uniformly from the same space."""
     recipe = load_run(run / "recipe.yaml")
     fair, drawn = Ledger(recipe.space), Ledger(recipe.space)
-    fair.restore(json.loads((run / "ledger.json").read_text())["joint"])
+    fair.restore(json.loads((run / "ledger.json").read_text(encoding="utf-8"))["joint"])
     n_subnets = int(fair.counts["path"][0].sum())
     drawn.record(uniform(recipe.space, n_subnets, np.random.default_rng(recipe.seed)))
     return {f"fair: {fair.rounds:,} rounds": fair, f"uniform: {n_subnets:,} subnets": drawn}

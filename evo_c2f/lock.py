@@ -52,7 +52,7 @@ def _holder(note: Path) -> str:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         try:
-            known = json.loads(note.read_text())
+            known = json.loads(note.read_text(encoding="utf-8"))
             return f"process {int(known['process'])} on {known['host']}"
         except (OSError, ValueError, KeyError, TypeError):
             time.sleep(0.02)  # it has only just begun

@@ -151,7 +151,7 @@ def trainings(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def read_ledgers(run: Run) -> dict[str, Any]:
     """Training -> the updates of every choice; empty before there are any."""
     try:
-        found: dict[str, Any] = json.loads(run.ledger.read_text()) if run.ledger.is_file() else {}
+        found: dict[str, Any] = json.loads(run.ledger.read_text(encoding="utf-8")) if run.ledger.is_file() else {}
         return found
     except ValueError as error:
         raise DamagedFileError(f"{run.ledger} is damaged ({error}); restore it, or train again") from None
@@ -163,7 +163,7 @@ def read_samples(run: Run) -> dict[str, Any]:
     What doesn't read as that is left out: the page is worth having without pictures.
     """
     try:
-        found = json.loads(run.samples.read_text())
+        found = json.loads(run.samples.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError):
         return {}

@@ -43,7 +43,9 @@ def comes_back(path: Path) -> bool:
 def _start() -> "subprocess.Popen[str]":
     # In a session of its own, since Ctrl-C is not for it; it ends when its input does, at the latest with this process.
     line, pipe = [sys.executable, "-P", __file__], subprocess.PIPE
-    return subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+    return subprocess.Popen(
+        line, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8", start_new_session=True
+    )
 
 
 def _read(part: Any, size: int) -> None:

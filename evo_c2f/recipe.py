@@ -329,7 +329,7 @@ def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
         except UnicodeDecodeError:
             raise InputError(f"{path} is no text; a recipe is YAML in UTF-8") from None
     elif name_or_file in names():
-        text = files("evo_c2f.recipes").joinpath(f"{name_or_file}.yaml").read_text()
+        text = files("evo_c2f.recipes").joinpath(f"{name_or_file}.yaml").read_text(encoding="utf-8")
     else:
         raise InputError(f"recipe {name_or_file!r} is unknown; there are {', '.join(names())}, or give a .yaml file")
     return checked(parsed(text, name_or_file), overrides, name_or_file)
@@ -338,7 +338,7 @@ def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
 def load_run(path: Path) -> Recipe:
     """The recipe of a run, as resolved. DamagedFileError if it can't be read."""
     try:
-        return checked(parsed(path.read_text(), str(path)), (), str(path))
+        return checked(parsed(path.read_text(encoding="utf-8"), str(path)), (), str(path))
     except (InputError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} is damaged ({error}); restore it, or use another --run") from None
 

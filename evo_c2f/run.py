@@ -166,7 +166,7 @@ class Run:
 
     def write_ledger(self, training: str, ledger: dict[str, Any]) -> None:
         """Keep the update counts of one training beside those of the others."""
-        ledgers = json.loads(self.ledger.read_text()) if self.ledger.exists() else {}
+        ledgers = json.loads(self.ledger.read_text(encoding="utf-8")) if self.ledger.exists() else {}
         write_text(self.ledger, to_json({**ledgers, training: ledger}))
 
 

@@ -37,7 +37,7 @@ class Order:
         A search of more evaluations goes on from here, and one of fewer is told the first of these again.
         """
         head = hashlib.sha256(repr(search).encode()).hexdigest()
-        text = path.read_text() if path.is_file() else ""
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
         lines = text[: text.rfind("\n") + 1].splitlines()  # a killed writer leaves half a line
         before, _, longest = lines[0].partition(" ") if lines else ("", "", "")
         same = before == head and longest.isdecimal()
@@ -58,7 +58,7 @@ class Order:
         if self.known:
             self.known.popleft()
             return
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(key.hex() + "\n")
 
     def damage(self) -> DamagedFileError:

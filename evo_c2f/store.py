@@ -290,6 +290,8 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         raise InputError(f"{path} is being written by another process; wait for it, or use another --run") from None
+    except PermissionError:
+        raise InputError(f"{path} can't be opened by this account; ask its owner") from None
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         if "locking flag" in reason or "already open" in reason:

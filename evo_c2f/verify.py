@@ -1,6 +1,7 @@
 """Whether the files of a run are as they were written."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,17 @@ from evo_c2f.recipe import load_run
 from evo_c2f.run import read_log
 from evo_c2f.store import read_scores
 
-NOT_CHECKED = {".md", ".txt"}
+OURS = {".lock", ".log.lock", ".writer.json"}  # who writes; they hold nothing of the run
+ORDER = re.compile(r"[0-9a-f]{64}\n([0-9a-f]+\n)*[0-9a-f]*")  # a killed writer leaves half a line
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A file, and what is wrong with it and what to do, in a sentence; None if it is whole."""
+    """A file, and what is wrong with it and what to do, in a sentence; None if it is whole, or was not checked."""
 
     path: Path
     fault: str | None
+    checked: bool = True
 
 
 Read = Callable[[Path], object]  # raises as `read_scores` does
@@ -30,35 +33,53 @@ Read = Callable[[Path], object]  # raises as `read_scores` does
 def verify(folder: Path, readers: Mapping[str, Read]) -> Iterator[Finding]:
     """One finding a file of the run, in the order of their names. readers: by suffix, of what this package can't read.
 
-    What can't be told from its own bytes (text) is left out. InputError if the folder holds no run.
+    A file of another kind is found, and not checked: text can't be told to be whole. InputError if the folder holds
+    no run.
     """
     if not (folder / "recipe.yaml").is_file():
         raise InputError(f"{folder} holds no run; name the folder of one, such as results/quick")
     for path in sorted(folder.rglob("*")):
-        hidden = path.name.startswith(".") and ".partial" not in path.name
-        if path.is_file() and not hidden and path.suffix not in NOT_CHECKED:
-            yield Finding(path, _fault(path, readers))
+        if not path.is_dir() and path.name not in OURS:
+            yield _finding(path, _reader(path, readers))
 
 
-def _fault(path: Path, readers: Mapping[str, Read]) -> str | None:
+def _finding(path: Path, read: Read | None) -> Finding:
     if ".partial" in path.name:
-        return f"{path} was left by a process that was killed; remove it"
+        return Finding(path, f"{path} was left by a process that was killed; remove it")
+    if read is None:
+        return Finding(path, None, checked=False)
+    return Finding(path, _fault(path, read))
+
+
+def _reader(path: Path, readers: Mapping[str, Read]) -> Read | None:
+    """What reads such a file; None if nothing does."""
+    if path.parent.name == "fronts" and path.suffix in (".csv", ".order"):
+        return analysis.read_front if path.suffix == ".csv" else _read_order
+    named: Mapping[str, Read] = {"recipe.yaml": load_run, "log.jsonl": read_log}
+    known: Mapping[str, Read] = {".h5": read_scores, ".json": _read_json, ".png": _read_picture}
+    return named.get(path.name) or readers.get(path.suffix) or known.get(path.suffix)
+
+
+def _read_json(path: Path) -> object:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_picture(path: Path) -> None:
+    with Image.open(path) as picture:
+        picture.load()
+
+
+def _read_order(path: Path) -> None:
+    """ValueError if it is not what `steady.Order` writes."""
+    if not ORDER.fullmatch(path.read_text(encoding="utf-8")):
+        raise ValueError("it is no order of subnets")
+
+
+def _fault(path: Path, read: Read) -> str | None:
     try:
-        if path.name == "recipe.yaml":
-            load_run(path)
-        elif path.name == "log.jsonl":
-            read_log(path)
-        elif path.parent.name == "fronts" and path.suffix == ".csv":
-            analysis.read_front(path)
-        elif path.suffix == ".h5":
-            read_scores(path)
-        elif path.suffix in readers:
-            readers[path.suffix](path)
-        elif path.suffix == ".json":
-            json.loads(path.read_text())
-        elif path.suffix == ".png":
-            with Image.open(path) as picture:
-                picture.load()
+        read(path)
+    except PermissionError:
+        return f"{path} can't be read by this account; ask its owner"
     except (DamagedFileError, InputError) as error:
         return str(error)
     except (ValueError, OSError, SyntaxError, UnidentifiedImageError) as error:

@@ -79,7 +79,7 @@ def history(metadata: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
 
 def write_card(model: Model, path: Path, name: str) -> bool:
     """Write it, unless there is something else; whether it was written."""
-    if path.exists() and not path.read_text(errors="replace").startswith(MARK):
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         return False
     write_text(path, card(model, name))
     return True

@@ -37,6 +37,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any])
 
 def load(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(tensors, metadata). DamagedFileError if it is damaged, InputError if from a newer version or another program."""
+    with path.open("rb"):  # safetensors calls a file that may not be read absent
+        pass
     try:
         with safe_open(path, "pt", device=device) as file:
             header = (file.metadata() or {}).get("evo_c2f")

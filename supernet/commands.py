@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import FailedError, InputError
 from evo_c2f.json_text import to_json
 
 if TYPE_CHECKING:
@@ -235,7 +235,10 @@ def stats_command(
     batches = aligned.in_batches(aligned.Pairs(paths, direction, load_size), aligned.EVALUATION_BATCH)
     targets: list[Tensor] = [target for _, target in batches]
     frechet.Frechet(metric, targets, prepare(device, threads))
-    click.echo(frechet.statistics_file(metric, targets))
+    path = frechet.statistics_file(metric, targets)
+    if not path.is_file():
+        raise FailedError(f"{path} can't be written; set XDG_CACHE_HOME to a folder that can be")
+    click.echo(path)
 
 
 COMMANDS: tuple[click.Command, ...] = (evaluate_command, export_command, apply_command, data_group)

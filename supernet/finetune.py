@@ -64,7 +64,7 @@ class Finetuning:
         begun = self.folder / BEGUN
         if begun.is_file():
             try:
-                before = json.loads(begun.read_text())
+                before = json.loads(begun.read_text(encoding="utf-8"))
             except ValueError:
                 raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
             for name, value in self.about.items():

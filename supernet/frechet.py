@@ -5,8 +5,8 @@ images, computed once and cached.
 """
 
 import hashlib
-import os
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,14 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evo_c2f.errors import DamagedFileError, InputError
-from supernet import checkpoint
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
+from supernet import cache, checkpoint
 from supernet.images import round_to_8_bits
 from supernet.perceptual import VggFeatures
 from supernet.vision import make_torchvision_importable
 
 INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256 = "6726825d0af5f729"  # how it begins
+log = logging.getLogger(__name__)
+
 REAL_STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 
 
@@ -118,17 +120,15 @@ class Frechet:
         self.whole_numbers = kind == "fid"
         self.metric: Any = FrechetInceptionDistance(feature=features, reset_real_features=False).to(device)
         self.finite = True
-        cache = statistics_file(name, targets) if own else None
-        tensors = read_statistics(cache) if cache else None
-        if tensors:
-            for statistic in REAL_STATISTICS:
-                setattr(self.metric, statistic, tensors[statistic].to(device))
+        known = read_statistics(name, targets) if own else None
+        for statistic, value in (known or {}).items():
+            setattr(self.metric, statistic, value.to(device))
+        if known is not None:
             return
         for target in targets:
             self._update(target.to(device), real=True)
-        if cache:
-            tensors = {statistic: getattr(self.metric, statistic) for statistic in REAL_STATISTICS}
-            checkpoint.save(cache, tensors, {"protocol": PROTOCOLS[kind].description})
+        if own:
+            keep_statistics(name, targets, {what: getattr(self.metric, what) for what in REAL_STATISTICS})
 
     @torch.no_grad()
     def _update(self, images: Tensor, real: bool) -> None:
@@ -152,14 +152,6 @@ class Frechet:
         self.finite = True
 
 
-def read_statistics(path: Path) -> dict[str, Tensor] | None:
-    """What was cached there; None if it is absent or damaged, to be computed anew."""
-    try:
-        return checkpoint.load(path)[0] if path.is_file() else None
-    except DamagedFileError:
-        return None
-
-
 def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:
     """Where the statistics of these real images are cached: by the protocol and by every pixel."""
     kind = name.partition("_n")[0]
@@ -167,5 +159,28 @@ def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:
     for target in targets:
         digest.update(repr(tuple(target.shape)).encode())
         digest.update((target * 255).round().to(torch.uint8).cpu().contiguous().numpy().tobytes())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evo_c2f"
-    return cache / "statistics" / f"{kind}-{digest.hexdigest()[:16]}.safetensors"
+    return cache.folder() / "statistics" / f"{kind}-{digest.hexdigest()[:16]}.safetensors"
+
+
+def read_statistics(name: str, targets: Sequence[Tensor]) -> dict[str, Tensor] | None:
+    """Those that are cached; None if there are none, or their file can't be used: they are taken anew then."""
+    try:
+        path = statistics_file(name, targets)
+        if not path.is_file():
+            return None
+        tensors, _ = checkpoint.load(path)
+        return {statistic: tensors[statistic] for statistic in REAL_STATISTICS}
+    except OSError:
+        return None  # a closed cache, of which the writer tells
+    except (DamagedFileError, InputError, KeyError):
+        log.warning(f"{path} is damaged; the statistics of the real images are taken anew")
+        return None
+
+
+def keep_statistics(name: str, targets: Sequence[Tensor], statistics: Mapping[str, Tensor]) -> None:
+    """Cache them, if the cache can be written."""
+    about = {"protocol": PROTOCOLS[name.partition("_n")[0]].description}
+    try:
+        checkpoint.save(statistics_file(name, targets), statistics, about)
+    except (OSError, FailedError) as error:
+        log.warning(f"the statistics of the real images are not cached ({error}); they are taken anew each time")

@@ -64,7 +64,7 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
     if not path.is_file():
         raise InputError(f"{path} does not exist; 'python cli.py bench --latency-table {path}' makes it")
     try:
-        table = LatencyTable(**json.loads(path.read_text()))
+        table = LatencyTable(**json.loads(path.read_text(encoding="utf-8")))
         differs = [
             f"{name} {table.about[name]}, not {value}" for name, value in about.items() if table.about[name] != value
         ]

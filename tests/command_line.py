@@ -1,5 +1,7 @@
 """The command line as tests run it: in this process or one of its own, on a job that ends in seconds."""
 
+import ctypes
+import os
 import subprocess
 import sys
 import time
@@ -65,6 +67,19 @@ def command(*words: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own, on one thread so that results are bit for bit the same."""
     line = [sys.executable, str(ROOT / "cli.py"), *map(str, words)]
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=300)
+
+
+def without_power(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The same by an account to which permissions apply, be it root."""
+    libc = ctypes.CDLL(None)
+
+    def drop() -> None:
+        for capability in (1, 2):  # to write, and to read, what permissions forbid
+            libc.prctl(24, capability, 0, 0, 0)  # out of the set that a new program may have
+
+    line = [sys.executable, str(ROOT / "cli.py"), *map(str, words)]
+    how = {"capture_output": True, "text": True, "check": False, "timeout": 300, "preexec_fn": drop}
+    return subprocess.run(line, env={**os.environ, **environment}, **how)  # type: ignore[call-overload, no-any-return]
 
 
 def exit_code(*words: object) -> int:

@@ -123,16 +123,55 @@ def test_the_statistics_of_other_features_are_not_cached_as_the_protocol_s(cache
     assert not cache.exists()
 
 
-def test_damaged_statistics_are_computed_anew(monkeypatch):
+@pytest.fixture
+def four_numbers(monkeypatch):
+    """Quick features in the place of VGG's, which are cached as these are."""
     monkeypatch.setattr(frechet, "VggMeans", FourNumbers)
+
+
+def distance_to_turned(real: Tensor) -> float:
+    metric = Frechet(f"fd_vgg_n{len(real)}", [real], CPU)
+    metric.add(real.flip(3), real)
+    return metric.value()
+
+
+@pytest.mark.usefixtures("four_numbers")
+@pytest.mark.parametrize("content", [b"", b"garbage", None], ids=["nothing", "garbage", "other tensors"])
+def test_a_damaged_statistics_file_is_made_anew(content: bytes | None, caplog):
     real = images_of(torch.rand(20, 4, generator=torch.Generator().manual_seed(1)))
-    values, file = [], statistics_file("fd_vgg_n20", [real])
-    for _ in range(2):
-        metric = Frechet("fd_vgg_n20", [real], CPU)
-        metric.add(real.flip(3), real)
-        values.append(metric.value())
-        file.write_bytes(file.read_bytes()[:-3])
-    assert values[0] == values[1]
+    expected, path = distance_to_turned(real), statistics_file("fd_vgg", [real])
+    if content is None:
+        checkpoint.save(path, {"a": torch.ones(1)}, {})
+    else:
+        path.write_bytes(content)
+    assert distance_to_turned(real) == expected
+    assert caplog.messages == [f"{path} is damaged; the statistics of the real images are taken anew"]
+    checkpoint.load(path)
+    assert distance_to_turned(real) == expected and len(caplog.messages) == 1
+
+
+@pytest.mark.usefixtures("four_numbers")
+def test_without_a_cache_that_can_be_written_statistics_are_not_cached_and_a_sentence_says_so(
+    tmp_path: Path, monkeypatch, caplog
+):
+    real = images_of(torch.rand(20, 4, generator=torch.Generator().manual_seed(1)))
+    expected = distance_to_turned(real)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert distance_to_turned(real) == expected
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("the statistics of the real images are not cached (")
+
+
+@pytest.mark.usefixtures("four_numbers")
+def test_without_a_home_there_is_no_cache(monkeypatch):
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    real = images_of(torch.rand(20, 4, generator=torch.Generator().manual_seed(1)))
+    assert distance_to_turned(real) > 0
 
 
 def test_other_images_or_another_protocol_have_statistics_of_their_own():

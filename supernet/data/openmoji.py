@@ -5,13 +5,16 @@ B = the whole drawing. Both on white.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import numpy as np
@@ -19,7 +22,10 @@ from filelock import FileLock
 from PIL import Image
 
 from evo_c2f.errors import InputError
+from supernet.cache import folder as cache_folder
 from supernet.images import Pixels
+
+log = logging.getLogger(__name__)
 
 VERSION = "17.0.0"
 LICENCE = "All emojis designed by OpenMoji, the open-source emoji and icon project. Licence: CC BY-SA 4.0\n"
@@ -153,13 +159,23 @@ def write_folder(folder: Path, size: int, on_image: Callable[[int, int], None] =
                 Image.fromarray(np.hstack([outline, colour])).save(partial / side / f"{emoji.name}.png")
             done += 1
             on_image(done, len(found))
-    (partial / "LICENCE.txt").write_text(LICENCE)
+    (partial / "LICENCE.txt").write_text(LICENCE, encoding="utf-8")
     os.replace(partial, folder)
 
 
 def cached(size: int, on_image: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """The aligned folder of this size in the user's cache, rendered when first asked for."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evo_c2f"
+    """The aligned folder of this size in the user's cache, rendered when first asked for.
+
+    Where the cache can't be written, it is a temporary one, which lasts as long as this process.
+    """
+    try:
+        return _rendered(cache_folder(), size, on_image)
+    except OSError as error:
+        log.warning(f"OpenMoji is not cached ({error}); it is rendered for this process alone")
+        return _rendered(Path(_temporary().name), size, on_image)
+
+
+def _rendered(cache: Path, size: int, on_image: Callable[[int, int], None]) -> Path:
     folder = cache / f"openmoji-{VERSION}-{size}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -167,3 +183,8 @@ def cached(size: int, on_image: Callable[[int, int], None] = lambda done, total:
             if not folder.is_dir():
                 write_folder(folder, size, on_image)
     return folder
+
+
+@cache
+def _temporary() -> "TemporaryDirectory[str]":
+    return TemporaryDirectory(prefix="evo_c2f-")
