@@ -104,7 +104,7 @@ def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
     if path is None or not path.is_file():  # a search by an older version left none
         return nothing
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         if found["context"] != tools.context.key or not set(tools.names) <= set(found["metrics"]):
             return nothing
         genomes = np.frombuffer(bytes.fromhex("".join(found["genomes"])), dtype=np.uint8).reshape(-1, space.n_genes)

@@ -15,7 +15,7 @@ from evo_c2f.run import read_log
 from evo_c2f.store import read_scores
 
 OURS = {".lock", ".log.lock", ".writer.json"}  # who writes; they hold nothing of the run
-ORDER = re.compile(r"[0-9a-f]{64}\n([0-9a-f]+\n)*[0-9a-f]*")  # a killed writer leaves half a line
+ORDER = re.compile(r"[0-9a-f]{64}( [0-9]+)?\n([0-9a-f]+\n)*[0-9a-f]*")  # a killed writer leaves half a line
 
 
 @dataclass(frozen=True)
