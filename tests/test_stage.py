@@ -175,6 +175,18 @@ def test_each_setting_of_the_search_changes_what_is_asked_for(alone, tmp_path, s
     assert run.asked("path").read_text() != alone[0].asked("path").read_text()
 
 
+def test_each_stage_draws_its_own_numbers(tmp_path):
+    run, paths = staged.begin(tmp_path, "search.screen=1"), {}
+    settings = changed(
+        run.recipe, ("search.evaluations.path=8", "search.evaluations.joint=8")
+    )  # the first, which are drawn
+    for stage in ("path", "joint"):
+        staged.search(run, stage, settings=settings)
+        genomes = json.loads(run.asked(stage).read_text())["genomes"]
+        paths[stage] = {genome[: 2 * run.recipe.space.n_cells] for genome in genomes}
+    assert paths["path"] != paths["joint"]
+
+
 def test_as_many_survive_as_the_recipe_says(alone):
     for stage in ("path", "operator"):
         survivor = analysis.read_front(alone[0].front(stage))["survivor"]
