@@ -88,6 +88,9 @@ def test_the_front_is_of_the_stage_that_was_searched_last(run, genomes, capsys):
     assert fronts.latest(run).stage == "joint" and picked(run, "knee") == subnet_id(genomes[4])
     assert exit_code("front", "--run", run.folder, "--json") == 0
     assert [row["id"] for row in json.loads(capsys.readouterr().out)] == [subnet_id(genomes[4])]
+    assert exit_code("front", "--run", run.folder, "--stage", "path", "--json") == 0
+    path = [row["id"] for row in json.loads(capsys.readouterr().out)]
+    assert path == [subnet_id(genomes[6]), subnet_id(genomes[3])]
     run.front("joint").unlink()
     assert fronts.latest(run).stage == "channel"
     assert fronts.latest(run, "path").stage == "path"
@@ -134,6 +137,7 @@ def test_the_best_and_the_knee_are_those_of_the_front_as_scored_on_whole_images(
 def test_limits_narrow_the_front(run, genomes):
     assert picked(run, "best", Limit(MACS, "max", 50)) == subnet_id(genomes[2])
     assert picked(run, "knee", Limit(MACS, "max", 20)) == subnet_id(genomes[3])
+    assert picked(run, "best", Limit(MACS, "max", 50), Limit(PSNR, "min", 20)) == subnet_id(genomes[2])
     with pytest.raises(InputError, match="no subnet of the front of stage channel in .* has macs <= 5; allow more"):
         picked(run, "best", Limit(MACS, "max", 5))
     with pytest.raises(InputError, match="latency_ms was never measured for the front of stage channel"):

@@ -47,6 +47,21 @@ def test_a_lower_score_wins_where_lower_is_better():
     assert successive_halving("abc", 10, Race(a=(3, 0), b=(1, 0), c=(2, 0)), 1)[0] == "b"
 
 
+def test_one_of_sixteen_wins_though_it_comes_last():
+    names = "abcdefghijklmnop"
+    best, trials = successive_halving(names, 80, Race(**{name: (place, 0) for place, name in enumerate(names)}), -1)
+    assert best == "p"
+    assert [trial.candidate for trial in trials if trial.images == 80] == ["m", "n", "o", "p"]
+    assert [trial.candidate for trial in trials if trial.images == 80 and trial.goes_on] == ["p"]
+
+
+def test_a_tie_goes_to_the_first_whatever_was_ahead_before():
+    # After 40 images b is ahead; after 80 a and b tie.
+    race = Race(a=(4, 160), b=(3, 80), c=(0, 0))
+    best, trials = successive_halving("abc", 80, race, -1)
+    assert [trial.score for trial in trials] == [0, 1, 0, 2, 2] and best == "a"
+
+
 def test_a_tie_goes_to_the_first_and_a_single_candidate_is_not_trained():
     assert successive_halving("ab", 10, Race(a=(1, 0), b=(1, 0)), -1)[0] == "a"
     race = Race(a=(1, 0))

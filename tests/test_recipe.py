@@ -214,6 +214,25 @@ def test_a_file_that_asks_for_code_to_be_run_is_refused_and_nothing_is_run(tmp_p
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize(
+    ("objectives", "used"),
+    [
+        (["psnr_y", "macs"], ["psnr_y", "macs"]),
+        (["macs", "psnr_y"], ["psnr_y", "macs"]),
+        (["size_mb", "macs", "lpips", "psnr_y"], ["lpips", "macs", "size_mb", "psnr_y"]),
+        (["lpips", "psnr_y", "macs", "size_mb"], ["lpips", "macs", "size_mb", "psnr_y"]),
+    ],
+)
+def test_the_quality_named_first_decides_and_the_order_of_the_others_means_nothing(objectives, used):
+    search = recipe.load("quick", (f"search.objectives={objectives}",)).search
+    assert [o.name for o in search.metrics()] == used
+
+
+def test_a_search_on_costs_alone_is_refused():
+    with pytest.raises(InputError, match=r"\['macs', 'params'\], all of them costs; name a quality too"):
+        recipe.load("quick", ("search.objectives=[macs, params]",)).search.metrics()
+
+
 # -- changing a run's recipe -----------------------------------------------------------------------
 
 

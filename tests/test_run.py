@@ -103,6 +103,15 @@ def test_a_stage_is_measured_with_the_latest_training_up_to_it(tmp_path, trainin
     assert run.weights_for(stage) == tmp_path / "supernet" / f"{checkpoint}.safetensors"
 
 
+def test_the_latest_weights_are_those_of_the_last_training_that_is_done(tmp_path):
+    run = Run(tmp_path, recipe.load("quick", ("training.stages=[path, operator, channel]",)))
+    with pytest.raises(InputError, match=r"path\.safetensors is missing; run 'python cli\.py train-supernet"):
+        run.latest_weights()
+    for training in ("path", "operator"):
+        write_text(run.checkpoint(training), "weights")
+        assert run.latest_weights() == run.checkpoint(training)
+
+
 def test_a_run_that_trains_stage_by_stage_has_no_supernet_for_the_joint_search(tmp_path):
     run = Run(tmp_path, recipe.load("quick", ("training.stages=[path, operator]",)))
     with pytest.raises(

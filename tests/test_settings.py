@@ -266,6 +266,12 @@ def test_a_number_of_cells_that_is_not_the_reference_path_s_is_refused(base):
         changed(base, "space.n_cells", 3)
 
 
+def test_where_training_is_shorter_l1_stands_alone_for_the_same_share_of_it(base):
+    settings = changed(base, "finetune.rounds", 12)
+    assert settings.for_finetuning().losses.pixel_rounds == 3  # 1 of 4
+    assert settings.training.lasting(8).losses.pixel_rounds == 2 and settings.training.lasting(8).rounds == 8
+
+
 def test_a_benchmark_that_holds_a_training_image_is_refused(base, tmp_path):
     shutil.copytree(base["data"]["folder"], tmp_path / "HR")
     with pytest.raises(InputError, match="is the benchmark image"):
@@ -292,6 +298,7 @@ def test_the_commands_read_every_other_setting(base, tmp_path, monkeypatch):
             cli.train(run, "operator", job)
         cli.evolve(run, run.recipe, stage, job, 0, cli.hiring(given, run.recipe))
     monkeypatch.undo()
+    assert {tuple(line["objectives"]) for line in run.last("evolved").values()} == {("psnr_y", "macs")}
     sections = {"": "SuperResolutionRecipe", "training": "TrainingSection", "search": "SearchSection"}
     sections["search.evaluations"] = "EvaluationsSection"
     sections["search.survivors"] = "SurvivorsSection"
