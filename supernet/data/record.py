@@ -22,7 +22,7 @@ def read_record(path: Path) -> Record | None:
     if not path.is_file():
         return None
     try:
-        found: Record = json.loads(path.read_text())
+        found: Record = json.loads(path.read_text(encoding="utf-8"))
         if all(isinstance(name, str) and isinstance(h, str) for rows in found.values() for name, h in rows):
             return found
         raise ValueError("a picture has no hash")
