@@ -9,7 +9,7 @@ from command_line import ROOT
 
 from evo_c2f import analysis, recipe
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.files import write_text
+from evo_c2f.files import replacing, write_text
 from evo_c2f.run import Run, read_log
 from evo_c2f.stage import read_survivors
 
@@ -181,9 +181,10 @@ def test_written_text_replaces_the_old_and_leaves_nothing_else(tmp_path):
 def test_what_can_t_be_written_leaves_the_old_file(tmp_path):
     path = tmp_path / "b.json"
     write_text(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "new\udc80")
-    assert path.read_text() == "old"
+    with pytest.raises(OSError, match="no room"), replacing(path) as partial:
+        partial.write_text("half of what is n")
+        raise OSError("no room")
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["b.json"]
 
 
 def test_a_line_that_a_killed_writer_left_half_is_passed_over_and_then_replaced(run):
