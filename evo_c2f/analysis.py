@@ -13,7 +13,7 @@ from evo_c2f import pareto
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import replacing
 from evo_c2f.layout import Scores
-from evo_c2f.objective import FULL, Box, Metric, metric, minimised
+from evo_c2f.objective import Box, Metric, metric, minimised
 from evo_c2f.pareto import Values
 from evo_c2f.space import STAGES, Genomes, SearchSpace, genome_texts, subnet_ids
 from evo_c2f.store import read_scores
@@ -185,17 +185,18 @@ def box_of(scores: Scores, objectives: tuple[Metric, ...]) -> Box | None:
     KeyError if an objective was not measured.
     """
     space = SearchSpace.from_dict(scores.space)
-    widest, shallowest = (_metrics_of(scores, genome) for genome in (space.reference, space.shallowest))
+    names = [o.name for o in objectives]
+    widest, shallowest = (_metrics_of(scores, genome, names) for genome in (space.reference, space.shallowest))
     if widest is None:
         return None
     return Box.between(objectives, scores.baseline, widest, shallowest)
 
 
-def _metrics_of(scores: Scores, genome: Genomes) -> dict[str, float] | None:
-    """All metrics of one subnet (n_genes,); None if it was not measured, or failed."""
+def _metrics_of(scores: Scores, genome: Genomes, names: Sequence[str]) -> dict[str, float] | None:
+    """These metrics of one subnet (n_genes,); None if one of them was not measured, or failed."""
     row = np.flatnonzero((scores.rows["genome"] == genome).all(axis=1))
-    known = {name: float(column[i]) for name, column in scores.metrics.items() for i in row}
-    return known if known and np.isfinite([v for name, v in known.items() if not name.endswith(FULL)]).all() else None
+    known = {name: float(scores.metrics[name][i]) for name in names for i in row}
+    return known if known and np.isfinite([*known.values()]).all() else None
 
 
 def hypervolume_curve(frame: Frame, box: Box) -> "pd.Series[float]":

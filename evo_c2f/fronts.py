@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evo_c2f import analysis, pareto
 from evo_c2f.analysis import Frame
 from evo_c2f.errors import InputError
-from evo_c2f.objective import Limit, Metric, metric, minimised, on_whole_images
+from evo_c2f.objective import Limit, Metric, is_quality, metric, minimised, on_whole_images
 from evo_c2f.run import LEAD, Run, read_log
 from evo_c2f.space import STAGES, Genomes, Stage
 
@@ -101,14 +101,15 @@ def offered(frames: Sequence[Frame], limits: Sequence[Limit]) -> set[str]:
 
 
 def newest(frame: Frame) -> Frame:
-    """The newest score of each subnet, if it did not fail, and in `weights` a stage that was scored with the same ones.
+    """The newest score of each subnet that has any quality; `weights`: a stage that was scored with the same ones.
 
     frame: as `load_scores` gives it.
     """
     stages = frame["stage"].where(frame["stage"] != REFERENCE)
     weights = stages.fillna(stages.groupby(frame["context"]).transform("last")).fillna(STAGES[0])
     rows = frame.assign(weights=weights).drop_duplicates("id", keep="last")
-    return rows[rows["macs"].notna()]  # of what failed, all metrics are NaN
+    qualities = [name for name in rows if is_quality(str(name))]
+    return rows[rows[qualities].notna().any(axis=1)] if qualities else rows  # a plugin's are unknown without it
 
 
 def candidates(run: Run, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:

@@ -59,6 +59,13 @@ def metric(name: str) -> Metric:
     return replace(known, name=name)
 
 
+def is_quality(name: str) -> bool:
+    """Whether a quality has that name; False for what is no metric."""
+    few = FEW.fullmatch(name.removesuffix(FULL))
+    known = METRICS.get(few[1] if few else name.removesuffix(FULL))
+    return known is not None and known.kind == "quality"
+
+
 def on_whole_images(objectives: tuple[Metric, ...]) -> tuple[Metric, ...]:
     """The objectives of a final front: qualities as taken on the whole validation images."""
     return tuple(metric(o.name + FULL) if o.kind == "quality" else o for o in objectives)

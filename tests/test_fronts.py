@@ -165,6 +165,15 @@ def test_any_subnet_is_picked_by_its_id_with_the_weights_of_its_newest_score(run
         picked(run, "")
 
 
+def test_a_subnet_is_picked_though_another_metric_of_it_failed(tmp_path, tiny, genomes, context_of):
+    run = Run(tmp_path, recipe.load("quick").model_copy(update={"space": tiny}))
+    rows = [{"psnr_y": 30.0, "macs": 5.0, "latency_ms": NAN}, {"psnr_y": NAN, "macs": 5.0, "latency_ms": 1.0}]
+    with ScoreStore(run.scores, context_of(tiny)) as store:
+        store.append(genomes[:2], rows, "path", 1, [0.5] * 2)
+    assert fronts.offered([analysis.load_scores(run.scores)], []) == {subnet_id(genomes[0])}
+    assert picked(run, subnet_id(genomes[0])) == subnet_id(genomes[0])
+
+
 @pytest.mark.parametrize("name", ["openmoji", "sr-x4"])
 def test_a_committed_run_s_front_is_printed_picked_shown_and_loaded_alike(name, capsys):
     run = Run.open(ROOT / "results" / name)

@@ -213,11 +213,11 @@ def test_what_failed_is_measured_again_only_if_asked_for(tmp_path):
     run = staged.begin(tmp_path)
     tools = staged.instruments(run, search=fragile)
     staged.search(run, "path", tools=tools)
-    failed = [len(read_scores(run.scores)[0].failed)]
+    failed = [len(read_scores(run.scores)[0].failures)]
     for retry in (False, True):
         (again,) = staged.search(run, "path", retry_failed=retry)
         assert (again.measured > 0) == retry
-        failed.append(len(read_scores(run.scores)[0].failed))
+        failed.append(len(read_scores(run.scores)[0].failures))
     assert failed[0] == failed[1] > failed[2]
 
 
