@@ -170,10 +170,11 @@ def varied(frame: Frame, objective: Metric, n: int) -> Frame:
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:
     """The box that the newest context's hypervolume is measured in; path as in `load_scores`."""
     scores, wanted = read_scores(_store(path))[-1], tuple(metric(name) for name in objectives)
-    for o in wanted:
-        if o.kind == "quality" and o.name not in scores.baseline:
-            raise InputError(f"{path} has no finite baseline of {o.name}; name another objective, or evolve anew")
-    found = box_of(scores, wanted)
+    try:
+        found = box_of(scores, wanted)
+    except KeyError as error:
+        words = f"no finite baseline of {error.args[0]}, or no scores of it"
+        raise InputError(f"{path} has {words}; name another objective, or evolve anew") from None
     if found is None:
         raise InputError(f"{path} holds no score of the widest subnet yet; evolve a stage first")
     return found

@@ -130,7 +130,7 @@ def test_the_box_is_that_of_the_newest_context(run):
 
 def test_without_the_widest_subnet_there_is_no_box(tmp_path, tiny, genomes, context_of):
     with ScoreStore(tmp_path / "scores.h5", context_of(tiny)) as store:
-        store.append(genomes[:1], [{"psnr_y": 30.0, "macs": 5.0}], "path", 1, [0.5])
+        store.append(genomes[1:2], [{"psnr_y": 30.0, "macs": 5.0}], "path", 1, [0.5])
     with pytest.raises(InputError, match="no score of the widest subnet yet"):
         analysis.box(tmp_path)
 

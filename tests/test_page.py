@@ -16,7 +16,7 @@ import pytest
 from command_line import tiny
 
 import cli
-from evo_c2f import analysis, recipe, serve
+from evo_c2f import fronts, recipe, serve
 from evo_c2f.errors import InputError
 from evo_c2f.layout import Context
 from evo_c2f.page import page_data
@@ -179,17 +179,15 @@ def test_the_fronts_of_the_final_stage_have_pictures(run):
 
 def test_those_called_pickable_are_those_that_finetune_picks(run):
     limited = run.recipe.model_copy(update={"search": run.recipe.search.model_copy(update={"max": {"macs": 2e7}})})
-    data, search = page_data(Run(run.folder, limited)), limited.search
+    run = Run(run.folder, limited)
+    data = page_data(run)
     columns, pickable = data["rows"]["columns"], data["pickable"]
-    # A survivor has a row for each of the weights that scored it, and is picked by its newest.
-    newest = {row for row, context in enumerate(columns["context"]) if context == pickable["context"]}
-    offered = {columns["id"][row] for row in newest.difference(pickable["refused"])}
     for row, name in enumerate(columns["id"]):
-        if name not in offered:
+        if row in pickable["refused"]:
             with pytest.raises(InputError):
-                analysis.pick(run.folder, search.metrics(), search.limits(), name)
+                fronts.pick(run, limited.search.limits(), name)
         else:
-            genome = analysis.pick(run.folder, search.metrics(), search.limits(), name)
+            _, genome = fronts.pick(run, limited.search.limits(), name)
             assert genome.tobytes().hex() == columns["genome"][row]
     assert 0 < len(pickable["refused"]) < len(columns["id"])
 
