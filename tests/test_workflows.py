@@ -93,11 +93,11 @@ def test_sizes_and_limits_narrow_who_is_tried(run, tmp_path, capsys):
     for folder, side in (("HR", 64), ("LR_bicubic/X2", 32)):
         (tmp_path / "Set1" / folder).mkdir(parents=True)
         Image.fromarray(random_pixels(side, side)).save(tmp_path / "Set1" / folder / "a.png")
-    benchmark = ("benchmark", tmp_path / "Set1", "--run", run.folder, "--threads", 1, "--size", 2)
+    benchmark = ("benchmark", tmp_path / "Set1", "--run", run.folder, "--threads", 1, "--size", 2, "--candidates", 1)
     assert exit_code(*benchmark, "--fill", 0.5) == 2
     assert "has size_mb >= 1 and size_mb <= 2; allow more" in capsys.readouterr().err
     for pick in ("knee", "best"):
-        words = ("finetune", "--run", run.folder, "--threads", 1, "--pick", pick)
+        words = ("finetune", "--run", run.folder, "--threads", 1, "--pick", pick, "--candidates", 1)
         assert exit_code(*words, "--max", "macs=300000", "--min", "psnr_y=99") == 2
         assert "has macs <= 300000 and psnr_y >= 99; allow more" in capsys.readouterr().err
 
