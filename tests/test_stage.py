@@ -77,6 +77,7 @@ def test_a_steady_search_of_more_evaluations_goes_on(tmp_path):
         settings = changed(run.recipe, (f"search.evaluations.path={n}",))
         summaries += staged.search(run, "path", tools=staged.instruments(run, hire=staged.Shuffled), settings=settings)
     assert [s.asked for s in summaries] == [12, 18, 12, 18]
+    assert len(run.order("path").read_text().splitlines()) == 1 + 18
     assert [s.measured for s in summaries] == [12 - 1, 6, 0, 0]  # the widest was measured before
     assert summaries[0].front == summaries[2].front and summaries[1].front == summaries[3].front
     staged.search(run, "path", seed=1)  # whose order is another
@@ -177,9 +178,8 @@ def test_each_setting_of_the_search_changes_what_is_asked_for(alone, tmp_path, s
 
 def test_each_stage_draws_its_own_numbers(tmp_path):
     run, paths = staged.begin(tmp_path, "search.screen=1"), {}
-    settings = changed(
-        run.recipe, ("search.evaluations.path=8", "search.evaluations.joint=8")
-    )  # the first, which are drawn
+    changes = "search.evaluations.path=8", "search.evaluations.joint=8"  # the first population, which is drawn
+    settings = changed(run.recipe, changes)
     for stage in ("path", "joint"):
         staged.search(run, stage, settings=settings)
         genomes = json.loads(run.asked(stage).read_text())["genomes"]
