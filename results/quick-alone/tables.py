@@ -1,0 +1,36 @@
+"""Kendall's tau of scores of paths and operators against training alone, and the front's hypervolume.
+
+python results/quick-alone/tables.py
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))  # started as a file, as cli.py is
+
+from evo_c2f import pareto  # noqa: E402
+
+WEIGHT = 0.4  # dB for each factor e in MACs; chosen on these paths
+BICUBIC = 30.256  # dB, on the search's crops
+
+paths = pd.read_csv(HERE / "paths.csv", dtype={"path": str})
+paths["corrected_300"] = paths["alone_300"] + WEIGHT * np.log(paths["macs"])
+for name in ("macs", "shared", "placements_mean", "placements_best", "alone_300", "corrected_300"):
+    print(f"paths by {name}: tau {paths[name].corr(paths['alone_1500'], method='kendall'):.2f}")
+
+operators = pd.read_csv(HERE / "operators.csv")
+for trunk, rows in [*operators.groupby("trunk"), ("both", operators)]:
+    others = rows[rows["operator"] != "residual"]
+    tau, tau_others = (of["shared"].corr(of["alone_1500"], method="kendall") for of in (rows, others))
+    print(f"trunk {trunk}: tau {tau:.2f}, others {tau_others:.2f}, their spread {np.ptp(others['shared']):.2f} dB")
+
+front = pd.read_csv(HERE / "front.csv")
+dearest = max(front["macs"].max(), operators["macs"].max()) / 1e9
+for name, rows in {"front": front, "operators": operators}.items():
+    values = np.stack([-rows["alone_1500"], rows["macs"] / 1e9], axis=1)
+    volume = pareto.hypervolume(values, np.array([-BICUBIC, 1.001 * dearest]))
+    print(f"{name}: hypervolume {volume:.2f} dB x GMACs, above bicubic and below {dearest:.2f} GMACs")
