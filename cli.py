@@ -716,7 +716,7 @@ def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, run: 
     return job
 
 
-def task_and_data(settings: Recipe, run: Run | None) -> "tuple[ImageTask, Data]":
+def task_and_data(settings: Recipe, run: Run | None = None) -> "tuple[ImageTask, Data]":
     """What the recipe's `task` and `data` stand for; of a run that was begun, the pictures of then."""
     from supernet.data.aligned import PairData
     from supernet.data.photographs import PhotographData
