@@ -21,7 +21,7 @@ BASELINE = {"psnr_y": 25.0, "psnr_y_full": 24.0}
 BUDGETS = (
     "search.screen=8",
     "search.evaluations={path: 16, operator: 16, channel: 16, joint: 16}",
-    "search.survivors={path: 2, operator: 2}",
+    "search.survivors={path: 4, operator: 4}",
 )
 
 

@@ -187,10 +187,10 @@ def test_each_stage_draws_its_own_numbers(tmp_path):
     assert paths["path"] != paths["joint"]
 
 
-def test_as_many_survive_as_the_recipe_says(alone):
-    for stage in ("path", "operator"):
-        survivor = analysis.read_front(alone[0].front(stage))["survivor"]
-        assert survivor.sum() == 2 < len(survivor)
+def test_as_many_survive_as_the_recipe_says(copied):
+    staged.search(copied, "operator", settings=changed(copied.recipe, ("search.survivors.operator=2",)))
+    survivor = analysis.read_front(copied.front("operator"))["survivor"]
+    assert survivor.sum() == 2 < len(survivor)
 
 
 def test_workers_are_hired_for_its_metrics_and_its_timeout(copied):
