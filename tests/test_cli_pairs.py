@@ -1,6 +1,7 @@
 """Translation: the same commands on pairs."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_the_same_comparison_again_trains_nothing(translated: Path, monkeypatch:
     )
 
 
-def test_a_comparison_draws_the_front_that_there_is_and_is_refused_at_once_without_one(
+def test_a_comparison_draws_the_front_that_there_is_and_is_refused_at_once_without_one_or_a_candidate(
     translated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(translated.parent / "cache"))
@@ -114,8 +115,11 @@ def test_a_comparison_draws_the_front_that_there_is_and_is_refused_at_once_witho
     (run / "samples.png").unlink()
     assert exit_code("compare", "--run", run, *COMPARED) == 0
     assert (run / "samples.png").is_file()
-    (run / "fronts" / "operator.csv").unlink()
     shutil.rmtree(run / "models")
+    for cost in ("params", "macs"):
+        assert exit_code("compare", "--run", run, *COMPARED, f"--{cost}-ratio", 1e9) == 2
+        assert re.search(rf"no subnet of the scores in .* has .*{cost} <= (0\.00|\S+e-)", capsys.readouterr().err)
+    (run / "fronts" / "operator.csv").unlink()
     capsys.readouterr()
     assert exit_code("compare", "--run", run, *COMPARED) == 2
     assert "no front yet; run 'python cli.py evolve --stage path" in capsys.readouterr().err
