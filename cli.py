@@ -1306,9 +1306,12 @@ def tell_other_survivors(run: Run, training: str) -> bool:
     from evo_c2f.stage import read_survivors
     from supernet import checkpoint
 
-    path, stage = run.checkpoint(training), next((s for s in STAGES[1:] if s == training), None)
-    before = STAGES[STAGES.index(stage) - 1] if stage else None
-    if stage is None or before is None or not (path.is_file() and run.front(before).is_file()):
+    path = run.checkpoint(training)
+    stage = next((stage for stage in STAGES[1:] if stage == training), None)
+    if stage is None or not path.is_file():
+        return False
+    before = STAGES[STAGES.index(stage) - 1]
+    if not run.front(before).is_file():
         return False
     now, then = read_survivors(run, stage), checkpoint.load(path)[1].get("survivors")
     if now is None or then is None or set(then) == set(subnet_ids(now)):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evo_c2f import analysis, pareto
 from evo_c2f.analysis import Frame
 from evo_c2f.errors import InputError
-from evo_c2f.objective import Limit, Metric, is_quality, metric, minimised, on_whole_images
+from evo_c2f.objective import FULL, Limit, Metric, is_quality, metric, minimised, on_whole_images
 from evo_c2f.run import LEAD, Run, read_log
 from evo_c2f.space import STAGES, Genomes, Stage
 
@@ -32,8 +32,11 @@ class Front:
 
     @property
     def knee(self) -> int:
-        """The row where more cost begins to buy little."""
-        names = [o.name for o in self.objectives]
+        """The row where more cost begins to buy little, by the images that candidates are compared on.
+
+        Not by the whole images: in translation they are `test/`, on which nothing is chosen (docs/decisions/0005).
+        """
+        names = [o.name.removesuffix(FULL) for o in self.objectives]
         return pareto.knee(minimised(self.frame[names].to_numpy(dtype=float), self.objectives))
 
 

@@ -18,7 +18,7 @@ from evo_c2f.store import ScoreStore
 ROOT = Path(__file__).parents[1]
 NAN = float("nan")
 PSNR, MACS = metric("psnr_y"), metric("macs")
-# psnr_y on crops, psnr_y on whole images, macs. On whole images 0, 2 and 3 are the front, 0 the best and 2 the knee.
+# psnr_y on crops, psnr_y on whole images, macs. On whole images 0, 2 and 3 are the front, and 0 is the best.
 ROWS = [
     (30.0, 31.0, 100.0),
     (31.0, 30.0, 101.0),
@@ -126,11 +126,16 @@ def test_a_front_that_does_not_tell_an_objective_is_named(run):
 # -- what is picked --------------------------------------------------------------------------------
 
 
-def test_the_best_and_the_knee_are_those_of_the_front_as_scored_on_whole_images(run, genomes):
+def test_the_best_is_that_of_the_front_as_scored_on_whole_images(run, genomes):
     front = fronts.latest(run)
     assert [o.name for o in front.objectives] == ["psnr_y_full", "macs"]
     assert front.frame["id"].tolist() == [subnet_id(genomes[i]) for i in (0, 2, 3)]
     assert picked(run, "best") == subnet_id(genomes[0])  # on crops 1 is better, and costs more
+
+
+def test_the_knee_is_chosen_on_no_image_that_the_front_is_judged_on(run, genomes):
+    crops, whole = [(30.0, 100.0), (29.0, 30.0), (27.0, 20.0)], np.array([31.0, 27.1, 27.0])  # by the whole ones, 0
+    write_front(run, "channel", genomes[[0, 2, 3]], crops, {"psnr_y_full": whole})
     assert picked(run, "knee") == subnet_id(genomes[2])
 
 
