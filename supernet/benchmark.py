@@ -8,7 +8,7 @@ import torch
 
 from evo_c2f.errors import InputError
 from supernet import qualities
-from supernet.data.photographs import read_benchmark
+from supernet.data.benchmarks import read_benchmark
 from supernet.judgement import costs_of, judge, read_judged
 from supernet.models import Model, read_model
 from supernet.tasks import SuperResolution

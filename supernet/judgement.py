@@ -15,7 +15,7 @@ from supernet import qualities
 from supernet.comparison import network_costs
 from supernet.cost import BYTES_PER_PARAMETER, costs
 from supernet.data import aligned
-from supernet.data.photographs import read_benchmark
+from supernet.data.benchmarks import read_benchmark
 from supernet.generator import Frame
 from supernet.models import Model, build_network
 from supernet.picture_files import tell_others

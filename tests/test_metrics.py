@@ -7,7 +7,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from supernet_fixtures import random_images, random_pixels
 
-from supernet.data.photographs import read_benchmark
+from supernet.data.benchmarks import read_benchmark
 from supernet.images import resize_bicubic, round_to_8_bits, to_tensor
 from supernet.metrics import PSNR_CEILING, luma, psnr, psnr_rgb, psnr_y, ssim_rgb, ssim_y
 

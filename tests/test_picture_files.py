@@ -13,7 +13,8 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
 from supernet.data.aligned import check_sizes, read_pair, split_files
-from supernet.data.photographs import benchmark_highs, listed, load, read_benchmark
+from supernet.data.benchmarks import read_benchmark
+from supernet.data.photographs import benchmark_highs, listed, load
 from supernet.images import read_rgb, read_with_losses
 from supernet.picture_files import (
     EIGHT_BITS,

@@ -14,7 +14,7 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.data.record import Record, as_before
 from supernet.images import Pixels, read_with_losses, resize_bicubic, to_pixels, to_tensor
-from supernet.picture_files import SUFFIXES, is_picture, pictures_in, place_of, tell_losses, tell_others
+from supernet.picture_files import SUFFIXES, is_picture, pictures_in, tell_losses, tell_others
 from supernet.ranks import ALONE, Ranks
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
@@ -306,58 +306,3 @@ def benchmark_highs(folder: Path) -> list[Path]:
     if not highs:
         raise InputError(f"{folder} is no benchmark: neither HR/ nor *_HR.png")
     return highs
-
-
-def read_benchmark(
-    folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None
-) -> list[tuple[str, Tensor, Tensor]]:
-    """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
-
-    `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
-    warn: is told what of the files is lost.
-    InputError if the folder or its layout is none, an image is broken or lacks its partner, two have the same name, or
-    sizes don't fit.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; name a benchmark such as Set14")
-    if (folder / "HR").is_dir():
-        low_folder, low_end, high_end = folder / "LR_bicubic" / f"X{scale}", f"x{scale}", ""
-    else:
-        low_folder, low_end, high_end = folder, f"_SRF_{scale}_LR", f"_SRF_{scale}_HR"
-    highs = (folder / "HR" if not high_end else folder).glob("*")
-    found = _by_name([p for p in highs if p.stem.endswith(high_end)], high_end)
-    if not found:
-        layouts = f"neither HR/ with LR_bicubic/X{scale}/, nor *_SRF_{scale}_HR.png"
-        raise InputError(f"{folder} is no x{scale} benchmark: {layouts}")
-    # In the flat layout the name's end alone tells what is a low one.
-    lows = _by_name((p for p in low_folder.glob("*") if not high_end or p.stem.endswith(low_end)), low_end)
-    pairs, losses = [], dict[str, tuple[str, ...]]()
-    for name, path in found.items():
-        if name not in lows:
-            raise InputError(f"{path} has no low-resolution partner at x{scale}")
-        low, high = _read_judged(lows[name], losses), _read_judged(path, losses)
-        height, width = low.shape[0] * scale, low.shape[1] * scale
-        if not (0 <= high.shape[0] - height < scale and 0 <= high.shape[1] - width < scale):
-            size = f"{high.shape[1]}x{high.shape[0]}"
-            raise InputError(f"{path.name} is {size}, not {scale} times its low-resolution partner")
-        pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
-    tell_losses(losses, warn)
-    return pairs
-
-
-def _by_name(paths: Iterable[Path], end: str) -> dict[str, Path]:
-    """The images among the files by name, in order; `end` of a name is left out. InputError if two have the same."""
-    found: dict[str, Path] = {}
-    for path in sorted(p for p in paths if is_picture(p)):
-        other = found.setdefault(path.stem.removesuffix(end), path)
-        if other != path:
-            raise InputError(f"{path} has the name of {other.name}: their pairs can't be told apart; rename one")
-    return found
-
-
-def _read_judged(path: Path, losses: dict[str, tuple[str, ...]]) -> Pixels:
-    try:
-        pixels, losses[place_of(path)] = read_with_losses(path)
-        return pixels
-    except ValueError as error:
-        raise InputError(f"{path} can't be read: {error}") from None
