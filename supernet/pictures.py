@@ -1,5 +1,6 @@
 """Pictures of any mode through a generator: what is colour goes through, what is not is kept beside it."""
 
+import io
 import struct
 import zlib
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import png
 import tifffile
 import torch
 from numpy.typing import NDArray
@@ -174,17 +176,16 @@ def save_deep(pixels: Deep, path: Path, info: dict[str, Any]) -> tuple[str, ...]
         tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=extra, compression="zlib", iccprofile=profile)
         return (NO_EXIF_HERE,) if exif else ()
     height, width = pixels.shape[:2]
-    rows = np.ascontiguousarray(pixels.astype(">u2")).view(np.uint8).reshape(height, -1)
-    differences = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))  # each row from the one above: filter 2
-    filtered = np.hstack([np.full((height, 1), 2, np.uint8), differences])
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 6 if alpha else 2, 0, 0, 0))]
-    parts += [(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))] if profile else []
-    parts += [(b"eXIf", exif.removeprefix(b"Exif\0\0"))] if exif else []
-    parts += [(b"IDAT", zlib.compress(filtered.tobytes())), (b"IEND", b"")]
+    plain = io.BytesIO()
+    rows = pixels.astype(">u2").reshape(height, -1)
+    png.Writer(width, height, greyscale=False, alpha=alpha, bitdepth=16).write_packed(
+        plain, map(np.ndarray.tobytes, rows)
+    )
+    header, *others = png.Reader(bytes=plain.getvalue()).chunks()
+    about = [(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))] if profile else []
+    about += [(b"eXIf", exif.removeprefix(b"Exif\0\0"))] if exif else []
     with path.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        for kind, data in parts:
-            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+        png.write_chunks(file, [header, *about, *others])
     return ()
 
 
