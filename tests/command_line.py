@@ -95,9 +95,9 @@ def start(*words: object) -> subprocess.Popen[str]:
 
 
 def wait_for(condition: object, process: subprocess.Popen[str]) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         if condition():  # type: ignore[operator]
             return
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
         time.sleep(0.05)
-    raise AssertionError("waited a minute")
+    raise AssertionError("waited five minutes")

@@ -123,7 +123,7 @@ def test_ctrl_c_ends_processes_that_the_command_started_and_one_goes_on(folder):
     said, log = (folder / "run-said.txt").open("w+"), folder / "run" / "log.jsonl"
     process = subprocess.Popen(line, stderr=said, env=ENVIRONMENT, start_new_session=True)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         begun = '"event": "round"'  # of round 100
         while not (log.is_file() and begun in log.read_text()) and process.poll() is None and time.monotonic() < until:
             time.sleep(0.02)
@@ -156,7 +156,7 @@ def test_two_machines_train_as_one(folder):
     line = [*TORCHRUN[:3], *machines.split(), "--", *training]
     agents = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) for _ in range(2)]
     try:
-        said = [agent.communicate(timeout=120)[1] for agent in agents]
+        said = [agent.communicate(timeout=300)[1] for agent in agents]
     finally:
         for agent in agents:
             agent.terminate()
