@@ -20,34 +20,35 @@ import rich_click as click
 from click import get_current_context
 from rich.console import Console
 
-from evo_c2f import __version__, lock, recipe
+from evo_c2f import __version__, lock
+from evo_c2f.commands import models as commands
+from evo_c2f.commands.progress import reporting
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
-from evo_c2f.progress import reporting
-from evo_c2f.recipe import Recipe
-from evo_c2f.run import Run
+from evo_c2f.runs import recipe
+from evo_c2f.runs.recipe import Recipe
+from evo_c2f.runs.run import Run
 from evo_c2f.space import STAGES, Stage, subnet_id
 from evo_c2f.tables import in_short, markdown, print_front
-from supernet import commands
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from evo_c2f.fronts import Front
-    from evo_c2f.objective import Limit, Metric
-    from evo_c2f.search import Progress
+    from evo_c2f.engine.search import Progress
+    from evo_c2f.objectives.metric import Limit, Metric
+    from evo_c2f.runs.fronts import Front
+    from evo_c2f.runs.stage import Instruments, Summary
     from evo_c2f.space import Genomes
-    from evo_c2f.stage import Instruments, Summary
-    from evo_c2f.studies import Instrument, Laboratory
-    from evo_c2f.workers import Task, Workers
-    from supernet.comparison import Comparison
-    from supernet.contestants import Contestant
-    from supernet.fairness import Ledger
-    from supernet.finetune import Finetuning
-    from supernet.job import Data, Job, OnRound, OnSetback
-    from supernet.ranks import Ranks
-    from supernet.tasks import Task as ImageTask
+    from evo_c2f.studies.study import Instrument, Laboratory
+    from evo_c2f.workers.processes import Task, Workers
+    from supernet.jobs.comparison import Comparison
+    from supernet.jobs.contestants import Contestant
+    from supernet.jobs.finetune import Finetuning
+    from supernet.jobs.job import Data, Job, OnRound, OnSetback
+    from supernet.metrics.tasks import Task as ImageTask
+    from supernet.rounds.fairness import Ledger
+    from supernet.training.ranks import Ranks
 
     Found = tuple[Stage, Genomes]  # a subnet, and the stage whose weights scored it
 
@@ -199,8 +200,8 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 @PORT
 def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
     """Train the supernet and search the three stages, in one; at the end the page, report.html."""
-    from evo_c2f import fronts
-    from supernet.ranks import ALONE
+    from evo_c2f.runs import fronts
+    from supernet.training.ranks import ALONE
 
     run, job = begin_training(given)
     if live and job.ranks.first:
@@ -237,7 +238,8 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
 @click.option("--parquet", type=PATH, help="Write it as parquet (needs pyarrow).")
 def front_command(as_json: bool, stage: Stage | None, csv: Path | None, parquet: Path | None, **given: Any) -> None:
     """The Pareto front of a run as a table."""
-    from evo_c2f import analysis, fronts
+    from evo_c2f.runs import fronts
+    from evo_c2f.scores import analysis
 
     frame = fronts.latest(open_run(given), stage).frame.drop(columns=["genome"])
     if csv:
@@ -261,7 +263,7 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
     """A run as one page, <run>/report.html: fronts, subnets with pictures, ledger, gene effects, costs."""
     run = open_run(given)
     if serve:
-        from evo_c2f.serve import open_server
+        from evo_c2f.page.server import open_server
 
         with open_server(run, port) as server, suppress(KeyboardInterrupt):
             commands.tell(f"{server.url} shows {run.folder}; Ctrl-C ends it")
@@ -282,9 +284,9 @@ def verify_command(run: Path, as_json: bool) -> None:
 
     Text, such as pages and cards, can't be checked, and is named.
     """
-    from evo_c2f.verify import verify
+    from evo_c2f.runs.verify import verify
     from supernet import checkpoint
-    from supernet.seal import check_export
+    from supernet.models.seal import check_export
 
     readers: dict[str, Callable[[Path], object]] = dict.fromkeys(
         (".onnx", ".pt2"), partial(check_export, warn=commands.warn)
@@ -314,9 +316,9 @@ def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given:
     """What a subnet, a round, an evaluation and the store cost on this machine."""
     import numpy as np
 
-    from evo_c2f.bench import bench_processes, bench_store
-    from evo_c2f.workers import Task
-    from supernet.bench import bench, bench_latencies
+    from evo_c2f.studies.bench import bench_processes, bench_store
+    from evo_c2f.workers.processes import Task
+    from supernet.jobs.bench import bench, bench_latencies
 
     settings = load_recipe(given)
     if given["simulate"]:
@@ -341,8 +343,8 @@ def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given:
 
 def simulation(settings: Recipe, run: Path, as_json: bool) -> None:
     """Print how busy many workers would be, and what each subnet costs the search itself."""
-    from evo_c2f.analysis import load_scores
-    from evo_c2f.simulation import MEAN_SECONDS, bench_workers
+    from evo_c2f.scores.analysis import load_scores
+    from evo_c2f.studies.simulation import MEAN_SECONDS, bench_workers
 
     seconds = load_scores(run, objectives=None)["seconds"].to_numpy()
     table = bench_workers(settings.space, seconds, settings.seed)
@@ -357,7 +359,7 @@ def simulation(settings: Recipe, run: Path, as_json: bool) -> None:
 @click.option("--learning-rate", type=float, default=0.0002, show_default=True)
 def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
     """Train pix2pix's ResNet of 9 blocks, to compare with and to distil from: models/teacher.safetensors of the run."""
-    from supernet.comparison import new_teacher
+    from supernet.jobs.comparison import new_teacher
 
     run = begin(given)
     job = make_job(run.recipe, given, run=run)
@@ -384,10 +386,10 @@ def compare_command(as_json: bool, **given: Any) -> None:
 
     Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
     """
-    from evo_c2f import fronts
-    from evo_c2f.halving import successive_halving
-    from evo_c2f.objective import Limit, metric
-    from supernet.comparison import Finalist, Trials, network_costs, new_teacher
+    from evo_c2f.engine.halving import successive_halving
+    from evo_c2f.objectives.metric import Limit, metric
+    from evo_c2f.runs import fronts
+    from supernet.jobs.comparison import Finalist, Trials, network_costs, new_teacher
 
     run = open_run(given)
     front = fronts.latest(run)  # what is drawn at the end is there at the beginning
@@ -444,7 +446,7 @@ def finetune_command(
 
     --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
     """
-    from evo_c2f import fronts
+    from evo_c2f.runs import fronts
 
     ranks = join(given)
     run = ranks.from_first(lambda: open_run(given))
@@ -497,7 +499,7 @@ def benchmark_command(
     best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's
     weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md and .json.
     """
-    from supernet.benchmark import check, side_by_side
+    from supernet.jobs.benchmark import check, side_by_side
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, tuple(given["set"]))
@@ -662,7 +664,7 @@ def begin_training(given: Given, default: str = DEFAULT_RECIPE) -> "tuple[Run, J
 
 def join(given: Given) -> "Ranks":
     """The processes that train together, as torchrun or --devices has it; those after the first say nothing."""
-    from supernet import ranks
+    from supernet.training import ranks
 
     if "devices" not in given:
         return ranks.ALONE
@@ -697,16 +699,16 @@ def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, run: 
     """
     import torch
 
-    from evo_c2f.problem import refuse_unreachable
-    from supernet.job import Job, choose_device
-    from supernet.ranks import ALONE
+    from evo_c2f.engine.problem import refuse_unreachable
+    from supernet.jobs.job import Job, choose_device
+    from supernet.training.ranks import ALONE
 
     ranks = ranks or ALONE
     torch.set_num_threads(given["threads"] or max(1, commands.cores() // (given.get("workers", 1) or 1)))
     task, data = task_and_data(settings, run)
     job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or given["device"]), ranks)
     if run and given.get("tensorboard") and ranks.first:
-        from supernet.board import Board
+        from supernet.training.board import Board
 
         job.board = Board(run.folder / "tensorboard", task, data.search, job.device)
     # What can't work is refused before hours of training.
@@ -721,7 +723,7 @@ def task_and_data(settings: Recipe, run: Run | None = None) -> "tuple[ImageTask,
     from supernet.data.aligned import PairData
     from supernet.data.photographs import PhotographData
     from supernet.data.record import read_record
-    from supernet.tasks import SuperResolution, Translation
+    from supernet.metrics.tasks import SuperResolution, Translation
 
     known = read_record(run.data_record) if run else None
 
@@ -734,7 +736,7 @@ def task_and_data(settings: Recipe, run: Run | None = None) -> "tuple[ImageTask,
 
 def measured(settings: Recipe) -> list[str]:
     """The metrics that a search takes of every candidate."""
-    from evo_c2f.stage import wanted_metrics
+    from evo_c2f.runs.stage import wanted_metrics
 
     return wanted_metrics(settings.search.metrics(), settings.search.limits())
 
@@ -746,7 +748,7 @@ def first_quality(settings: Recipe) -> "Metric":
 
 def comparison(run: Run, job: "Job") -> "Comparison":
     """Trains networks alone, by the run's recipe, into its models/."""
-    from supernet.comparison import Comparison
+    from supernet.jobs.comparison import Comparison
 
     search = run.recipe.search
     names = [o.name for o in search.metrics() if o.kind == "quality"]
@@ -766,8 +768,8 @@ def finetune(
     judged_by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics, `judged_by` or all."""
-    from supernet.card import data_name
-    from supernet.finetune import Finetuning, plan_of
+    from supernet.jobs.finetune import Finetuning, plan_of
+    from supernet.models.card import data_name
 
     how, (stage, genome) = settings.finetune, found
     architecture, ranks = settings.space.decode(genome), job.ranks
@@ -831,7 +833,7 @@ def train_contestants(
 
 def candidates_of(run: Run, settings: Recipe, limits: "Sequence[Limit]", n: int) -> "dict[str, Found]":
     """Up to n subnets of the search within its limits and these, by id, of all depths and operators."""
-    from evo_c2f import fronts
+    from evo_c2f.runs import fronts
 
     every = [*settings.search.limits(), *limits]
     return by_id(fronts.candidates(run, first_quality(settings), every, n))
@@ -848,14 +850,14 @@ def check_weights(run: Run, found: "Mapping[str, Found]") -> None:
 
 
 def in_megabytes(least: float, most: float) -> "list[Limit]":
-    from evo_c2f.objective import Limit, metric
+    from evo_c2f.objectives.metric import Limit, metric
 
     return [Limit(metric("size_mb"), "min", least), Limit(metric("size_mb"), "max", most)]
 
 
 def best_alone(run: Run, settings: Recipe, job: "Job", found: "dict[str, Found]", images: int) -> "Found":
     """The best of the candidates by successive halving, in which the last of them are trained on so many images."""
-    from evo_c2f.halving import successive_halving
+    from evo_c2f.engine.halving import successive_halving
 
     first, how, spent = first_quality(settings), settings.finetune, list[float]()
 
@@ -880,10 +882,10 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
     """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
     import torch
 
-    from supernet.card import data_name
-    from supernet.finetune import Finetuning, plan_of
-    from supernet.job import Plan
-    from supernet.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
+    from supernet.jobs.finetune import Finetuning, plan_of
+    from supernet.jobs.job import Plan
+    from supernet.models.card import data_name
+    from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
     if habits == "usual":
         rounds = -(-images // BATCH)
@@ -903,8 +905,8 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
 
 def tell_ranking(run: Run, job: "Job", n: int) -> None:
     """Train n subnets alone for a short while, and write and say how the supernet's order agrees with theirs."""
-    from evo_c2f import studies
-    from evo_c2f.stage import read_survivors
+    from evo_c2f.runs.stage import read_survivors
+    from evo_c2f.studies import study as studies
 
     how = run.recipe.training
     rounds = min(how.rounds, CHECK_ROUNDS)
@@ -928,7 +930,7 @@ def tell_ranking(run: Run, job: "Job", n: int) -> None:
 
 def checking(run: Run, job: "Job", rounds: int) -> "Laboratory":
     """Which trains alone for so many rounds, by the supernet's optimizer and at its rate."""
-    from evo_c2f.workers import Here
+    from evo_c2f.workers.processes import Here
 
     how = run.recipe.training
     short = recipe.FinetuneSection(
@@ -939,7 +941,7 @@ def checking(run: Run, job: "Job", rounds: int) -> "Laboratory":
 
 def tell_operators(run: Run, job: "Job") -> dict[str, float]:
     """Train one network of each operator alone, as long as the supernet; say and give whether it sees operators."""
-    from evo_c2f import operators_study as study
+    from evo_c2f.studies import operators as study
 
     rounds = min(run.recipe.training.rounds, OPERATOR_ROUNDS)
     lab, shared = checking(run, job, rounds), shared_operators(run, run.recipe, job)
@@ -962,11 +964,11 @@ def tell_operators(run: Run, job: "Job") -> dict[str, float]:
 
 def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task], Workers]") -> "Laboratory":
     """What a study needs: networks trained alone by the recipe's `finetune`, and supernets by its `training`."""
-    from evo_c2f.layout import Context
-    from evo_c2f.studies import PLAIN, TRAININGS, Instrument, Laboratory
+    from evo_c2f.scores.layout import Context
+    from evo_c2f.studies.study import PLAIN, TRAININGS, Instrument, Laboratory
     from supernet import checkpoint
-    from supernet.finetune import plan_of
-    from supernet.study import TrainedAlone
+    from supernet.jobs.finetune import plan_of
+    from supernet.jobs.study import TrainedAlone
 
     size = settings.search.output_size
     quality = first_quality(settings).name
@@ -997,8 +999,8 @@ def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task]
 
 def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path, dict[str, float]]:
     """A study's supernet, trained unless it is there, by so many seeds after the run's; what it cost."""
-    from evo_c2f.studies import PLAIN, TRAININGS
-    from supernet.study import rounds_at_cost
+    from evo_c2f.studies.study import PLAIN, TRAININGS
+    from supernet.jobs.study import rounds_at_cost
 
     settings, again = run.recipe, replace(job, seed=job.seed + number)
     name = shared_name(training, number)
@@ -1030,7 +1032,7 @@ def train_several(run: Run, job: "Job", planned: Sequence[tuple[str, int]], n_pr
         return
     import torch
 
-    from evo_c2f.workers import in_processes
+    from evo_c2f.workers.processes import in_processes
 
     work = [(run, job, *which) for which in planned if not run.checkpoint(shared_name(*which)).is_file()]
     with reporting(console, "training supernets", len(work)) as reporter:
@@ -1046,7 +1048,7 @@ def train_quietly(run: Run, job: "Job", training: str, number: int) -> None:
 
 def planned_trainings(lab: "Laboratory", what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
     """The supernets of a study: ways to train, and seeds."""
-    from evo_c2f import studies
+    from evo_c2f.studies import study as studies
 
     trainings = trainings or (list(studies.TRAININGS) if what == "fairness" else [lab.own])
     for training in trainings:
@@ -1061,8 +1063,9 @@ def ranking_study(
     run: Run, lab: "Laboratory", what: str, sizes: tuple[int, int], planned: Sequence[tuple[str, int]]
 ) -> dict[str, Any]:
     """Train (architectures, again) alone, and tell how well the trained supernets rank them."""
-    from evo_c2f import analysis, studies
-    from evo_c2f.report import draw_ranking
+    from evo_c2f.runs.plots import draw_ranking
+    from evo_c2f.scores import analysis
+    from evo_c2f.studies import study as studies
 
     sample = studies.Sample.draw(lab, *sizes)
     with reporting(console, "training alone", sum(sizes)) as reporter:
@@ -1076,7 +1079,7 @@ def ranking_study(
 
 def shared_operators(run: Run, settings: Recipe, job: "Job") -> "Instrument":
     """The weights that the run searches operators with, as a study measures with them."""
-    from evo_c2f.studies import Instrument
+    from evo_c2f.studies.study import Instrument
 
     tools = instruments(run, settings, "operator", job)
     return Instrument(tools.search, tools.names, tools.context, tools.baseline)
@@ -1084,9 +1087,9 @@ def shared_operators(run: Run, settings: Recipe, job: "Job") -> "Instrument":
 
 def operators_study(given: Given, n_costs: int) -> tuple[Run, dict[str, Any]]:
     """Train one network of each operator alone at several costs, and compare with the run's shared scores."""
-    from evo_c2f import analysis
-    from evo_c2f import operators_study as study
-    from evo_c2f.report import draw_operators
+    from evo_c2f.runs.plots import draw_operators
+    from evo_c2f.scores import analysis
+    from evo_c2f.studies import operators as study
 
     run = open_run(given)
     settings = recipe.changed(run.recipe, given["set"])
@@ -1113,8 +1116,9 @@ def winners_study(
     given: Given, sizes: Sequence[float], benchmarks: Sequence[Path], amounts: tuple[int, int, int]
 ) -> tuple[Run, dict[str, Any]]:
     """Searched, random and hand-made networks of each size, trained alike. amounts: candidates, trial images, seeds."""
-    from evo_c2f import analysis, winners
-    from supernet.benchmark import check
+    from evo_c2f.scores import analysis
+    from evo_c2f.studies import winners
+    from supernet.jobs.benchmark import check
 
     n, trial_images, seeds = amounts
     run = open_run(given)
@@ -1156,8 +1160,8 @@ def contestants_of(
     """Kind -> name -> network, for one size in MB: what the search found, as many random ones, and hand-made ones."""
     import numpy as np
 
-    from evo_c2f import winners
-    from supernet.contestants import LEAST, Contestant, plain_networks, single_operator_networks
+    from evo_c2f.studies import winners
+    from supernet.jobs.contestants import LEAST, Contestant, plain_networks, single_operator_networks
 
     space = settings.space
     searched = candidates_of(run, settings, in_megabytes(FILL * size, size), n)
@@ -1184,10 +1188,10 @@ def train_contenders(
     """Train networks alike (name, network, seed) on so many images, unless that was done; their metrics and costs."""
     import torch
 
-    from evo_c2f.workers import in_processes
+    from evo_c2f.workers.processes import in_processes
     from supernet import checkpoint
-    from supernet.benchmark import side_by_side
-    from supernet.models import FILE
+    from supernet.jobs.benchmark import side_by_side
+    from supernet.models.model import FILE
 
     work, files = [], dict[str, Path]()
     for name, network, seed in networks:
@@ -1212,8 +1216,8 @@ def train_contender(
     run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", network: "Contestant", folder: Path, images: int
 ) -> None:
     """Train one network as the recipe's `finetune` does, on so many images, into a folder of the run."""
-    from supernet.card import data_name
-    from supernet.finetune import Finetuning, plan_of
+    from supernet.jobs.finetune import Finetuning, plan_of
+    from supernet.models.card import data_name
 
     rounds = -(-images // (settings.finetune.batch or settings.data.batch))
     how = settings.finetune.model_copy(update={"rounds": rounds})
@@ -1240,9 +1244,10 @@ def train_contender_quietly(*work: Any) -> None:
 
 def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
     """Let all strategies search the same supernet, and tell how soon each comes how far."""
-    from evo_c2f import analysis, studies
-    from evo_c2f.report import draw_curves
-    from evo_c2f.strategies import STRATEGIES
+    from evo_c2f.runs.plots import draw_curves
+    from evo_c2f.scores import analysis
+    from evo_c2f.studies import study as studies
+    from evo_c2f.studies.strategies import STRATEGIES
 
     search = run.recipe.search
     usable = {name: how for name, how in STRATEGIES.items() if "AGE-MOEA" not in name or find_spec("numba")}
@@ -1260,7 +1265,7 @@ def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
 
 def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     """Train one stage of the run's supernet, unless that was done; what came of it."""
-    from evo_c2f.stage import read_survivors
+    from evo_c2f.runs.stage import read_survivors
 
     target, settings, ranks = run.checkpoint(stage), run.recipe.training, job.ranks
     if stage not in settings.stages:
@@ -1302,8 +1307,8 @@ def tell_other_survivors(run: Run, training: str) -> bool:
 
     The file of an older version doesn't say.
     """
+    from evo_c2f.runs.stage import read_survivors
     from evo_c2f.space import subnet_ids
-    from evo_c2f.stage import read_survivors
     from supernet import checkpoint
 
     path = run.checkpoint(training)
@@ -1347,8 +1352,8 @@ def instruments(run: Run, settings: Recipe, stage: Stage, job: "Job") -> "Instru
     """What the search of a stage measures with: the run's weights on the validation images."""
     import torch
 
-    from evo_c2f.layout import Context
-    from evo_c2f.stage import Instruments
+    from evo_c2f.runs.stage import Instruments
+    from evo_c2f.scores.layout import Context
     from supernet import checkpoint
 
     weights = run.weights_for(stage)
@@ -1381,7 +1386,7 @@ def hiring(given: Given, settings: Recipe) -> "Callable[[Task], Workers]":
     """Who measures the candidates of a search."""
     import torch
 
-    from evo_c2f.workers import Here, Processes
+    from evo_c2f.workers.processes import Here, Processes
 
     if given["workers"] == 1:
         return Here
@@ -1392,7 +1397,7 @@ def hiring(given: Given, settings: Recipe) -> "Callable[[Task], Workers]":
         )
     if given["workers"]:
         return partial(Processes, given["workers"], threads=torch.get_num_threads())
-    from evo_c2f.cluster import RayWorkers
+    from evo_c2f.workers.cluster import RayWorkers
 
     return partial(
         RayWorkers, address=given["ray_address"], cpus=torch.get_num_threads(), gpus=given["gpus_per_worker"]
@@ -1409,7 +1414,7 @@ def evolve(
     retry_failed: bool = False,
 ) -> "Summary":
     """Search one stage and say what came of it."""
-    from evo_c2f.stage import run_stage
+    from evo_c2f.runs.stage import run_stage
 
     tools = replace(instruments(run, settings, stage, job), hire=hire)
     note_setting(run, stage, job)
@@ -1434,7 +1439,7 @@ def evolve(
 
 def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
     """The final front, and how far it, and the worst path, lie from what is had for nothing (named in `baseline`)."""
-    from evo_c2f.objective import metric
+    from evo_c2f.objectives.metric import metric
 
     first, last = summaries[0], summaries[-1]
     for name, value in first.worst.items():
@@ -1457,8 +1462,8 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
 
 def draw_samples(run: Run, job: "Job", front: "Front") -> None:
     """Write samples.png: held-out images by three subnets of a front, and by what `compare` trained."""
-    from evo_c2f import analysis
-    from supernet.models import load_network
+    from evo_c2f.scores import analysis
+    from supernet.models.model import load_network
     from supernet.sheet import draw_sheet, sample_columns
 
     by_cost = front.frame.sort_values("macs")
@@ -1482,8 +1487,9 @@ def say(sentence: str) -> None:
 
 def draw_pictures(run: Run, job: "Job") -> None:
     """Write samples.json: small parts of held-out images by subnets of every stage's front, for the page."""
-    from evo_c2f import analysis, fronts
-    from evo_c2f.page_scores import measured as weights_of_stages
+    from evo_c2f.page.scores import measured as weights_of_stages
+    from evo_c2f.runs import fronts
+    from evo_c2f.scores import analysis
     from supernet import crops
 
     scale = 2**job.task.frame.input_level
@@ -1503,7 +1509,7 @@ def draw_pictures(run: Run, job: "Job") -> None:
 
 
 def write_report(run: Run) -> None:
-    from evo_c2f.page_html import write_page
+    from evo_c2f.page.html import write_page
 
     write_page(run)
     commands.tell(f"{run.report}: the run as a page; open it in a browser")
@@ -1511,7 +1517,7 @@ def write_report(run: Run) -> None:
 
 def show_live(run: Run, port: int) -> None:
     """Serve the page until the command ends."""
-    from evo_c2f.serve import serving
+    from evo_c2f.page.server import serving
 
     url = get_current_context().with_resource(serving(run, port))
     commands.tell(f"{url} shows the run while it goes on")

@@ -20,13 +20,17 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.py is
 
 import cli
-from evo_c2f import analysis, pareto, ranking, recipe, studies
-from evo_c2f.enumeration import reachable
 from evo_c2f.json_text import to_json
-from evo_c2f.run import Run
+from evo_c2f.objectives import pareto
+from evo_c2f.runs import recipe
+from evo_c2f.runs.run import Run
+from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, Stage
-from evo_c2f.studies import Instrument, Laboratory
-from evo_c2f.workers import Processes
+from evo_c2f.space.enumeration import reachable
+from evo_c2f.studies import ranking
+from evo_c2f.studies import study as studies
+from evo_c2f.studies.study import Instrument, Laboratory
+from evo_c2f.workers.processes import Processes
 
 # What measured the first table of paths and operators; the recipe `quick` has no fine-tuning of its own.
 HOW = ("optimizer=muon", "learning_rate=0.002", "final_rate=0.01", "ema=0.99")

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evo_c2f.files import replacing
-from evo_c2f.recipe import load_run
-from supernet.fairness import Ledger
-from supernet.sampling import uniform
+from evo_c2f.runs.recipe import load_run
+from supernet.rounds.fairness import Ledger
+from supernet.rounds.sampling import uniform
 
 HERE = Path(__file__).parent
 FAIR, UNIFORM = "#0072B2", "#D55E00"  # of Okabe and Ito, told apart by the colour-blind

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from evo_c2f.objective import FULL, METRICS
+from evo_c2f.objectives.metric import FULL, METRICS
 
 
 def print_front(console: Console, rows: Sequence[dict[str, Any]]) -> None:

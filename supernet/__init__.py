@@ -14,6 +14,6 @@ def load_model(path: str | Path) -> "nn.Module":
 
     path: a model's folder or its .safetensors file. InputError if it is absent, DamagedFileError if it is damaged.
     """
-    from supernet.models import load_network  # torch is loaded when it is needed
+    from supernet.models.model import load_network  # torch is loaded when it is needed
 
     return load_network(Path(path))

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from supernet.images import to_pixels
-from supernet.tasks import Task
+from supernet.data.images import to_pixels
+from supernet.metrics.tasks import Task
 
 N_IMAGES = 3
 SIDE = 96  # of a picture, in pixels: some 3 kB each

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from evo_c2f.errors import InputError
-from evo_c2f.objective import METRICS, Metric
-from supernet import cost, tasks
+from evo_c2f.objectives.metric import METRICS, Metric
 from supernet.data import aligned, photographs
-from supernet.images import Pixels
-from supernet.operators import OPERATORS, Operator
+from supernet.data.images import Pixels
+from supernet.metrics import tasks
+from supernet.network import cost
+from supernet.network.operators import OPERATORS, Operator
 
 GROUP = "evo_c2f.plugins"
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from evo_c2f.files import replacing
-from supernet.images import to_pixels
+from supernet.data.images import to_pixels
 
 INCH_A_CELL, DOTS_AN_INCH = 1.3, 110
 ROWS = 10

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from evo_c2f.layout import Context
-from evo_c2f.objective import metric
+from evo_c2f.objectives.metric import metric
+from evo_c2f.scores.layout import Context
 from evo_c2f.space import SearchSpace
 
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None, max_examples=40)

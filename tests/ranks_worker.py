@@ -23,15 +23,15 @@ from torch import Tensor
 
 import cli
 from evo_c2f.errors import DamagedFileError
-from supernet import training
-from supernet.adversary import Adversary
-from supernet.criterion import Criterion, L1Alone, Terms
 from supernet.data.photographs import PatchPairs, listed, load, pairs
-from supernet.discriminator import PatchGan
-from supernet.fairness import FairRounds
-from supernet.ranks import ALONE, Ranks, join
-from supernet.students import SharedSubnets
-from supernet.training import Batches
+from supernet.network.discriminator import PatchGan
+from supernet.rounds.fairness import FairRounds
+from supernet.rounds.students import SharedSubnets
+from supernet.training import loop
+from supernet.training.adversary import Adversary
+from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.loop import Batches
+from supernet.training.ranks import ALONE, Ranks, join
 
 ROUNDS = 20
 STOP = 7
@@ -89,7 +89,7 @@ def trained(
     curve, setbacks, settings = list[float](), list[str](), training_settings(ROUNDS)
     supernet = fresh_supernet(SPACE, TRANSLATION if name == "adversarial" else SUPER_RESOLUTION)
     students = SharedSubnets(supernet, FairRounds(SPACE, "joint", None, np.random.default_rng(0)))
-    one_round = training.one_round
+    one_round = loop.one_round
 
     def seen(*arguments: object) -> tuple[float, str | None]:  # on all processes, where on_round is told on the first
         loss, trouble = one_round(*arguments)  # type: ignore[arg-type]
@@ -103,14 +103,14 @@ def trained(
     def on_setback(index: int, trouble: str) -> None:
         setbacks.append(f"{index}: {trouble}")
 
-    training.one_round = seen  # type: ignore[assignment]
+    loop.one_round = seen  # type: ignore[assignment]
     stopped = False
     try:
-        training.train(students, batches, criterion, settings, state, on_round, on_setback, ranks=ranks)
+        loop.train(students, batches, criterion, settings, state, on_round, on_setback, ranks=ranks)
     except KeyboardInterrupt:
         stopped = True
     finally:
-        training.one_round = one_round
+        loop.one_round = one_round
     discriminator = criterion.adversary.discriminator.state_dict() if criterion.adversary else {}
     return {
         "curve": curve,

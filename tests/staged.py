@@ -9,12 +9,12 @@ from math import log
 
 from conftest import NAMES, cost_of, quality_of
 
-from evo_c2f import recipe
-from evo_c2f.layout import Context
-from evo_c2f.run import Run
+from evo_c2f.runs import recipe
+from evo_c2f.runs.run import Run
+from evo_c2f.runs.stage import Instruments, run_stage
+from evo_c2f.scores.layout import Context
 from evo_c2f.space import STAGES
-from evo_c2f.stage import Instruments, run_stage
-from evo_c2f.workers import Here
+from evo_c2f.workers.processes import Here
 
 SPACE = ("space.operators=[dense, thin, deep]", "space.reference_operator=dense")
 BASELINE = {"psnr_y": 25.0, "psnr_y_full": 24.0}

@@ -9,17 +9,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from evo_c2f.recipe import TrainingSection
+from evo_c2f.runs.recipe import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
-from supernet.criterion import Criterion, L1Alone, Terms
+from supernet.data.images import Pixels
 from supernet.data.photographs import PatchPairs, Photograph, listed, load, pairs
-from supernet.fairness import FairRounds
-from supernet.generator import Frame, Supernet
-from supernet.images import Pixels
-from supernet.job import OnRound
-from supernet.operators import OPERATORS
-from supernet.students import SharedSubnets
-from supernet.training import Batches, train
+from supernet.jobs.job import OnRound
+from supernet.network.generator import Frame, Supernet
+from supernet.network.operators import OPERATORS
+from supernet.rounds.fairness import FairRounds
+from supernet.rounds.students import SharedSubnets
+from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.loop import Batches, train
 
 SUPER_RESOLUTION = Frame(input_level=2, residual=True, activation="relu")
 TRANSLATION = Frame(input_level=0, residual=False, normalise=True)

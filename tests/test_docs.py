@@ -14,7 +14,7 @@ from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, command, exit_code
 from PIL import Image
 
 import cli
-from evo_c2f import recipe
+from evo_c2f.runs import recipe
 
 FIRST = [ROOT / "README.md", ROOT / "docs" / "start.md"]  # the other pages go on with their runs
 PAGES = [*FIRST, *sorted(set((ROOT / "docs").glob("*.md")) - set(FIRST))]
@@ -105,7 +105,7 @@ ALL = [(name, words) for name, page in NAMES.items() for words in commands(page)
 
 @pytest.mark.parametrize(("page", "words"), ALL, ids=[f"{page}: {' '.join(words)[:60]}" for page, words in ALL])
 def test_every_command_is_understood(page: str, words: list[str]) -> None:
-    words = [word.replace("FILE.yaml", str(ROOT / "evo_c2f/recipes/quick.yaml")) for word in words]
+    words = [word.replace("FILE.yaml", str(ROOT / "evo_c2f/runs/recipes/quick.yaml")) for word in words]
     assert " ".join(words).startswith(understood(words)[0])
 
 
@@ -191,11 +191,12 @@ def code_of(words: list[str]) -> int:
 
 @pytest.mark.parametrize("page", [name for name, page in NAMES.items() if page in PAGES])
 def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from evo_c2f import simulation
-    from evo_c2f.objective import METRICS
-    from supernet import cost, tasks
+    from evo_c2f.objectives.metric import METRICS
+    from evo_c2f.studies import simulation
     from supernet.data import photographs
-    from supernet.operators import OPERATORS
+    from supernet.metrics import tasks
+    from supernet.network import cost
+    from supernet.network.operators import OPERATORS
 
     monkeypatch.chdir(place)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)  # else Ray leaves one at home

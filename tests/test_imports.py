@@ -36,9 +36,14 @@ def packages(names):
 
 
 def test_there_are_files_to_look_at():
-    assert {"evo_c2f/space.py", "evo_c2f/store.py", "evo_c2f/analysis.py"} <= set(map(name_of, ENGINE))
-    assert {"supernet/generator.py", "supernet/data/photographs.py"} <= set(map(name_of, GENERATOR))
-    assert imported_by(ROOT / "evo_c2f" / "__init__.py") > {"evo_c2f.analysis", "evo_c2f.analysis.load_scores"}
+    assert {"evo_c2f/space/search_space.py", "evo_c2f/scores/store.py", "evo_c2f/scores/analysis.py"} <= set(
+        map(name_of, ENGINE)
+    )
+    assert {"supernet/network/generator.py", "supernet/data/photographs.py"} <= set(map(name_of, GENERATOR))
+    assert imported_by(ROOT / "evo_c2f" / "__init__.py") > {
+        "evo_c2f.scores.analysis",
+        "evo_c2f.scores.analysis.load_scores",
+    }
 
 
 @pytest.mark.parametrize("path", ENGINE, ids=name_of)
@@ -52,18 +57,26 @@ def test_the_supernet_knows_the_space_and_no_search(path):
     imported = imported_by(path)
     assert not packages(imported) & {"pymoo", "h5py", "pandas", "cli"}
     ours = {name for name in imported if packages([name]) == {"evo_c2f"}}
-    known = {"evo_c2f.space", "evo_c2f.trellis", "evo_c2f.errors", "evo_c2f.files", "evo_c2f.json_text"}
+    known = {"evo_c2f.space", "evo_c2f.space.trellis", "evo_c2f.errors", "evo_c2f.files", "evo_c2f.json_text"}
     if path.name == "plugins.py":  # an objective has two sides: what it is called, and how it is taken
-        known |= {"evo_c2f.objective"}
+        known |= {"evo_c2f.objectives.metric"}
     assert {".".join(name.split(".")[:2]) for name in ours} <= known
 
 
 @pytest.mark.parametrize(
     ("package", "homes"),
     [
-        ("h5py", ["evo_c2f/layout.py", "evo_c2f/old_layout.py", "evo_c2f/probe.py", "evo_c2f/store.py"]),
-        ("pandas", ["evo_c2f/analysis.py"]),
-        ("lightning_fabric", ["supernet/ranks.py"]),
+        (
+            "h5py",
+            [
+                "evo_c2f/scores/layout.py",
+                "evo_c2f/scores/old_layout.py",
+                "evo_c2f/scores/probe.py",
+                "evo_c2f/scores/store.py",
+            ],
+        ),
+        ("pandas", ["evo_c2f/scores/analysis.py"]),
+        ("lightning_fabric", ["supernet/training/ranks.py"]),
     ],
 )
 def test_a_package_is_known_to_few_files(package, homes):
@@ -82,7 +95,7 @@ def test_the_command_line_imports_torch_inside_its_commands_alone():
     imported = {name for node in at_once for name in imports_of(node)}
     assert "evo_c2f" in packages(imported)
     assert not packages(imported) & {"torch", "pandas", "pymoo", "matplotlib"}
-    assert {name for name in imported if name.startswith("supernet")} == {"supernet", "supernet.commands"}
+    assert {name for name in imported if name.startswith("supernet")} == {"supernet", "evo_c2f.commands.models"}
     assert "torch" in packages(imports_of(tree))
 
 
@@ -91,9 +104,9 @@ def test_the_command_line_imports_torch_inside_its_commands_alone():
     [
         ([name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in ENGINE],
          ["torch", "torchvision", "supernet"]),
-        (["cli"], ["torch", "supernet.models", "pandas", "pymoo", "matplotlib"]),
+        (["cli"], ["torch", "supernet.models.model", "pandas", "pymoo", "matplotlib"]),
         (["evo_c2f"], ["torch", "pandas", "h5py", "pymoo"]),
-        (["evo_c2f.search", "evo_c2f.store"], ["torch", "pandas"]),
+        (["evo_c2f.engine.search", "evo_c2f.scores.store"], ["torch", "pandas"]),
     ],
     ids=["the whole engine", "the command line", "the package", "the search"],
 )  # fmt: skip

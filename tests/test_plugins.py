@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import EVALUATIONS, STUDIED, command, tiny
 
-from evo_c2f import analysis
+from evo_c2f.scores import analysis
 from supernet import plugins
 
 OPERATOR = '''

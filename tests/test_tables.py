@@ -7,7 +7,7 @@ import pytest
 from command_line import ROOT, exit_code
 from rich.console import Console
 
-from evo_c2f.progress import reporting
+from evo_c2f.commands.progress import reporting
 from evo_c2f.tables import print_front
 
 METRICS = {"lpips": 0.12064, "macs": 13.88e6, "params": 133.3e3, "size_mb": 0.53325, "lpips_full": 0.13514}

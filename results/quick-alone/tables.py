@@ -12,7 +12,7 @@ import pandas as pd
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))  # started as a file, as cli.py is
 
-from evo_c2f import pareto  # noqa: E402
+from evo_c2f.objectives import pareto  # noqa: E402
 
 WEIGHT = 0.4  # dB for each factor e in MACs; chosen on these paths
 BICUBIC = 30.256  # dB, on the search's crops

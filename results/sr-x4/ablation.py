@@ -11,16 +11,16 @@ from pathlib import Path
 
 import torch
 
-from evo_c2f import recipe
 from evo_c2f.json_text import to_json
-from evo_c2f.run import write_text
+from evo_c2f.runs import recipe
+from evo_c2f.runs.run import write_text
 from evo_c2f.space import Architecture, Cell
 from evo_c2f.tables import markdown
 from supernet import checkpoint
 from supernet.data.photographs import PhotographData
-from supernet.finetune import plan_of
-from supernet.job import Job
-from supernet.tasks import SuperResolution
+from supernet.jobs.finetune import plan_of
+from supernet.jobs.job import Job
+from supernet.metrics.tasks import SuperResolution
 
 IMAGES = 16_000
 WIDTH, BLOCKS = 24, 7  # 0.33 MB: four minutes on one slow core

@@ -10,8 +10,8 @@ import torch
 from skimage import data
 
 from supernet import load_model
+from supernet.data.images import resize_bicubic, to_tensor
 from supernet.data.photographs import low_and_high
-from supernet.images import resize_bicubic, to_tensor
 from supernet.sheet import draw_sheet, sample_columns
 
 DETAILS = {"chelsea": (60, 120), "astronaut": (20, 150), "motorcycle": (200, 250)}  # top, left

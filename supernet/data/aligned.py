@@ -15,10 +15,10 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.data import openmoji
+from supernet.data.images import Pixels, read_rgb, to_tensor
+from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses, tell_others
 from supernet.data.record import NOT_USED, Record, as_before
-from supernet.images import Pixels, read_rgb, to_tensor
-from supernet.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses, tell_others
-from supernet.ranks import ALONE, Ranks
+from supernet.training.ranks import ALONE, Ranks
 
 Direction = Literal["AtoB", "BtoA"]
 EVALUATION_BATCH = 64

@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.images import Pixels, read_with_losses, to_tensor
-from supernet.picture_files import is_picture, place_of, tell_losses
+from supernet.data.images import Pixels, read_with_losses, to_tensor
+from supernet.data.picture_files import is_picture, place_of, tell_losses
 
 
 def read_benchmark(

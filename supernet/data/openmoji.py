@@ -23,7 +23,7 @@ from PIL import Image
 
 from evo_c2f.errors import InputError
 from supernet.cache import folder as cache_folder
-from supernet.images import Pixels
+from supernet.data.images import Pixels
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,244 @@
+"""The commands about a model alone: judge it, export it, use it; and those that make data for it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+from rich.console import Console
+from rich.progress import track
+from rich.text import Text
+
+from evo_c2f.errors import FailedError, InputError
+from evo_c2f.json_text import to_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from supernet.data.aligned import Direction
+    from supernet.models.export import Format
+
+console = Console(stderr=True)  # for people; what programs read goes to standard output
+
+PATH = click.Path(path_type=Path)
+MODEL = click.option(
+    "--model", type=PATH, required=True, help="A model's folder, or its .safetensors file; evaluate takes .onnx too."
+)
+DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
+THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+SPLIT = click.option("--split", default="test", show_default=True, help="Of pairs: which folder.")
+DIRECTION = click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True,
+                         help="Of pairs.")  # fmt: skip
+LOAD_SIZE = click.option("--load-size", type=click.IntRange(min=1), help="Of pairs: resize to this side first.")
+SIDE = click.IntRange(min=64)
+TILE = click.option("--tile", type=click.IntRange(min=16), default=256, show_default=True,
+                    help="Side of the tiles in pixels of the input: memory follows from it.")  # fmt: skip
+
+
+def tell(sentence: str) -> None:
+    """To people. A name in it may hold brackets, which are no markup."""
+    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(sentence: str) -> None:
+    console.print(Text.assemble(("warning:", "yellow"), " ", sentence), soft_wrap=True)
+
+
+def cores() -> int:
+    """That this process may use: a scheduler may have bound it to some."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare(device: str, threads: int | None) -> "torch.device":
+    """The device of that name, with so many threads, or one a core."""
+    import torch
+
+    from supernet.jobs.job import choose_device
+
+    torch.set_num_threads(threads or cores())
+    return choose_device(device)
+
+
+@click.command("evaluate")
+@MODEL
+@click.option("--data", type=PATH, required=True, help="A benchmark (HR/, LR_bicubic/X4/), or a folder of A|B pairs.")
+@SPLIT
+@DIRECTION
+@LOAD_SIZE
+@click.option("--metric", "metrics", multiple=True, help="[default: PSNR and SSIM on Y and RGB, and LPIPS]  Also fid, "
+              "fd_vgg, or fid_n200 where there are fewer images than dimensions.")  # fmt: skip
+@click.option("--output-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="Of which MACs and latency are stated.")
+@DEVICE
+@THREADS
+@JSON
+def evaluate_command(
+    model: Path,
+    data: Path,
+    split: str,
+    direction: "Direction",
+    load_size: int | None,
+    metrics: tuple[str, ...],
+    output_size: tuple[int, int] | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """The qualities of a model on a benchmark, image by image and on average, and its costs."""
+    from supernet.models.judgement import costs_of, judge, latency, read_judged
+    from supernet.models.model import read_model
+
+    where, found = prepare(device, threads), read_model(model, warn)
+    images = read_judged(found, data, split, direction, load_size, warn)
+    names = metrics or (*found.task.metrics, "lpips")
+    result = judge(found, images, names, where)
+    height, width = images[0].target.shape[2:]
+    size = output_size or (height, width)
+    result["costs"] = costs_of(found, size) | latency(found, size, where) | {"output_size": list(size)}
+    if as_json:
+        click.echo(to_json(result))
+        return
+    for name, row in [*result["images"].items(), ("mean", result["mean"])]:
+        click.echo(f"{name:24} " + "  ".join(f"{metric} {value:.5g}" for metric, value in row.items()))
+    costs = result["costs"]
+    click.echo(
+        f"{costs['params']:.0f} parameters, {costs['size_mb']:.4g} MB; for {size[1]}x{size[0]}: "
+        f"{costs['macs'] / 1e9:.4g} G MACs, {costs['latency_ms']:.1f} ms on {costs['device']}, "
+        f"{costs['threads']} threads"
+    )
+
+
+@click.command("export")
+@MODEL
+@click.argument("out", type=PATH, required=False)
+@click.option("--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True)
+@click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
+@click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
+@click.option("--overwrite", is_flag=True, help="Write over OUT if it is there.")
+def export_command(
+    model: Path, out: Path | None, form: "Format", half: bool, samples: tuple[Path, ...], overwrite: bool
+) -> None:
+    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
+    from supernet.models.card import write_card
+    from supernet.models.export import export, metadata_of, sample_images
+    from supernet.models.model import file_of, read_model
+
+    file = file_of(model)
+    if file.suffix == ".onnx":
+        raise InputError(f"{file} is exported already; name the model that it was made from")
+    target = out or file.with_suffix(f".{form}")
+    if target.suffix != f".{form}" or target.is_dir():
+        raise InputError(f"{target} is no name for a file of the format {form}; end it in .{form}")
+    if out and out.exists() and not overwrite:
+        raise InputError(f"{out} is there already; name another file, or say --overwrite")
+    found = read_model(model)
+    worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
+    tell(f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}")
+    card = target.with_suffix(".md")
+    if not write_card(found, card, target.with_suffix(".onnx").name):
+        tell(f"{card} is there already, and no card of ours: it is left as it is")
+
+
+@click.command("apply")
+@MODEL
+@click.argument("source", type=PATH, metavar="IN")
+@click.argument("out", type=PATH)
+@click.option("--overwrite", is_flag=True, help="Write over pictures that are there.")
+@click.option("--skip", is_flag=True, help="Leave out pictures that are there.")
+@TILE
+@DEVICE
+@THREADS
+def apply_command(
+    model: Path, source: Path, out: Path, overwrite: bool, skip: bool, tile: int, device: str, threads: int | None
+) -> None:
+    """Put the picture IN, or every picture in the folder IN, through a model; the names stay the same in OUT."""
+    from supernet.data.picture_files import tell_others
+    from supernet.models.model import load_network
+    from supernet.models.pictures import apply, plan
+
+    where, network = prepare(device, threads), load_network(model)
+    pairs = plan(source, out, overwrite, skip)
+    if source.is_dir():
+        tell_others(source, warn, out)
+    n, code = 0, 0
+    try:
+        for _ in track(apply(network.to(where), pairs, tile, where, warn), "applying", len(pairs), console=console):
+            n += 1
+    except KeyboardInterrupt:
+        code = 130
+    tell(f"{n} of {len(pairs)} pictures written to {pairs[0][1].parent if len(pairs) > 1 else pairs[0][1]}")
+    if n < len(pairs):
+        tell("what is there is whole; --skip goes on with the others")
+        raise SystemExit(code or 1)
+
+
+@click.group("data")
+def data_group() -> None:
+    """Make data, and the statistics of real images."""
+
+
+def rendering(done: int, total: int) -> None:
+    if done % 500 == 0 or done == total:
+        tell(f"rendering OpenMoji {done}/{total}")
+
+
+@data_group.command("openmoji")
+@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of each image.")
+@click.argument("out", type=PATH)
+def openmoji_command(size: int, out: Path) -> None:
+    """Write OpenMoji (CC BY-SA 4.0) as an aligned folder OUT: outline|colour in train/, val/ and test/."""
+    from supernet.data import openmoji
+
+    openmoji.write_folder(out, size, rendering)
+    tell(f"{out}: {openmoji.LICENCE.strip()}")
+
+
+@data_group.command("split")
+@click.argument("data", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--test", "n_test", type=click.IntRange(min=1), default=2048, show_default=True, help="Images in test/.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones.")
+def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
+    """Write the aligned folder DATA to OUT with a test/ taken from its train/: FID wants 2,048 images."""
+    from supernet.data import aligned
+    from supernet.data.picture_files import tell_others
+
+    for folder in (data / "train", data / "val"):
+        if folder.is_dir():
+            tell_others(folder, warn)
+    sizes = aligned.split_off(data, out, n_test, seed)
+    click.echo(f"{out}: " + ", ".join(f"{n} images in {name}/" for name, n in sizes.items()))
+
+
+@data_group.command("stats")
+@click.argument("data", type=PATH)
+@SPLIT
+@DIRECTION
+@LOAD_SIZE
+@click.option("--metric", default="fid", show_default=True, help="fid, fd_vgg, or fid_n200 for 200 images.")
+@DEVICE
+@THREADS
+def stats_command(
+    data: Path, split: str, direction: "Direction", load_size: int | None, metric: str, device: str, threads: int | None
+) -> None:
+    """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
+    from supernet.data import aligned
+    from supernet.data.picture_files import tell_others
+    from supernet.metrics import frechet, qualities
+
+    if not qualities.is_frechet(metric):
+        raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
+    paths = aligned.split_files(data, split)
+    tell_others(data / split, warn)
+    aligned.check_sizes(paths, warn)
+    batches = aligned.in_batches(aligned.Pairs(paths, direction, load_size), aligned.EVALUATION_BATCH)
+    targets: list[Tensor] = [target for _, target in batches]
+    frechet.Frechet(metric, targets, prepare(device, threads))
+    path = frechet.statistics_file(metric, targets)
+    if not path.is_file():
+        raise FailedError(f"{path} can't be written; set XDG_CACHE_HOME to a folder that can be")
+    click.echo(path)
+
+
+COMMANDS: tuple[click.Command, ...] = (evaluate_command, export_command, apply_command, data_group)

@@ -1,0 +1,153 @@
+"""Steady-state evolution: no worker waits for a generation to end.
+
+A few children are bred whenever as many subnets have been measured; what is bred depends on the order
+in which they were, and on nothing else: not on who measured, nor on how many. The order is kept.
+"""
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from pymoo.core.individual import Individual
+from pymoo.core.population import Population
+from pymoo.core.termination import NoTermination
+
+from evo_c2f.engine.algorithms import Budget, make_algorithm
+from evo_c2f.engine.problem import Judge, StageProblem
+from evo_c2f.engine.variation import Variation
+from evo_c2f.errors import DamagedFileError
+from evo_c2f.files import write_text
+from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.workers.evaluator import Evaluator, Values
+
+BATCHES = 4  # of children in a population: breeding a few at once costs little more than breeding one
+
+
+class Order:
+    """The order in which a search was told of its subnets, in a file: a search that goes on takes it up.
+
+    What was never acknowledged is measured again, and told in its old place.
+    """
+
+    def __init__(self, path: Path, search: object, evaluations: int):
+        """search: all that the search depends on but its evaluations; what another one was told is forgotten.
+
+        A search of more evaluations goes on from here, and one of fewer is told the first of these again.
+        """
+        head = hashlib.sha256(repr(search).encode()).hexdigest()
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines()  # a killed writer leaves half a line
+        before, _, longest = lines[0].partition(" ") if lines else ("", "", "")
+        same = before == head and longest.isdecimal()
+        self.path = path
+        self.known = deque(lines[1:]) if same else deque[str]()
+        self.evaluations = max(evaluations, int(longest)) if same else evaluations  # of the longest search so far
+        write_text(path, "\n".join([f"{head} {self.evaluations}", *self.known, ""]))
+
+    def next(self) -> bytes | None:
+        """Which genome is told next; None: whichever is measured first. DamagedFileError if it is no genome."""
+        try:
+            return bytes.fromhex(self.known[0]) if self.known else None
+        except ValueError:
+            raise self.damage() from None
+
+    def add(self, key: bytes) -> None:
+        """The genome was told."""
+        if self.known:
+            self.known.popleft()
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(key.hex() + "\n")
+
+    def damage(self) -> DamagedFileError:
+        return DamagedFileError(f"{self.path} holds what this search never asked for; remove it to search anew")
+
+
+class Flight:
+    """The subnets that were bred and not told yet: in line, being measured, or measured."""
+
+    def __init__(self, evaluator: Evaluator, stage: Stage, order: Order):
+        self.evaluator, self.stage, self.order = evaluator, stage, order
+        self.waiting: deque[Genomes] = deque()
+        self.measured: dict[bytes, Values] = {}
+        self.bred: dict[bytes, Individual] = {}
+        self.n_flying = 0
+
+    def add(self, individual: Individual) -> None:
+        genome = individual.X.astype(np.uint8)
+        self.bred[genome.tobytes()] = individual
+        self.waiting.append(genome)
+
+    def next(self, generation: int) -> tuple[Individual, Values]:
+        """The subnet that is told next, and its metrics."""
+        self._take_off(generation)
+        key = self.order.next()
+        if key is not None and key not in self.bred:
+            raise self.order.damage()
+        while key not in self.measured if key else not self.measured:
+            genome, values = self.evaluator.wait()
+            self.n_flying -= 1
+            self.measured[genome.tobytes()] = values
+            self._take_off(generation)
+        key = key or next(iter(self.measured))
+        self.order.add(key)
+        return self.bred.pop(key), self.measured.pop(key)
+
+    def _take_off(self, generation: int) -> None:
+        """Keep every worker busy; what is known needs none."""
+        while self.waiting and self.n_flying < max(1, self.evaluator.workers.n):  # all may be lost for a while
+            genome = self.waiting.popleft()
+            if self.evaluator.knows(genome):
+                self.measured[genome.tobytes()] = self.evaluator.values(genome)
+            else:
+                self.evaluator.submit(genome, self.stage, generation)
+                self.n_flying += 1
+
+
+def steady(
+    space: SearchSpace,
+    stage: Stage,
+    seeds: Genomes,
+    evaluator: Evaluator,
+    judge: Judge,
+    budget: Budget,
+    order: Order,
+    rng: np.random.Generator,
+) -> Iterator[tuple[Genomes, Values]]:
+    """Search until the budget is spent; a few subnets (n, n_genes) and their metrics at a time, as they are told.
+
+    With at least as many in the population as there are workers, none of these waits for another.
+    """
+    population, batch = budget.population, max(1, budget.population // BATCHES)
+    variation, bred = Variation(space, stage), set[bytes]()
+    first = variation.first_population(population + batch, seeds, rng)
+    told: dict[bytes, Values] = {}
+    problem = StageProblem(space, judge, lambda genomes: np.array([told.pop(genome.tobytes()) for genome in genomes]))
+    optimiser = make_algorithm(budget.algorithm, variation, first, bred, population, batch, problem.n_obj)
+    optimiser.setup(problem, termination=NoTermination(), seed=rng)
+    flight, generation, n_told = Flight(evaluator, stage, order), 0, 0
+    try:
+        while True:
+            children = optimiser.ask()
+            if children is None or not len(children):
+                drawn = variation.first_population(4 * population, seeds, rng)
+                new = [genome for genome in drawn if genome.tobytes() not in bred]
+                children = Population.new("X", np.array(new[:batch]))
+            for child in children[: order.evaluations - len(bred)]:
+                bred.add(child.X.astype(np.uint8).tobytes())
+                flight.add(child)
+            n = min(batch, len(flight.bred), budget.evaluations - n_told)
+            if not n:
+                return
+            generation, n_told = generation + 1, n_told + n
+            results = [flight.next(generation) for _ in range(n)]
+            infills = Population.create(*(individual for individual, _ in results))
+            genomes, metrics = infills.get("X").astype(np.uint8), np.array([values for _, values in results])
+            told.update(zip((genome.tobytes() for genome in genomes), metrics, strict=True))
+            optimiser.evaluator.eval(problem, infills)
+            optimiser.tell(infills=infills)
+            yield genomes, metrics
+    finally:
+        evaluator.write()

@@ -1,0 +1,152 @@
+"""A cheap guess of what subnets score, learned from those that were measured: which offspring to measure."""
+
+import heapq
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo_c2f.engine.problem import Judge
+from evo_c2f.objectives import pareto
+from evo_c2f.objectives.pareto import Values
+from evo_c2f.space import Genomes, SearchSpace
+
+PENALTIES = np.logspace(-2, 3, 11)
+TREES = 100
+NOTHING = 1e-12  # a gain that is but rounding
+LEAST = 8  # with fewer measured subnets there is nothing to learn from
+
+
+class Screen:
+    """Chooses among offspring by the hypervolume that they would add if they scored as predicted.
+
+    By extremely randomised trees (Geurts et al. 2006) or by ridge regression, whichever is less wrong of what it has
+    not seen, on each gene's choice and on the network as a whole; costs are known, not predicted.
+    """
+
+    def __init__(self, space: SearchSpace, judge: Judge, seed: int):
+        self.space, self.judge, self.seed = space, judge, seed
+        self.price = judge.cheapest.price
+        self.offsets = np.concatenate([[0], np.cumsum(space.n_choices)])
+        self.unknown = [i for i, objective in enumerate(judge.objectives) if objective.kind != "static cost"]
+        self.wholes: dict[bytes, Values] = {}
+
+    def features(self, genomes: Genomes) -> Values:
+        """(n, n_genes) -> (n, d)."""
+        columns = np.zeros((len(genomes), self.offsets[-1]))
+        rows, genes = np.nonzero(self.space.active(genomes))
+        columns[rows, self.offsets[genes] + genomes[rows, genes]] = 1
+        return np.concatenate([columns, [self.whole(genome) for genome in genomes]], axis=1)
+
+    def whole(self, genome: Genomes) -> Values:
+        """Of a genome (n_genes,): the cells of each level by operator, the logarithms of their inner widths together,
+        of the trunk's widths, and of the costs; remembered."""
+        key = genome.tobytes()
+        if key not in self.wholes:
+            architecture, levels, operators = self.space.decode(genome), self.space.levels, self.space.operators
+            cells = np.zeros((len(levels), len(operators) + 2))
+            for cell in architecture.cells:
+                cells[levels.index(cell.level), operators.index(cell.operator)] += 1
+                cells[levels.index(cell.level), -2] += np.log(cell.inner)
+            for level, width in architecture.widths:
+                cells[levels.index(level), -1] = np.log(width)
+            self.wholes[key] = np.append(cells, np.log([self.price(genome)[name] for name in ("macs", "params")]))
+        return self.wholes[key]
+
+    def predict(self, genomes: Genomes, known: Genomes, metrics: Values) -> Values:
+        """The objectives of genomes (n, n_genes), to be minimised, (n, m), from the known ones and their metrics."""
+        values = self.judge.minimised(metrics)
+        predicted = np.empty((len(genomes), values.shape[1]))
+        if self.unknown:
+            predicted[:, self.unknown] = self.guess(genomes, known, values[:, self.unknown])
+        for column, objective in enumerate(self.judge.objectives):
+            if column not in self.unknown:
+                exact = [self.price(genome)[objective.name] for genome in genomes]
+                predicted[:, column] = objective.sign * np.array(exact)
+        return predicted
+
+    def guess(self, genomes: Genomes, known: Genomes, values: Values) -> Values:
+        """The values (k, m) of the known, learned, of other genomes, (n, m)."""
+        # The trees draw rows by their number, and workers finish in any order: so once each, in order of genomes.
+        _, once = np.unique(known, axis=0, return_index=True)
+        known, values = known[once], values[once]
+        from sklearn.ensemble import ExtraTreesRegressor  # it takes a second, and brings pandas
+        from sklearn.linear_model import RidgeCV
+        from sklearn.metrics import mean_squared_error
+
+        seen, fresh = self.features(known), self.features(genomes)
+        center, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
+        ridge = RidgeCV(PENALTIES).fit((seen - center) / scale, values)
+        trees = ExtraTreesRegressor(TREES, bootstrap=True, oob_score=mean_squared_error, random_state=self.seed)
+        trees.fit(seen, values if values.shape[1] > 1 else values[:, 0])
+        linear = -ridge.best_score_ <= trees.oob_score_
+        result: Values = ridge.predict((fresh - center) / scale) if linear else trees.predict(fresh)
+        return result.reshape(len(genomes), -1)
+
+    def macs(self, genomes: Genomes) -> Values:
+        """Their logarithms, (n,)."""
+        return np.log([self.price(genome)["macs"] for genome in genomes])
+
+    def choose(self, genomes: Genomes, n: int, known: Genomes, metrics: Values) -> NDArray[np.int64]:
+        """The indices of at most n of the genomes: the most promising first, then the others in order.
+
+        As long as too little is known, those that cost most otherwise than what was or will be measured. A genome
+        that breaks a limit by its static costs is chosen only where too few others are there.
+        """
+        if len(genomes) <= n:
+            return np.arange(len(genomes))
+        excess = self.judge.excess(genomes)
+        allowed = np.flatnonzero(excess <= 0)
+        if len(allowed) <= n:
+            return np.argsort(excess, kind="stable")[:n]
+        if len(allowed) < len(genomes):
+            return allowed[self.choose(genomes[allowed], n, known, metrics)]
+        whole = np.isfinite(metrics).all(axis=1)
+        if whole.sum() < LEAST:
+            return farthest(self.macs(genomes), self.macs(known), n)
+        known, metrics = known[whole], metrics[whole]
+        values, predicted = self.judge.minimised(metrics), self.predict(genomes, known, metrics)
+        low, high = values.min(axis=0), values.max(axis=0)
+        span = np.where(high > low, high - low, 1)
+        met = (self.judge.violations(known, metrics) <= 0).all(axis=1)
+        chosen = most_promising((predicted - low) / span, (values[met] - low) / span, n)
+        others = [index for index in range(len(genomes)) if index not in chosen]
+        return np.array([*chosen, *others][:n], dtype=np.int64)
+
+
+def farthest(values: Values, known: Values, n: int) -> NDArray[np.int64]:
+    """The indices of n of the values (k,), one after another the one farthest from the known and those before it."""
+    chosen: list[int] = []
+    distance = abs(values[:, None] - known).min(axis=1) if len(known) else np.full(len(values), np.inf)
+    for _ in range(n):
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, abs(values - values[chosen[-1]]))
+        distance[chosen] = -1  # never twice, even if all that is left costs the same
+    return np.array(chosen, dtype=np.int64)
+
+
+def most_promising(predicted: Values, known: Values, n: int) -> list[int]:
+    """The rows of predicted (k, m) that add most hypervolume to known (j, m), one after another; at most n.
+
+    What a row adds only shrinks as others are chosen, so a stale figure is an upper bound: the row with the largest
+    one is looked at anew, and chosen if it still is the largest.
+    """
+    reference = np.full(known.shape[1], 1.1)
+    front, chosen = known[pareto.non_dominated(known)], list[int]()
+    volume = pareto.hypervolume(front, reference)
+
+    def gain(index: int) -> float:
+        return pareto.hypervolume(np.vstack([front, predicted[index]]), reference) - volume
+
+    heap = [(-gain(index), index) for index in range(len(predicted))]
+    heapq.heapify(heap)
+    while heap and len(chosen) < n:
+        _, index = heapq.heappop(heap)
+        now = gain(index)
+        if heap and now < -heap[0][0]:
+            heapq.heappush(heap, (-now, index))
+        elif now <= NOTHING:
+            break
+        else:
+            chosen.append(index)
+            front, volume = np.vstack([front, predicted[index]]), volume + now
+    return chosen

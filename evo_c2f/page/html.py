@@ -1,0 +1,63 @@
+"""A run's page as one HTML file: its data, style and scripts inside, and nothing fetched."""
+
+import base64
+import hashlib
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
+from evo_c2f.page.data import page_data
+from evo_c2f.runs.run import Run
+
+SCRIPTS = ("format", "theme", "network", "charts", "table", "heat", "subnet", "main")  # in the order that they need
+
+
+def write_page(run: Run) -> None:
+    """Write report.html into the run."""
+    write_text(run.report, render(page_data(run)))
+
+
+def render(data: dict[str, Any], live: bool = False) -> str:
+    """The page. live: it asks the server that it came from for newer data."""
+    plotly, ours = get_plotlyjs().replace("\r", ""), _scripts()  # a browser drops \r, and then the hash is another's
+    parts = {
+        "policy": _policy([plotly, ours], live),
+        "style": _read("page.css"),
+        "data": as_json({**data, "live": live}),
+        "plotly": plotly,
+        "scripts": ours,
+    }
+    # Split before anything is put in: no run's text is taken for a mark.
+    pieces = re.split(r"\[\[(\w+)\]\]", _read("page.html"))
+    return "".join(parts[piece] if i % 2 else piece for i, piece in enumerate(pieces))
+
+
+def as_json(data: Any) -> str:
+    """JSON that can stand in a script element: no '<' that could end it, or begin a comment."""
+    text = to_json(data, compact=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@cache
+def _scripts() -> str:
+    return "(() => {\n'use strict';\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
+
+
+def _read(name: str) -> str:
+    return files("evo_c2f.page.web").joinpath(name).read_text(encoding="utf-8")
+
+
+def _policy(scripts: list[str], live: bool) -> str:
+    """Only these scripts run, and nothing is asked of any network but, live, of the page's own server."""
+    hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
+    allowed = " ".join(f"'sha256-{h}'" for h in hashes)
+    connect = "'self'" if live else "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )

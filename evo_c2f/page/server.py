@@ -1,0 +1,141 @@
+"""A run's page on this machine alone, read from the run for each question, while others write it. GET, two paths."""
+
+import hashlib
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.page.data import page_data
+from evo_c2f.page.html import as_json, render
+from evo_c2f.runs.run import Run
+
+HOST = "127.0.0.1"
+PORT = 8765
+Answer = tuple[str, bytes, str]  # content type, body, its tag
+
+
+class Pages:
+    """The page and its data, made anew only when a file of the run has changed."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[str, Answer]] = {}
+
+    def __call__(self, path: str) -> Answer:
+        """DamagedFileError if a file of the run can't be read, and never could."""
+        with self._lock:
+            state = self._state()
+            if path not in self._known or self._known[path][0] != state:
+                try:
+                    self._known[path] = (state, self._made(path))
+                except DamagedFileError:
+                    if path not in self._known:  # else what was read before stands until it can be read again
+                        raise
+            return self._known[path][1]
+
+    def _state(self) -> str:
+        run = self.run
+        watched = [run.scores, run.log_file, run.ledger, run.samples, *sorted((run.folder / "fronts").glob("*.csv"))]
+        stats = [(p.name, p.stat().st_mtime_ns, p.stat().st_size) for p in watched if p.is_file()]
+        return repr(stats)
+
+    def _made(self, path: str) -> Answer:
+        data = page_data(self.run)
+        kind, text = ("text/html", render(data, live=True)) if path == "/" else ("application/json", as_json(data))
+        body = text.encode()
+        return f"{kind}; charset=utf-8", body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+
+
+class Server(ThreadingHTTPServer):
+    """Answers GET / and GET /data.json, to those who call it by this machine's name; all else is refused."""
+
+    daemon_threads = True
+
+    def __init__(self, pages: Callable[[str], Answer], port: int):
+        self.pages = pages
+        super().__init__((HOST, port), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.server_port}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    server_version, sys_version = "evo_c2f", ""
+
+    def do_GET(self) -> None:  # noqa: N802, the name that http.server calls
+        # A page from elsewhere that resolves its own name to this machine does not know this one.
+        if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}:
+            return self.send_error(403)
+        if self.path not in ("/", "/data.json"):
+            return self.send_error(404)
+        try:
+            kind, body, tag = self.server.pages(self.path)
+        except DamagedFileError as error:
+            return self.send_error(503, explain=str(error))
+        if self.headers.get("If-None-Match") == tag:
+            return self._head(304, kind, 0, tag)
+        self._head(200, kind, len(body), tag)
+        self.wfile.write(body)
+
+    def _head(self, code: int, kind: str, length: int, tag: str) -> None:
+        self.send_response(code)
+        fields = {"Content-Type": kind, "Content-Length": str(length), "ETag": tag, "Cache-Control": "no-store"}
+        fields |= {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
+        for name, value in fields.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the terminal is the search's."""
+
+
+def open_server(run: Run, port: int) -> Server:
+    """InputError if the port is taken; 0 takes a free one."""
+    try:
+        return Server(Pages(run), port)
+    except OSError as error:
+        raise InputError(f"port {port} can't be had ({error.strerror}); choose another --port") from None
+
+
+@contextmanager
+def serving(run: Run, port: int) -> Iterator[str]:
+    """The page's address; a process of its own serves it meanwhile, for HDF5 can't read what its own process writes."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(run.folder, port, there), daemon=True)
+    process.start()
+    try:
+        there.close()
+        try:
+            answer = here.recv()
+        except EOFError:
+            answer = InputError("the page can't be served; run without --live")
+        if isinstance(answer, InputError):
+            raise answer
+        yield answer
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(folder: Path, port: int, pipe: Connection) -> None:
+    """Until the parent ends, however it does; Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        server = open_server(Run.open(folder), port)
+    except InputError as error:
+        return pipe.send(error)
+    pipe.send(server.url)
+    parent = multiprocessing.parent_process()
+    assert parent
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    parent.join()

@@ -1,0 +1,153 @@
+"""A run's front: which one it is, by which metrics, and which of its rows are the best and the knee.
+
+All commands and the page ask here, so that what is printed is what is picked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo_c2f.errors import InputError
+from evo_c2f.objectives import pareto
+from evo_c2f.objectives.metric import FULL, Limit, Metric, is_quality, metric, minimised, on_whole_images
+from evo_c2f.runs.run import LEAD, Run, read_log
+from evo_c2f.scores import analysis
+from evo_c2f.scores.analysis import Frame
+from evo_c2f.space import STAGES, Genomes, Stage
+
+REFERENCE = "reference"  # the stage, in the scores, of the widest subnet, which every search measures first
+
+
+@dataclass(frozen=True)
+class Front:
+    """A stage's front, one row a subnet, the best by the first objective first.
+
+    objectives: as taken on the whole images, where the front was scored on these.
+    """
+
+    stage: Stage
+    frame: Frame
+    objectives: tuple[Metric, ...]
+
+    @property
+    def knee(self) -> int:
+        """The row where more cost begins to buy little, by the images that candidates are compared on.
+
+        Not by the whole images: in translation they are `test/`, on which nothing is chosen (docs/decisions/0005).
+        """
+        names = [o.name.removesuffix(FULL) for o in self.objectives]
+        return pareto.knee(minimised(self.frame[names].to_numpy(dtype=float), self.objectives))
+
+
+def latest(run: Run, stage: Stage | None = None) -> Front:
+    """The front of the stage that was searched last, or of this one. InputError, with the command, if there is none."""
+    searched = [s for s in run.searched() if stage in (None, s)]
+    if not searched:
+        first = stage or STAGES[0]
+        raise InputError(f"no front yet; run '{LEAD} evolve --stage {first} --run {run.folder}' first")
+    found: Stage = searched[-1]  # type: ignore[assignment]
+    path = run.front(found)
+    return ordered(found, analysis.read_front(path), objectives_of(run, found))
+
+
+def ordered(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front:
+    """The rows of a front, best first. InputError if they don't hold an objective."""
+    whole = on_whole_images(objectives)
+    objectives = whole if {o.name for o in whole} <= set(frame.columns) else objectives
+    for o in objectives:
+        if o.name not in frame.columns:
+            raise InputError(f"the front of stage {stage} does not tell {o.name}; evolve that stage again")
+    return Front(stage, analysis.best_first(frame, [o.name for o in objectives]), objectives)
+
+
+def so_far(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front:
+    """What nothing dominates among the rows that a stage has scored. InputError if they don't hold an objective."""
+    return Front(stage, analysis.front(frame, [o.name for o in objectives]), objectives)
+
+
+def objectives_of(run: Run, stage: Stage) -> tuple[Metric, ...]:
+    """Those that the stage was last searched on: `evolve` may have been given others than the recipe has."""
+    lines = [line for line in read_log(run.log_file) if line["event"] == "evolved" and line["stage"] == stage]
+    told = lines[-1].get("objectives") if lines else None
+    return tuple(map(metric, told)) if told else run.recipe.search.metrics()
+
+
+def pick(run: Run, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]:
+    """(the stage that scored it, genome (n_genes,)) of one subnet within the limits.
+
+    which: 'best' or 'knee' of the latest front, or the beginning of the id of any subnet that was measured.
+    InputError if no subnet is that.
+    """
+    if which in ("best", "knee"):
+        front = latest(run)
+        where = f"the front of stage {front.stage} in {run.folder}"
+        front = replace(front, frame=within(front.frame, limits, where))
+        row = front.knee if which == "knee" else 0
+        return front.stage, analysis.genomes_of(front.frame.iloc[[row]])[0]
+    frame = newest(analysis.load_scores(run.folder, objectives=None))
+    frame = frame[frame["id"].str.startswith(which)]
+    if len(frame) != 1:
+        raise InputError(
+            f"{len(frame)} subnets of {run.folder} have an id that begins with {which!r}; give best, knee or an id"
+        )
+    frame = within(frame, limits, f"that id in {run.folder}")
+    return frame["weights"].iloc[0], analysis.genomes_of(frame)[0]
+
+
+def offered(frames: Sequence[Frame], limits: Sequence[Limit]) -> set[str]:
+    """The ids that `pick` takes, of scores with the same weights each, oldest first."""
+    if not frames:
+        return set()
+    frame = newest(analysis.joined(frames))
+    return set(frame["id"][is_within(frame, limits)])
+
+
+def newest(frame: Frame) -> Frame:
+    """The newest score of each subnet that has any quality; `weights`: a stage that was scored with the same ones.
+
+    frame: as `load_scores` gives it.
+    """
+    stages = frame["stage"].where(frame["stage"] != REFERENCE)
+    weights = stages.fillna(stages.groupby(frame["context"]).transform("last")).fillna(STAGES[0])
+    rows = frame.assign(weights=weights).drop_duplicates("id", keep="last")
+    qualities = [name for name in rows if is_quality(str(name))]
+    return rows[rows[qualities].notna().any(axis=1)] if qualities else rows  # a plugin's are unknown without it
+
+
+def candidates(run: Run, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
+    """(stage, genome (n_genes,)) of up to n subnets that were measured within the limits, of all depths and operators.
+
+    InputError if there are none.
+    """
+    frame = analysis.load_scores(run.folder, objectives=None)
+    if objective.name not in frame:
+        way_out = f"evolve with --objective {objective.name}"
+        raise InputError(f"{objective.name} was never measured in {run.folder}; {way_out}")
+    frame = within(frame.dropna(subset=[objective.name]), limits, f"the scores in {run.folder}")
+    chosen = analysis.varied(frame, objective, n)
+    if chosen.empty:
+        raise InputError(f"no stage of {run.folder} has a subnet within the limits; allow more")
+    return list(zip(chosen["stage"], analysis.genomes_of(chosen), strict=True))
+
+
+def within(frame: Frame, limits: Sequence[Limit], where: str) -> Frame:
+    """The rows that keep to the limits. where: what they are, in words. InputError if there is none."""
+    for limit in limits:
+        if limit.metric.name not in frame:
+            raise InputError(f"{limit.metric.name} was never measured for {where}; limit another metric")
+    kept = frame[is_within(frame, limits)]
+    if kept.empty:
+        words = " and ".join(map(str, limits)) or "finite scores"
+        raise InputError(f"no subnet of {where} has {words}; allow more")
+    return kept
+
+
+def is_within(frame: Frame, limits: Sequence[Limit]) -> NDArray[np.bool_]:
+    """Which rows keep to the limits; those lacking a limited metric don't."""
+    kept = np.ones(len(frame), dtype=bool)
+    for limit in limits:
+        known = frame[limit.metric.name] if limit.metric.name in frame else np.full(len(frame), np.nan)
+        kept &= limit.violation(np.asarray(known, dtype=float)) <= 0
+    return kept

@@ -1,0 +1,203 @@
+"""One stage of a run from beginning to end: seeds, search, final scores, front, picture."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evo_c2f.engine.algorithms import Budget
+from evo_c2f.engine.problem import Costs, Judge
+from evo_c2f.engine.search import Progress, Scored, StageResult, best_front, evolve, fix_box
+from evo_c2f.engine.steady import Order
+from evo_c2f.engine.variation import different
+from evo_c2f.errors import DamagedFileError
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
+from evo_c2f.objectives.metric import Limit, Metric, on_whole_images
+from evo_c2f.runs.plots import draw_front
+from evo_c2f.runs.recipe import Recipe, evaluations, survivors
+from evo_c2f.runs.run import Run
+from evo_c2f.scores import analysis
+from evo_c2f.scores.layout import Context
+from evo_c2f.scores.store import ScoreStore
+from evo_c2f.space import STAGES, Genomes, Stage, genome_texts
+from evo_c2f.workers.evaluator import Evaluator
+from evo_c2f.workers.processes import Here, Measure, Task, Workers
+
+STATIC_COSTS = ("params", "macs", "size_mb")
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What the supernet's side gives the search.
+
+    search: the cheap measure of every candidate, giving `names`; full: that of a final front, giving
+    `full_names`. baseline: the qualities had for nothing, under both.
+    """
+
+    search: Measure
+    names: tuple[str, ...]
+    full: Measure
+    full_names: tuple[str, ...]
+    baseline: Mapping[str, float]
+    costs: Costs
+    context: Context
+    hire: Callable[[Task], Workers] = Here  # for the candidates; a final front is measured by this process
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a stage came to, for people and for JSON; `worst`: each quality's worst value among all it asked for."""
+
+    stage: Stage
+    front: list[dict[str, Any]]
+    baseline: dict[str, float]
+    worst: dict[str, float]
+    asked: int
+    measured: int
+    hypervolume_before: float
+    hypervolume: float
+    seconds: float
+    overhead: float
+
+
+def wanted_metrics(objectives: Sequence[Metric], limits: Sequence[Limit]) -> list[str]:
+    """What each candidate is measured for: the objectives, what is limited, and the static costs."""
+    names = [o.name for o in objectives] + [limit.metric.name for limit in limits]
+    return list(dict.fromkeys([*names, *STATIC_COSTS]))
+
+
+def read_survivors(run: Run, stage: Stage) -> Genomes | None:
+    """The genomes that the stage, searched or trained, starts from; None if it starts from none.
+
+    The reference is always among them: shared weights rank deep networks too low, and it is the deepest
+    (docs/decisions/0007).
+
+    InputError if the front before is missing, DamagedFileError if it is not of this space.
+    """
+    path = run.front_before(stage)
+    if path is None:
+        return None
+    frame = analysis.read_front(path)
+    genomes = analysis.genomes_of(frame[frame["survivor"]])
+    space = run.recipe.space
+    if genomes.shape[1:] != (space.n_genes,) or not space.is_valid(genomes).all():
+        raise DamagedFileError(f"{path} holds genomes of another space; evolve that stage again")
+    if not (genomes == space.reference).all(axis=1).any():
+        genomes = np.concatenate([genomes, space.reference[None]])
+    return genomes
+
+
+def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
+    """What the search that the stage starts from asked for, and those before it, (n, n_genes).
+
+    Not all that is in the store: other searches may have been there, and a search is to find the same without them.
+    None if it was measured with other weights, or not for all that is wanted now. DamagedFileError if it can't be read.
+    """
+    space, before = run.recipe.space, run.front_before(stage)
+    nothing = space.reference[None][:0]
+    path = run.asked(before.stem) if before else None
+    if path is None or not path.is_file():  # a search by an older version left none
+        return nothing
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["context"] != tools.context.key or not set(tools.names) <= set(found["metrics"]):
+            return nothing
+        genomes = np.frombuffer(bytes.fromhex("".join(found["genomes"])), dtype=np.uint8).reshape(-1, space.n_genes)
+        if not space.is_valid(genomes).all():
+            raise ValueError("it holds genomes of another space")
+        return genomes
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); evolve that stage again") from None
+
+
+def write_asked(path: Path, tools: Instruments, genomes: Genomes) -> None:
+    """What `read_asked` reads."""
+    found = {"context": tools.context.key, "metrics": tools.names, "genomes": genome_texts(genomes)}
+    write_text(path, to_json(found) + "\n")
+
+
+def run_stage(
+    run: Run,
+    recipe: Recipe,
+    stage: Stage,
+    tools: Instruments,
+    seed: int,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    retry_failed: bool = False,
+    pause: Callable[[], None] = lambda: None,
+) -> Summary:
+    """Search the stage and write its front, as CSV and as a picture, into the run.
+
+    recipe: the run's, perhaps with other search settings. retry_failed: measure what failed again.
+    pause: called after each measurement of the final front; what it raises stops the stage, and nothing is lost.
+    InputError if no subnet meets the limits.
+    """
+    space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
+    seeds = read_survivors(run, stage)
+    seeds = space.reference[None] if seeds is None else seeds
+    judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)
+    notes = {"baseline": dict(tools.baseline), "recipe": recipe.name}
+    how = recipe.search
+    with (
+        closing(tools.hire(Task(tools.search, tools.names, how.timeout))) as workers,
+        ScoreStore(run.scores, tools.context, notes) as store,
+    ):
+        evaluator = Evaluator(space, store, workers, retry_failed)
+        box, widest = fix_box(evaluator, objectives, tools.baseline)
+        known = different(np.concatenate([space.reference[None], read_asked(run, stage, tools)]))
+        earlier = Scored(known, np.array([evaluator.values(genome) for genome in known]))
+        rng = np.random.default_rng([seed, 2, (*STAGES, "joint").index(stage)])
+        budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen, survivors(recipe, stage))
+        search = (tools.context, seed, how.population, how.algorithm, seeds.tobytes(), objectives, limits)
+        order = Order(run.order(stage), search, budget.evaluations) if how.steady_state else None
+        result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress, order)
+        frame = _front_frame(run, stage, result, judge, store, tools, pause)
+    write_asked(run.asked(stage), tools, different(np.concatenate([known, result.genomes])))
+    analysis.write_front(frame, run.front(stage))
+    everything = analysis.load_scores(run.scores, objectives=None)
+    everything = everything[everything["context"] == tools.context.key]
+    title = f"{recipe.name}: after the {stage} stage"
+    draw_front(everything, frame, objectives, tools.baseline, widest, title, run.front(stage, "png"))
+    before, after = result.hypervolumes
+    return Summary(
+        stage,
+        analysis.records(frame.drop(columns=["genome", "survivor"])),
+        dict(tools.baseline),
+        {
+            o.name: float(o.sign * np.nanmax(o.sign * column))
+            for o, column in zip(objectives, judge.values(result.metrics).T, strict=True)
+            if o.kind == "quality"
+        },
+        len(result.genomes),
+        result.n_measured,
+        before,
+        after,
+        result.seconds,
+        result.overhead,
+    )
+
+
+def _front_frame(
+    run: Run,
+    stage: Stage,
+    result: StageResult,
+    judge: Judge,
+    store: ScoreStore,
+    tools: Instruments,
+    pause: Callable[[], None],
+) -> analysis.Frame:
+    """The stage's front, one row a subnet; the last stage's is scored again on the whole images."""
+    space, names = run.recipe.space, tools.names
+    genomes, metrics = result.genomes[result.front], result.metrics[result.front]
+    if not space.still_open(stage).any():
+        full = Evaluator(space, store, Here(Task(tools.full, tools.full_names)))(genomes, stage, 0, pause)
+        names, metrics = names + tools.full_names, np.concatenate([metrics, full], axis=1)
+        final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
+        kept = best_front(space, genomes, metrics, final)
+        genomes, metrics = genomes[kept], metrics[kept]
+    return analysis.front_frame(space, genomes, dict(zip(names, metrics.T, strict=True)), result.survivors)

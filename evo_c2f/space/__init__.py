@@ -1,0 +1,19 @@
+"""What is searched: the space of networks, the genomes that name them, and the grammar of paths."""
+
+from evo_c2f.space.architecture import Architecture, Cell, inner_width
+from evo_c2f.space.genomes import Genomes, genome_keys, genome_texts, subnet_id, subnet_ids
+from evo_c2f.space.search_space import STAGES, SearchSpace, Stage
+
+__all__ = [
+    "STAGES",
+    "Architecture",
+    "Cell",
+    "Genomes",
+    "SearchSpace",
+    "Stage",
+    "genome_keys",
+    "genome_texts",
+    "inner_width",
+    "subnet_id",
+    "subnet_ids",
+]

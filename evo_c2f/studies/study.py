@@ -1,0 +1,268 @@
+"""The evidence: does the supernet rank as training alone does, which training ranks best, which search pays?"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evo_c2f.engine.problem import Costs
+from evo_c2f.engine.search import fix_box
+from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import Metric, metric, minimised
+from evo_c2f.scores import analysis
+from evo_c2f.scores.layout import Context
+from evo_c2f.scores.store import ScoreStore
+from evo_c2f.space import Genomes, SearchSpace
+from evo_c2f.studies import ranking
+from evo_c2f.studies.ranking import Values
+from evo_c2f.studies.strategies import Arena, Strategy
+from evo_c2f.workers.evaluator import Evaluator
+from evo_c2f.workers.processes import Here, Measure, Task, Workers
+
+DRAW, BOOTSTRAP, SEARCH = 3, 4, 6  # streams of the seed
+HELD_OUT = 0.6
+ROOM = 100  # subnets in a space for each that is searched for: in a smaller one some searches find nothing new
+
+PLAIN = {"sampler": "fair", "divide_gradients": False}
+# Ways to train a supernet: the recipe's, with PLAIN and then these changes. Each costs as many MACs as the first.
+TRAININGS: dict[str, dict[str, Any]] = {
+    "fair": {},
+    "fair, divided": {"divide_gradients": True},
+    "fair, widest": {"sampler": "fair_widest"},
+    "uniform": {"sampler": "uniform"},
+    "sandwich": {"sampler": "sandwich"},
+}
+RIVAL = "joint"  # whose final hypervolume is the goal of the other searches
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A measure, the metrics that it gives, what its scores rest on, and the qualities had for nothing."""
+
+    measure: Measure
+    names: tuple[str, ...]
+    context: Context
+    baseline: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """What the supernet's side gives a study.
+
+    alone: seed -> trains each architecture by itself. shared: (training, seed) -> the supernet trained so, and the
+    rounds, seconds and MACs that it took. quality: what is compared, of the search's images; it has a `*_full` too.
+    own: the training that is the recipe's. workers: who measures, and trains alone.
+    """
+
+    space: SearchSpace
+    costs: Costs
+    quality: str
+    seed: int
+    own: str
+    alone: Callable[[int], Instrument]
+    shared: Callable[[str, int], tuple[Instrument, dict[str, float]]]
+    workers: Callable[[Task], Workers] = Here
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The architectures of a study, by ascending MACs: genomes (n, n_genes), MACs (n,), which give the figures."""
+
+    genomes: Genomes
+    macs: Values
+    held_out: NDArray[np.bool_]
+    again: NDArray[np.int64]  # which are trained a second time
+
+    @classmethod
+    def draw(cls, lab: Laboratory, n: int, n_again: int, on_paths_of: Genomes | None = None) -> "Sample":
+        """Nothing but MACs and the seed decides, among all paths or those of some genomes (k, n_genes).
+
+        n_again: how many of those held out are trained twice.
+        """
+        rng = np.random.default_rng([lab.seed, DRAW])
+        genomes, macs = ranking.draw(lab.space, n, lab.costs, rng, on_paths_of)
+        mask = ranking.held_out(n, HELD_OUT, rng)
+        places = np.flatnonzero(mask)
+        return cls(genomes, macs, mask, places[np.linspace(0, len(places) - 1, n_again).round().astype(int)])
+
+
+def scores(
+    lab: Laboratory,
+    path: Path,
+    tool: Instrument,
+    genomes: Genomes,
+    stage: str,
+    after_each: Callable[[], None] = lambda: None,
+    hire: Callable[[Task], Workers] = Here,
+) -> dict[str, Values]:
+    """Each quality of the genomes, (n,), as a gain: higher is better. What the store at `path` holds is not measured
+    again."""
+    workers = hire(Task(tool.measure, tool.names))
+    with ScoreStore(path, tool.context) as store, closing(workers):
+        table = Evaluator(lab.space, store, workers)(genomes, stage, 0, after_each)
+    return dict(zip(tool.names, gains(table, tool.names).T, strict=True))
+
+
+def gains(values: Values, names: Sequence[str]) -> Values:
+    """Metrics (n, len(names)) turned so that higher is better."""
+    return -minimised(values, tuple(metric(name) for name in names))
+
+
+def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
+    """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
+    first = scores(lab, path, lab.alone(0), sample.genomes, "alone", after_each, lab.workers)
+    second = scores(lab, path, lab.alone(1), sample.genomes[sample.again], "again", after_each, lab.workers)
+    columns = {"macs": sample.macs, "held_out": sample.held_out}
+    columns |= {f"alone_{name}": values for name, values in first.items()}
+    for name, values in second.items():
+        columns[f"again_{name}"] = np.full(len(sample.genomes), np.nan)
+        columns[f"again_{name}"][sample.again] = values
+    return analysis.sample_frame(lab.space, sample.genomes, columns)
+
+
+def agreement(
+    lab: Laboratory, frame: analysis.Frame, score: Values
+) -> Iterator[tuple[str, NDArray[np.int64], ranking.Ranking]]:
+    """How well a score (n,) orders the architectures of each part, 'choices' and 'held out', whose rows are given."""
+    truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
+    for part, at in parts(frame):
+        yield part, at, ranking.compare(score[at], truth[at], macs[at], chances(lab))
+
+
+def parts(frame: analysis.Frame) -> list[tuple[str, NDArray[np.int64]]]:
+    """'choices' and 'held out', and their rows."""
+    return [("choices", np.flatnonzero(~frame["held_out"])), ("held out", np.flatnonzero(frame["held_out"]))]
+
+
+def chances(lab: Laboratory) -> np.random.Generator:
+    """Of each bootstrap, the same."""
+    return np.random.default_rng([lab.seed, BOOTSTRAP])
+
+
+def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
+    """Tau, with its interval, of a measure's order of all of the frame's architectures; and what MACs alone get."""
+    rows = measure([lab.space.decode(genome) for genome in genomes])
+    score = gains(np.array([[row[lab.quality]] for row in rows]), [lab.quality])[:, 0]
+    truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
+    low, high = ranking.interval(score, truth, chances(lab))
+    known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
+    return {**known, "macs": float(ranking.tau(macs, truth))}
+
+
+def ceiling(lab: Laboratory, frame: analysis.Frame) -> float:
+    """Tau between two trainings alone, of those that were trained twice: no score can be expected to agree better."""
+    columns = [f"{time}_{lab.quality}_full" for time in ("alone", "again")]
+    first, second = frame.dropna(subset=columns)[columns].to_numpy().T
+    return float(ranking.tau(first, second))
+
+
+def study_trainings(
+    lab: Laboratory,
+    frame: analysis.Frame,
+    genomes: Genomes,
+    planned: Sequence[tuple[str, int]],
+    path: Path,
+) -> list[dict[str, Any]]:
+    """One row a score and a part of the sample: how well it ranks, and how far the recipe's own training is ahead of
+    it with the same seed; then the means over the seeds. planned: trainings and seeds; MACs, as a score, come first.
+    Adds each score to the frame as a column."""
+    costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
+    for name, number in planned:
+        tool, costs[name, number] = lab.shared(name, number)
+        frame[f"{name} {number}"] = scores(lab, path, tool, genomes, name)[lab.quality]
+    rows: list[dict[str, Any]] = []
+    truth = frame[f"alone_{lab.quality}_full"].to_numpy()
+    for (name, seed), about in costs.items():
+        score = frame[name if seed is None else f"{name} {seed}"].to_numpy()
+        for part, at, found in agreement(lab, frame, score):
+            rows.append({"score": name, "seed": seed, "part": part, **found.columns(), **about})
+            if name != lab.own and (lab.own, seed or 0) in costs:
+                ours = frame[f"{lab.own} {seed or 0}"].to_numpy()
+                rows[-1] |= ranking.lead(ours[None, at], score[None, at], truth[at], chances(lab))
+    return rows + means(lab, frame, planned)
+
+
+def means(lab: Laboratory, frame: analysis.Frame, planned: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    """One row a training with several seeds and a part of the sample: its mean tau, and how far ours is ahead."""
+    truth, columns = frame[f"alone_{lab.quality}_full"].to_numpy(), dict[str, list[str]]()
+    for name, number in planned:
+        columns.setdefault(name, []).append(f"{name} {number}")
+    scores = {name: frame[mine].to_numpy().T for name, mine in columns.items() if len(mine) > 1}
+    rows: list[dict[str, Any]] = []
+    for name, score in scores.items():
+        for part, at in parts(frame):
+            rows.append({"score": name, "seed": "all", "part": part, "n": len(at)})
+            rows[-1] |= ranking.mean_tau(score[:, at], truth[at], chances(lab))
+            if name != lab.own and lab.own in scores:
+                rows[-1] |= ranking.lead(scores[lab.own][:, at], score[:, at], truth[at], chances(lab))
+    return rows
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Ways to search one trained supernet, each with so many seeds, and so many subnets in generations of so many."""
+
+    strategies: Mapping[str, Strategy]
+    seeds: int
+    evaluations: int
+    population: int
+
+
+def study_search(
+    lab: Laboratory, objectives: tuple[Metric, ...], path: Path, contest: Contest, after_each: Callable[[], None]
+) -> analysis.Frame:
+    """The hypervolume after each distinct subnet: columns strategy, seed, evaluations, hypervolume.
+
+    All search the same scores, kept in the store at `path`, in one box.
+    InputError if the space is small.
+    """
+    if lab.space.n_subnets < ROOM * contest.evaluations:
+        raise InputError(
+            f"the space holds {lab.space.n_subnets:,} subnets: too few to search for {contest.evaluations}"
+        )
+    tool, _ = lab.shared(lab.own, 0)
+    curves: dict[tuple[str, int], Values] = {}
+    workers = lab.workers(Task(tool.measure, tool.names))
+    with ScoreStore(path, tool.context) as store, closing(workers):
+        evaluator = Evaluator(lab.space, store, workers)
+        box, _ = fix_box(evaluator, objectives, tool.baseline)
+        arena = Arena(lab.space, evaluator, box, lab.costs, contest.evaluations, contest.population)
+        for name, strategy in contest.strategies.items():
+            for seed in range(contest.seeds):
+                curves[name, seed] = arena.curve(strategy, np.random.default_rng([lab.seed, SEARCH, seed]))
+                after_each()
+    return analysis.curves_frame(curves)
+
+
+def search_table(frame: analysis.Frame, rival: str) -> list[dict[str, Any]]:
+    """One row a strategy: final hypervolume, and how soon it reached the median final one of the rival.
+
+    NaN: more than half of the seeds never did.
+    """
+    goal = final_of(frame[frame["strategy"] == rival]).median()
+    rows = []
+    for name, mine in frame.groupby("strategy", sort=False):
+        final = final_of(mine)
+        reached = mine[mine["hypervolume"] >= goal].groupby("seed")["evaluations"].min()
+        needed = reached.reindex(final.index).fillna(np.inf).median()
+        quartiles = {f"final_q{100 * q:.0f}": float(final.quantile(q)) for q in (0.25, 0.75)}
+        rows.append(
+            {
+                "strategy": name,
+                "seeds": len(final),
+                "final_median": float(final.median()),
+                **quartiles,
+                "seeds_that_reach": len(reached),
+                "evaluations_to_reach": float(needed) if np.isfinite(needed) else float("nan"),
+            }
+        )
+    return rows
+
+
+def final_of(frame: analysis.Frame) -> "analysis.Series":
+    """The last hypervolume of each seed."""
+    return frame.groupby("seed")["hypervolume"].last()

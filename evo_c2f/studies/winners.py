@@ -1,0 +1,82 @@
+"""Does the search find what is better than a random or a hand-made network of its size, trained alike?"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from evo_c2f.engine.halving import successive_halving
+from evo_c2f.engine.problem import Costs
+from evo_c2f.errors import InputError
+from evo_c2f.scores import analysis
+from evo_c2f.space import Genomes, SearchSpace
+
+SEARCHED = "searched"
+DRAWN = 20_000  # random subnets among which those within the budget are found
+Scores = Mapping[str, float]
+Train = Callable[[Sequence[tuple[str, int]], int], Sequence[Scores]]  # names and seeds, and images for each
+
+
+def random_within(
+    space: SearchSpace, costs: Costs, name: str, least: float, most: float, n: int, rng: np.random.Generator
+) -> Genomes:
+    """n random subnets (n, n_genes) whose cost `name` lies between two figures. InputError if fewer were drawn."""
+    found: dict[tuple[Any, ...], Genomes] = {}
+    for genome in space.random(DRAWN, rng):
+        architecture = space.decode(genome)
+        if least <= costs(architecture)[name] <= most:
+            found.setdefault(architecture.key, genome)
+        if len(found) == n:
+            return np.array(list(found.values()))
+    raise InputError(
+        f"only {len(found)} of {DRAWN:,} random subnets have {name} from {least:g} to {most:g}; widen that"
+    )
+
+
+def study_winners(
+    kinds: Mapping[str, Iterable[str]], trial_images: int, images: int, seeds: int, train: Train, by: str, sign: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Each kind's contestants go through successive halving, and its best is trained in full with several seeds.
+
+    train(names and seeds, images): trains contestants alike, and gives their metrics. by, sign: the metric that
+    decides, better where sign * it is lower. Gives the trials, one row each, and the finals: one row a kind and seed.
+    """
+    trials, finals = list[dict[str, Any]](), list[dict[str, Any]]()
+    for kind, names in kinds.items():
+
+        def scores(some: Sequence[str], seen: int) -> list[float]:
+            return [metrics[by] for metrics in train([(name, 0) for name in some], seen)]
+
+        best, tried = successive_halving([*names], trial_images, scores, sign)
+        trials += [{"kind": kind, **asdict(trial)} for trial in tried]
+        trained = train([(best, seed) for seed in range(seeds)], images)
+        finals += [{"kind": kind, "winner": best, "seed": seed, **metrics} for seed, metrics in enumerate(trained)]
+    return trials, finals
+
+
+def winners_table(
+    finals: Sequence[Mapping[str, Any]], metrics: Sequence[str], sign: int, costs: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One row a kind: means over the seeds of metrics and costs, and how far the searched one is ahead in the metrics.
+
+    sign: the metrics are better where sign * they are lower. `* lead`, `* lead_low`, `* lead_high`: the mean
+    difference, and its 95 % interval by Student's t over pairs of one seed; no interval of a single seed.
+    """
+    frame = analysis.rows_frame(finals)
+    ours = frame[frame["kind"] == SEARCHED].set_index("seed")
+    rows = []
+    for kind, mine in frame.groupby("kind", sort=False):
+        row: dict[str, Any] = {"kind": kind, "winner": mine["winner"].iloc[0], "seeds": len(mine)}
+        for name in (*costs, *metrics):
+            row[name] = float(mine[name].mean())
+        for name in metrics if kind != SEARCHED else ():
+            lead = sign * (mine.set_index("seed")[name] - ours[name])
+            mean = float(lead.mean())
+            row[f"{name} lead"] = mean
+            if len(lead) > 1:
+                half = float(student.ppf(0.975, len(lead) - 1) * lead.sem())
+                row |= {f"{name} lead_low": mean - half, f"{name} lead_high": mean + half}
+        rows.append(row)
+    return rows

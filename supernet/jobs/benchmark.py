@@ -1,0 +1,56 @@
+"""Models side by side: one row each, with its qualities on benchmarks, its costs, and how it was trained."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evo_c2f.errors import InputError
+from supernet.data.benchmarks import read_benchmark
+from supernet.metrics import qualities
+from supernet.metrics.tasks import SuperResolution
+from supernet.models.judgement import costs_of, judge, read_judged
+from supernet.models.model import Model, read_model
+
+NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
+
+
+def check(benchmarks: Sequence[Path], scale: int, warn: Callable[[str], None] = lambda sentence: None) -> None:
+    """InputError if one can't be read or judged, or if two of them would be called the same in a table.
+
+    warn: is told what of their files is lost.
+    """
+    titles = [folder.resolve().name for folder in benchmarks]
+    for title, folder in zip(titles, benchmarks, strict=True):
+        if titles.count(title) > 1:
+            raise InputError(f"two benchmarks are called {title}, which a table can't tell apart; rename a folder")
+        images = read_benchmark(folder, scale, warn)
+        side = min(min(high.shape[2:]) for _, _, high in images)
+        for name in NAMES:
+            qualities.check(name, SuperResolution(scale), len(images), side)
+
+
+def side_by_side(
+    models: Mapping[str, Path], benchmarks: Sequence[Path], output_size: tuple[int, int], device: torch.device
+) -> list[dict[str, Any]]:
+    """One row a model: costs for an output of (height, width), training, `<benchmark> <metric>` of each benchmark.
+
+    InputError if a model or a benchmark is absent, or of another task.
+    """
+    rows = []
+    for name, path in models.items():
+        model = read_model(path)
+        row: dict[str, Any] = {"model": name} | costs_of(model, output_size) | training_of(model)
+        for folder in benchmarks:
+            mean = judge(model, read_judged(model, folder, "test", "AtoB", None), NAMES, device)["mean"]
+            row |= {f"{folder.resolve().name} {metric}": value for metric, value in mean.items()}
+        rows.append(row)
+    return rows
+
+
+def training_of(model: Model) -> dict[str, Any]:
+    """What the file of a fine-tuned model says: where it started, its losses, images and seconds."""
+    about, metadata = model.metadata.get("about", {}), model.metadata
+    known = {name: about[name] for name in ("subnet", "start", "losses", "images") if name in about}
+    return known | {"seconds": round(metadata["seconds"])} if "seconds" in metadata else known

@@ -1,0 +1,209 @@
+"""A searched generator against a teacher: both trained alone by one loop, on the same images, with the same losses."""
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from evo_c2f.errors import InputError
+from evo_c2f.space import Architecture
+from supernet import checkpoint
+from supernet.jobs.job import Job, OnRound, OnSetback, TrainingSettings
+from supernet.metrics.measure import Score
+from supernet.models import model
+from supernet.network.teacher import ResNetGenerator
+
+CURVE_POINTS = 10
+Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained alone, and what that took.
+
+    curve: the search's first metric on the way; the last point is that of `network`, which has the averaged weights.
+    """
+
+    network: nn.Module
+    learning_rate: float
+    images: int
+    seconds: float
+    curve: list[float]
+
+    def row(self) -> dict[str, Any]:
+        """How it was trained, for a table."""
+        return {
+            "learning_rate": self.learning_rate,
+            "images": self.images,
+            "seconds": round(self.seconds),
+            "curve": self.curve,
+        }
+
+
+@dataclass(frozen=True)
+class Trials:
+    """How networks are compared: each is tried with some learning rates, and trained with the best of them.
+
+    images: seen by each network; trial_images: to choose the rate by the first metric of the search, which is
+    better where sign * it is lower.
+    """
+
+    images: int
+    trial_images: int
+    sign: int
+    rates: Sequence[float]  # of the teacher
+    searched_rates: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A subnet that may be the best, and the supernet's weights that it was found with."""
+
+    id: str
+    architecture: Architecture
+    weights: Path
+
+
+@dataclass
+class Comparison:
+    """Trains networks for one comparison; each is kept in `folder` by its name, and taken from there the next time."""
+
+    job: Job
+    settings: TrainingSettings
+    search: Score
+    batch: int
+    folder: Path
+    watching: Watching
+
+    def train(self, name: str, network: nn.Module, images: int, learning_rate: float) -> Trained:
+        """Train the network on so many images; its weights in the end are the averaged ones.
+
+        InputError if a network of that name is there that was trained otherwise.
+        """
+        target = self.folder / f"{name}.safetensors"
+        if not target.is_file():
+            self._train(name, network, target, images, learning_rate)
+        tensors, metadata = checkpoint.load(target)
+        header = json.loads(json.dumps(model.header(network)))
+        if any(metadata.get(key) != value for key, value in header.items()):
+            raise InputError(f"{target} holds another network; remove it to train this one")
+        if (metadata.get("images"), metadata.get("learning_rate")) != (images, learning_rate):
+            how = f"on {metadata.get('images')} images at a learning rate of {metadata.get('learning_rate')}"
+            raise InputError(f"{target} was trained {how}; remove it to train on {images} at {learning_rate:g}")
+        network.to(self.job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.load_state_dict(tensors)
+        network.eval()
+        curve = [*metadata["curve"][:-1], self._point(network)]
+        return Trained(network, learning_rate, images, metadata["seconds"], curve)
+
+    def _point(self, network: nn.Module) -> float:
+        return round(next(iter(self.search.of(network).values())), 5)
+
+    def _train(self, name: str, network: nn.Module, target: Path, images: int, learning_rate: float) -> None:
+        rounds = max(1, images // self.batch)
+        settings = self.settings.lasting(rounds).model_copy(update={"learning_rate": learning_rate})
+        metadata: dict[str, Any] = {**model.header(network), "images": images, "learning_rate": learning_rate}
+        metadata["curve"] = []
+        forget_another(checkpoint.state_of(target), metadata)
+        between = max(1, rounds // CURVE_POINTS)
+        with self.watching(name, rounds) as (on_round, on_setback):
+
+            def on_round_and_curve(index: int, loss: float) -> None:
+                if index % between == 0 or index == rounds:
+                    # After a setback the points of the rounds that were undone go.
+                    metadata["curve"][(index - 1) // between :] = [self._point(network)]
+                on_round(index, loss)
+
+            self.job.train_alone(network, settings, target, metadata, on_round_and_curve, on_setback)
+
+    def train_at_best_rate(
+        self, name: str, make: Callable[[], nn.Module], trials: Trials, rates: Sequence[float]
+    ) -> tuple[Trained, list[dict[str, Any]]]:
+        """The network (`make` gives a fresh one) at the best of the rates, and what each of them came to."""
+        tried = [self.train(f"{name}-trial-{rate:g}", make(), trials.trial_images, rate) for rate in rates]
+        best = min(tried, key=lambda trial: trials.sign * trial.curve[-1])
+        rows = [{"network": name, **trial.row()} for trial in tried]
+        return self.train(name, make(), trials.images, best.learning_rate), rows
+
+    def try_finalist(self, finalist: Finalist, size: tuple[int, int], images: int, trials: Trials) -> dict[str, Any]:
+        """Train it from scratch on so many images, at the middle rate; its row, whose curve ends in its score.
+
+        size: (height, width) for the costs.
+        """
+        middle = trials.searched_rates[len(trials.searched_rates) // 2]
+        name = f"finalist-{finalist.id}-{images}"
+        alone = self.train(name, self.job.fresh(finalist.architecture), images, middle)
+        return {"network": name} | network_costs(alone.network, size) | alone.row()
+
+    def against_teacher(
+        self,
+        width: int,
+        chosen: Finalist,
+        size: tuple[int, int],
+        trials: Trials,
+        names: Sequence[str],
+    ) -> dict[str, Any]:
+        """`rows`: the teacher of that width and the chosen finalist, from scratch and inherited, on the final images.
+
+        size: (height, width) for the costs; names: the qualities. The rows begin with the baselines.
+        `trials`: how the learning rates were chosen.
+        """
+        job, tried = self.job, list[dict[str, Any]]()
+        searched: dict[str, Callable[[], nn.Module]] = {
+            "searched-from-scratch": lambda: job.fresh(chosen.architecture),
+            "searched-inherited": lambda: job.trained(chosen.weights).extract(chosen.architecture),
+        }
+        score = job.score(names, full=True)
+        rows: list[dict[str, Any]] = [
+            {"network": "the input itself"} | score.of(job.task.baseline),
+            {"network": "the mean image"} | score.of(mean_target(job.data.search())),
+        ]
+        make = partial(new_teacher, width, job)
+        trained, more = self.train_at_best_rate("teacher", make, trials, trials.rates)
+        tried += more
+        rows.append({"network": "teacher"} | network_costs(make(), size) | score.of(trained.network) | trained.row())
+        for name, fresh in searched.items():
+            trained, more = self.train_at_best_rate(name, fresh, trials, trials.searched_rates)
+            costs = network_costs(trained.network, size)
+            rows.append({"network": name} | costs | score.of(trained.network) | trained.row())
+            tried += more
+        return {"rows": rows, "subnet": chosen.id, "test_images": job.data.counts()[1][0], "trials": tried}
+
+
+def new_teacher(width: int, job: Job) -> ResNetGenerator:
+    """Freshly initialised from the job's seed. InputError if the task has no teacher."""
+    if job.task.frame.input_level:
+        raise InputError(f"the teacher gives images of the size of its input; {job.task.name} enlarges them")
+    torch.manual_seed(job.seed)
+    return ResNetGenerator(width)
+
+
+def network_costs(network: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+    """params, and macs for an input of (height, width), as torch's counter counts them."""
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, *size, device=device))
+    return {"params": float(sum(p.numel() for p in network.parameters())), "macs": counter.get_total_flops() / 2}
+
+
+def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:
+    """The network that always answers with the mean of these batches' targets."""
+    total = sum(target.sum(dim=0, keepdim=True) for _, target in batches)
+    assert isinstance(total, Tensor)
+    mean = total / sum(len(target) for _, target in batches)
+    return lambda source: mean.expand_as(source)
+
+
+def forget_another(state: Path, metadata: dict[str, Any]) -> None:
+    """Remove the state of a stopped training of another kind, which must not pass for this one's."""
+    if state.is_file():
+        before, wanted = checkpoint.load(state)[1]["notes"], json.loads(json.dumps(metadata))
+        if any(before.get(key) != value for key, value in wanted.items() if key != "curve"):
+            state.unlink()

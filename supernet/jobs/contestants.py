@@ -1,0 +1,79 @@
+"""What a search has to beat: hand-made networks of a size, beside subnets of its space."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from evo_c2f.space import Architecture, SearchSpace
+from supernet.jobs.job import Job
+from supernet.network.cost import BYTES_PER_PARAMETER, costs
+from supernet.network.generator import Frame
+from supernet.network.plain import PlainUpscaler
+
+BLOCKS = (2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24)  # depths of the plain networks
+GRAIN = 4  # their widths are multiples of it
+LEAST = 0.9  # the share of a size that a hand-made network uses
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A network that is trained for a comparison: a subnet's architecture, or the (width, blocks) of a plain one."""
+
+    architecture: Architecture | None = None
+    plain: tuple[int, int] | None = None
+
+    def build(self, job: Job) -> nn.Module:
+        """Freshly initialised from the job's seed."""
+        if self.architecture is not None:
+            return job.fresh(self.architecture)
+        assert self.plain is not None
+        torch.manual_seed(job.seed)
+        return PlainUpscaler(*self.plain, scale=2**job.task.frame.input_level).to(job.device)
+
+
+def plain_size_mb(width: int, blocks: int, scale: int) -> float:
+    """Megabytes of its weights in float32."""
+    with torch.device("meta"):
+        network = PlainUpscaler(width, blocks, scale)
+    return sum(p.numel() for p in network.parameters()) * BYTES_PER_PARAMETER / 1e6
+
+
+def plain_networks(size_mb: float, scale: int) -> dict[str, Contestant]:
+    """The widest plain network of each depth that fits a size and fills LEAST of it."""
+    found = {}
+    for blocks in BLOCKS:
+        width = GRAIN
+        while plain_size_mb(width + GRAIN, blocks, scale) <= size_mb:
+            width += GRAIN
+        if LEAST * size_mb <= plain_size_mb(width, blocks, scale) <= size_mb:
+            found[f"plain-{width}x{blocks}"] = Contestant(plain=(width, blocks))
+    return found
+
+
+def single_operator_networks(space: SearchSpace, frame: Frame, size_mb: float) -> dict[str, Contestant]:
+    """For each operator the largest network of it alone within a size, on the first cells of the reference path."""
+    found: dict[str, Contestant] = {}
+    for operator in space.operators:
+        sized = [(costs(a, frame, (1, 1))["size_mb"], len(a.cells), a) for a in _of_operator(space, operator)]
+        fitting = [one for one in sized if one[0] <= size_mb]
+        if fitting:
+            found[f"all-{operator}"] = Contestant(max(fitting, key=lambda one: one[:2])[2])
+    return found
+
+
+def _of_operator(space: SearchSpace, operator: str) -> Iterator[Architecture]:
+    """All depths, trunk widths (one step of narrowing at all levels) and inner widths of an operator's networks."""
+    active = np.flatnonzero(space.reference[space.paths])
+    steps = max(len(widths) for widths in space.widths.values())
+    for depth in range(1, len(active) + 1):
+        for step in range(steps):
+            for inner in range(len(space.inner_ratios)):
+                genome = space.reference.copy()
+                genome[space.paths.start + active[depth:]] = 0
+                genome[space.blocks] = space.operators.index(operator)
+                genome[space.inners] = inner
+                genome[space.trunks] = [max(len(space.widths[level]) - 1 - step, 0) for level in space.levels]
+                yield space.decode(space.canonical(genome[None])[0])

@@ -1,0 +1,104 @@
+"""One subnet as a model of its own: trained alone, judged on held-out images, and kept with what that rests on."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
+from supernet import checkpoint
+from supernet.jobs.job import Job, LossSettings, OnRound, OnSetback, Plan, TrainingSettings
+from supernet.models import model
+from supernet.models.card import write_card
+from supernet.network.generator import Supernet
+
+BEGUN = "finetune.json"  # beside the model: what its training was begun with
+
+
+class PhaseSettings(Protocol):
+    """A part of the training; what is None is as in the rest."""
+
+    @property
+    def until(self) -> float: ...
+    @property
+    def side(self) -> int | None: ...
+
+
+class FinetuneSettings(Protocol):
+    """The part of a recipe that says how a subnet is trained alone."""
+
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def batch(self) -> int | None: ...
+    @property
+    def phases(self) -> Sequence[PhaseSettings]: ...
+    def schedule(self, usual: Any) -> Sequence[tuple[int, LossSettings]]: ...
+
+
+def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | None) -> Plan:
+    """The phases in rounds; where one says nothing of its losses, they are `losses`.
+
+    supernet: whose widest subnet may guide.
+    """
+    sides = [(round(phase.until * how.rounds), phase.side) for phase in how.phases]
+    return Plan(how.batch, sides, how.schedule(losses), supernet)
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """Where a model goes, and what it is trained by."""
+
+    job: Job
+    folder: Path
+    training: TrainingSettings  # with the rounds and rates of the fine-tuning
+    plan: Plan
+    about: dict[str, Any]  # subnet, start, settings: the same for the same model
+
+    def begin(self) -> Path:
+        """The model's file. InputError if the folder holds, or was begun as, another model."""
+        begun = self.folder / BEGUN
+        if begun.is_file():
+            try:
+                before = json.loads(begun.read_text(encoding="utf-8"))
+            except ValueError:
+                raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
+            for name, value in self.about.items():
+                # An older model may not tell of it; the data's folder may be called otherwise, its content is checked.
+                if name != "data" and before.get(name, value) != value:
+                    raise InputError(
+                        f"{self.folder} holds another model ({name} is {before[name]} there, {value} here); "
+                        "choose another --name"
+                    )
+        else:
+            write_text(begun, to_json(self.about, indent=1) + "\n")
+        return self.folder / model.FILE
+
+    def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:
+        """Train it unless that was done; what its file says: `metrics` on the held-out images, `seconds`, `about`."""
+        ranks = self.job.ranks
+        self.plan.check(self.job.data)
+        self.job.check_full(names)
+        target = ranks.from_first(self.begin)
+        trained = self.folder / "trained.safetensors"  # not yet judged
+        if ranks.from_first(lambda: not (target.is_file() or trained.is_file())):
+            metadata = {**model.header(network), "about": self.about}
+            self.job.train_alone(network, self.training, trained, metadata, on_round, on_setback, self.plan)
+
+        def judge() -> dict[str, Any]:
+            if not target.is_file():
+                tensors, metadata = checkpoint.load(trained)
+                network.load_state_dict(tensors)
+                network.eval().to(self.job.device)
+                metadata["metrics"] = self.job.score(names, full=True).of(network)
+                checkpoint.save(target, tensors, metadata)
+                trained.unlink()
+            write_card(model.read_model(target), target.with_suffix(".md"), target.with_suffix(".onnx").name)
+            return checkpoint.load(target)[1]
+
+        return ranks.from_first(judge)

@@ -1,0 +1,356 @@
+"""One job: a task, its data, and networks to train and to measure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
+from supernet import checkpoint
+from supernet.data.record import Record
+from supernet.metrics import qualities
+from supernet.metrics.latency import describe, read_table
+from supernet.metrics.measure import Measure, Score
+from supernet.metrics.perceptual import VggFeatures
+from supernet.metrics.tasks import Task
+from supernet.models.model import load_network
+from supernet.network.cost import costs
+from supernet.network.discriminator import PatchGan
+from supernet.network.generator import IMAGE_CHANNELS, Subnet, Supernet
+from supernet.network.operators import OPERATORS
+from supernet.rounds.fairness import Ledger
+from supernet.rounds.sampling import Sampler, make_rounds
+from supernet.rounds.students import Alone, SharedSubnets
+from supernet.training import criterion, loop
+from supernet.training.adversary import Adversary
+from supernet.training.board import Board
+from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
+from supernet.training.losses import Adversarial
+from supernet.training.ranks import ALONE, Ranks
+
+OnRound = Callable[[int, float], None]
+OnSetback = Callable[[int, str], None]
+
+
+class Data(Protocol):
+    """The images of a job."""
+
+    @property
+    def side(self) -> int: ...
+    @property
+    def largest_side(self) -> int: ...
+    @property
+    def side_setting(self) -> str: ...  # what decides how large the judged images are; '' if they do themselves
+    @property
+    def fingerprint(self) -> str: ...
+    def record(self) -> Record: ...
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
+    def training(
+        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
+    ) -> loop.Batches: ...
+    def search(self) -> list[tuple[Tensor, Tensor]]: ...
+    def full(self) -> list[tuple[Tensor, Tensor]]: ...
+
+
+class LossSettings(criterion.Weights, Protocol):
+    """The weights of the losses, and what their terms are made of."""
+
+    @property
+    def perceptual_layers(self) -> list[str]: ...
+    @property
+    def guide(self) -> str: ...
+    @property
+    def pixel_rounds(self) -> int: ...
+
+
+class DiscriminatorSettings(Protocol):
+    """The discriminator and how it learns."""
+
+    @property
+    def loss(self) -> Adversarial: ...
+    @property
+    def conditioned(self) -> bool: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def layers(self) -> int | None: ...
+    @property
+    def learning_rate(self) -> float: ...
+
+
+class TrainingSettings(loop.Settings, Protocol):
+    """The part of a recipe that says how networks are trained."""
+
+    @property
+    def sampler(self) -> Sampler: ...
+    @property
+    def divide_gradients(self) -> bool: ...
+    @property
+    def losses(self) -> LossSettings: ...
+    @property
+    def discriminator(self) -> DiscriminatorSettings: ...
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The same settings but for those of `update`."""
+
+    def lasting(self, rounds: int) -> Self:
+        """The same settings for so many rounds."""
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' is the GPU if there is one. InputError if there is no such device."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32; for speed there is `training.precision`
+    try:
+        torch.empty(0, device=name)
+        return torch.device(name)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
+        raise InputError(f"device {name!r} is not there; use --device cpu") from None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the training of one network changes on the way.
+
+    sides: (until which round, side of the patches); losses: (until which round, the losses until
+    then), the settings' own follow. supernet: whose widest subnet may guide.
+    """
+
+    batch: int | None = None
+    sides: Sequence[tuple[int, int | None]] = ()
+    losses: Sequence[tuple[int, LossSettings]] = ()
+    supernet: Supernet | None = None
+
+    def check(self, data: Data) -> None:
+        """InputError if a patch is larger than the images."""
+        for _, side in self.sides:
+            if side and side > data.largest_side:
+                raise InputError(f"patches of side {side} don't fit images of side {data.largest_side}")
+
+    def batches(self, job: "Job") -> loop.Batches:
+        """Those of each round."""
+        seed = (job.seed, 0, 3)
+        sides = {None, *(side for _, side in self.sides)}
+        kinds = {side: job.data.training(seed, side, self.batch, job.ranks) for side in sides}
+        return Scheduled([(until, kinds[side]) for until, side in self.sides], kinds[None])
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """Batches that change at certain rounds."""
+
+    earlier: Sequence[tuple[int, loop.Batches]]
+    last: loop.Batches
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return next((batches for until, batches in self.earlier if index < until), self.last)[index]
+
+
+@dataclass
+class Job:
+    """Everything torch-side that the commands share."""
+
+    space: SearchSpace
+    task: Task
+    data: Data
+    seed: int
+    device: torch.device
+    ranks: Ranks = ALONE  # that train together; measuring is each one's own
+    board: Board | None = None  # where its trainings are drawn
+
+    def __post_init__(self) -> None:
+        """InputError if the space names an operator that there is none of."""
+        unknown = [name for name in self.space.operators if name not in OPERATORS]
+        if unknown:
+            raise InputError(
+                f"operator {unknown[0]!r} is unknown; there are {', '.join(OPERATORS)}, and what a --plugin adds"
+            )
+        # Another process that unpickles them imports the plugins that they are of.
+        self.operators = [OPERATORS[name] for name in self.space.operators]
+
+    def check(self, settings: TrainingSettings, names: Sequence[str], rescored: Sequence[str]) -> None:
+        """InputError, before anything is trained, if the images, the space, the losses or the metrics can't serve.
+
+        names: the metrics of the search, which its final front is scored on too; rescored: further ones of that.
+        """
+        (n, side), full = self.data.counts()
+        wanted = [name for name in names if qualities.is_quality(name, self.task)]
+        for name in wanted:
+            qualities.check(name, self.task, n, side, self.data.side_setting)
+        self.check_full([*(qualities.for_count(name, full[0]) for name in wanted), *rescored])
+        self.criterion(settings, self.supernet())
+
+    def check_full(self, names: Sequence[str]) -> None:
+        """InputError if one of these qualities can't be taken of the images that final fronts are scored on."""
+        n, side = self.data.counts()[1]
+        for name in names:
+            qualities.check(name, self.task, n, side, self.data.side_setting)
+
+    def costs(self, output_size: tuple[int, int]) -> Callable[[Architecture], dict[str, float]]:
+        """Architecture -> params, macs, size_mb for an output of (height, width)."""
+        return partial(costs, frame=self.task.frame, output_size=output_size)
+
+    def supernet(self) -> Supernet:
+        """Freshly initialised from the seed, on the job's device."""
+        torch.manual_seed(self.seed)
+        return Supernet(self.space, self.task.frame).to(self.device)
+
+    def fresh(self, architecture: Architecture) -> Subnet:
+        """One subnet by itself, initialised from the seed for its own widths, on the job's device."""
+        torch.manual_seed(self.seed)
+        return Subnet(architecture, self.task.frame).to(self.device)
+
+    def trained(self, path: Path, ranks: Ranks = ALONE) -> Supernet:
+        """With the weights of a checkpoint. DamagedFileError if it can't be read, InputError if older than its task.
+
+        ranks: whose first reads it for all.
+        """
+        supernet = self.supernet()
+        tensors, metadata = ranks.from_first(lambda: checkpoint.load(path))
+        frame = asdict(self.task.frame)
+        if metadata.get("frame", {**frame, "activation": "gelu"}) != frame:
+            raise InputError(f"{path} was trained for networks of an older version; remove it and train again")
+        try:
+            supernet.load_state_dict(tensors)
+        except RuntimeError:
+            raise DamagedFileError(f"{path} holds the weights of another space; remove it and train again") from None
+        return supernet
+
+    def criterion(
+        self, settings: TrainingSettings, supernet: Supernet | None, earlier: Sequence[tuple[int, LossSettings]] = ()
+    ) -> Criterion:
+        """The recipe's losses, and those until certain rounds. InputError if one of them can't be had.
+
+        earlier: (until which round, the losses until then). supernet: whose widest subnet may guide.
+        In the first `pixel_rounds` rounds L1 stands alone: perceptual and adversarial terms on a generator that makes
+        no image yet only disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
+        """
+        judge, parts, begun = settings.discriminator, list[tuple[int, LossSettings]](), 0
+        for until, losses in [*earlier, (settings.rounds, settings.losses)]:
+            if until > begun:
+                parts.append((until, losses))
+                begun = until
+        adversary = None
+        if any(losses.adversarial or losses.feature_matching for _, losses in parts):
+            torch.manual_seed(self.seed)
+            channels = IMAGE_CHANNELS if judge.conditioned and self.task.frame.input_level == 0 else 0
+            discriminator = PatchGan(self.data.side, judge.width, judge.layers, channels).to(self.device)
+            adversary = Adversary(discriminator, judge.loss, judge.learning_rate)
+        schedule = list[tuple[int, Terms]]()
+        for until, losses in parts:
+            schedule.append((min(until, losses.pixel_rounds), Terms(L1Alone(losses.l1))))
+            features = VggFeatures(losses.perceptual_layers).to(self.device) if losses.perceptual else None
+            guide = self._guide(losses.guide, supernet) if losses.distillation else None
+            schedule.append((until, Terms(losses, features, guide)))
+        return Criterion(schedule[-1][1], adversary, schedule[:-1])
+
+    def _guide(self, name: str, supernet: Supernet | None) -> Guide:
+        if name != "widest":
+            return load_network(Path(name)).to(self.device)
+        if supernet is None:
+            raise InputError("losses.guide is 'widest', which only a supernet has; name the file of a teacher")
+        return partial(supernet, architecture=self.space.decode(self.space.reference))
+
+    def train(
+        self,
+        stage: Stage,
+        survivors: Genomes | None,
+        settings: TrainingSettings,
+        start: Path | None,
+        target: Path,
+        finish: Callable[[Ledger, float], None],
+        on_round: OnRound,
+        on_setback: OnSetback = lambda index, trouble: None,
+    ) -> None:
+        """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`.
+
+        finish: is told the updates of every choice, and the seconds that it took in all sittings, before `target` is
+        there: so what it keeps is there whenever `target` is, whatever is killed. Of several processes that call this
+        together, the first alone tells and writes.
+        """
+        supernet = self.trained(start, self.ranks) if start else self.supernet()
+        # Each training draws its own batches and its own decks: its place here is part of the seed.
+        number = ("joint", "operator", "channel", "path").index(stage)
+        rng = np.random.default_rng([self.seed, 1, number])
+        rounds = make_rounds(settings.sampler, self.space, stage, survivors, rng)
+        state, notes = checkpoint.state_of(target), dict[str, float]()
+        if self.board:
+            widest = partial(supernet, architecture=self.space.decode(self.space.reference))
+            on_round = self.board.following(stage, widest, settings.rounds, on_round)
+        weights = loop.train(
+            SharedSubnets(supernet, rounds, settings.divide_gradients),
+            self.data.training((self.seed, 0, number), ranks=self.ranks),
+            self.criterion(settings, supernet),
+            settings,
+            state,
+            on_round,
+            on_setback,
+            notes,
+            self.ranks,
+        )
+
+        def keep() -> None:
+            finish(rounds.ledger, notes["seconds"])
+            about: dict[str, Any] = {"stage": stage, "space": self.space.to_dict(), "frame": asdict(self.task.frame)}
+            if survivors is not None:
+                about["survivors"] = subnet_ids(survivors)
+            checkpoint.save(target, weights, about)
+            state.unlink(missing_ok=True)
+
+        self.ranks.from_first(keep)
+
+    def train_alone(
+        self,
+        network: nn.Module,
+        settings: TrainingSettings,
+        target: Path,
+        metadata: dict[str, Any],
+        on_round: OnRound,
+        on_setback: OnSetback = lambda index, trouble: None,
+        plan: "Plan | None" = None,
+    ) -> None:
+        """Train one network by the same loop and losses, and write its averaged weights to `target`.
+
+        metadata: goes into the file, with the `seconds` that it took, in all sittings; it is kept with the state.
+        plan: what changes on the way; None for the recipe's batches and losses throughout.
+        """
+        state, plan = checkpoint.state_of(target), plan or Plan()
+        network.to(self.device)
+        batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
+        if self.board:
+            on_round = self.board.following(target.parent.name, network, settings.rounds, on_round)
+        weights = loop.train(
+            Alone(network), batches, criterion, settings, state, on_round, on_setback, metadata, self.ranks
+        )
+
+        def keep() -> None:
+            checkpoint.save(target, weights, metadata)
+            state.unlink(missing_ok=True)
+
+        self.ranks.from_first(keep)
+
+    def measure(
+        self, supernet: Supernet, names: list[str], output_size: tuple[int, int], latencies: Path | None = None
+    ) -> Measure:
+        """The cheap measure of the search, on the images that all candidates are compared on.
+
+        latencies: a table of them, not to measure them. InputError if it is of something else.
+        """
+        about = describe(self.space, self.task.frame, output_size, self.device)
+        latency = read_table(latencies, about) if latencies else None
+        return Measure(supernet, self.task, self.data.search(), names, output_size, latency=latency)
+
+    def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
+        """That of a final front; qualities are named `*_full`."""
+        wanted = [name for name in names if qualities.is_quality(name, self.task)]
+        return Measure(supernet, self.task, self.data.full(), wanted, output_size, suffix="_full")
+
+    def score(self, names: Sequence[str], full: bool = False) -> Score:
+        """The qualities of any network on the search's images, or on those of the final front."""
+        return Score(self.task, self.data.full() if full else self.data.search(), names, self.device)

@@ -1,0 +1,63 @@
+"""What the studies of a supernet train: subnets alone, and supernets at equal cost."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from evo_c2f.space import Architecture
+from supernet import checkpoint
+from supernet.jobs.job import Job, Plan, TrainingSettings
+from supernet.metrics.measure import Score
+from supernet.rounds.sampling import Sampler, make_rounds
+
+STREAM = 5  # of the job's seed: the rounds that are only counted
+
+
+class TrainedAlone:
+    """A measure: each architecture is trained by itself, from scratch, and judged as candidates and fronts are."""
+
+    def __init__(self, job: Job, settings: TrainingSettings, plan: Plan, names: Sequence[str], folder: Path):
+        """names: qualities; each is also given as `*_full`. folder: for the one that is being trained."""
+        self.job, self.settings, self.plan, self.folder = job, settings, plan, folder
+        self.scores = [job.score(names), Score(job.task, job.data.full(), names, job.device, suffix="_full")]
+        self.names = [name for score in self.scores for name in score.qualities]
+
+    def __call__(self, architectures: Sequence[Architecture]) -> list[dict[str, float]]:
+        """One row of metrics for each architecture."""
+        return [self._one(architecture) for architecture in architectures]
+
+    def _one(self, architecture: Architecture) -> dict[str, float]:
+        network = self.job.fresh(architecture)
+        # A state that is taken up must be of the same training, so its settings are in the name.
+        digest = hashlib.sha256(repr((architecture, self.settings, self.plan, self.job.seed)).encode()).hexdigest()[:16]
+        target = self.folder / f"alone-{digest}.safetensors"
+        self.job.train_alone(network, self.settings, target, {}, lambda index, loss: None, plan=self.plan)
+        network.load_state_dict(checkpoint.load(target)[0])
+        network.eval()
+        row = {name: value for score in self.scores for name, value in score.of(network).items()}
+        target.unlink()
+        return row
+
+
+def rounds_at_cost(job: Job, sampler: Sampler, fair_rounds: int) -> tuple[int, float]:
+    """How many rounds of the sampler cost what so many fair ones do, and the MACs of all their forward passes.
+
+    For one patch an update; the last round may go a little beyond.
+    """
+    price = job.costs((job.data.side, job.data.side))
+
+    def spending(sampler: Sampler) -> Iterator[float]:
+        rounds = make_rounds(sampler, job.space, "joint", None, np.random.default_rng([job.seed, STREAM]))
+        while True:
+            yield sum(price(job.space.decode(genome))["macs"] for genome in rounds.deal())
+
+    budget = sum(islice(spending("fair"), fair_rounds))
+    rounds, spent = 0, 0.0
+    for macs in spending(sampler):
+        if spent >= budget:
+            break
+        rounds, spent = rounds + 1, spent + macs
+    return rounds, spent

@@ -1,0 +1,186 @@
+"""Frechet distances between real and generated images: FID (arXiv 1706.08500), and `fd_vgg` without Inception.
+
+The arithmetic is torchmetrics'; here are the features, their protocols, and the statistics of the real
+images, computed once and cached.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
+from supernet import cache, checkpoint
+from supernet.data.images import round_to_8_bits
+from supernet.metrics.perceptual import VggFeatures
+from supernet.metrics.vision import make_torchvision_importable
+
+INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256 = "6726825d0af5f729"  # how it begins
+log = logging.getLogger(__name__)
+
+REAL_STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A feature space: how many numbers an image, and what they are."""
+
+    dimensions: int
+    description: str
+
+
+PROTOCOLS = {
+    "fid": Protocol(2048, "InceptionV3 pool3 of torch-fidelity, weights 2015-12-05, resize of TensorFlow 1, 8-bit"),
+    "fd_vgg": Protocol(512, "VGG16 relu5_3 of LPIPS' weights, spatial mean, 8-bit"),
+}
+
+
+class VggMeans(nn.Module):
+    """(b, 3, h, w) in 0..1 -> (b, 512), the spatial means of relu5_3."""
+
+    num_features = 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = VggFeatures(["relu5_3"])
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.features(images)[0]
+        return features.mean(dim=(2, 3))
+
+
+def refuse_few(name: str, n_images: int) -> None:
+    """InputError if so few images give no Frechet distance of that name.
+
+    Fewer images than dimensions leave the covariance singular and the distance biased; asked for
+    all the same, the figure is named by their number, such as fid_n200.
+    """
+    kind, _, count = name.partition("_n")
+    if count and int(count) != n_images:
+        raise InputError(f"{name} is of {count} images, and there are {n_images}; name it {kind}_n{n_images}")
+    if not count and n_images < PROTOCOLS[kind].dimensions:
+        raise InputError(
+            f"{kind} needs at least {PROTOCOLS[kind].dimensions} images, one for each of its dimensions, and there are "
+            f"{n_images}; name it {kind}_n{n_images} to have it all the same"
+        )
+
+
+def inception_file() -> Path:
+    """The standard Inception weights in torch-hub's cache. InputError, naming the file, if absent or another."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
+    if not path.is_file():
+        raise InputError(
+            f"{path}, which FID needs, is absent; fetch {INCEPTION} of toshas/torch-fidelity's releases, or use fd_vgg"
+        )
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(INCEPTION_SHA256):
+        raise InputError(f"{path} has sha256 {digest[:16]}, not {INCEPTION_SHA256}; fetch it again")
+    return path
+
+
+def inception(path: Path) -> nn.Module:
+    """(b, 3, h, w) uint8 -> (b, 2048), from a state dict of torch-fidelity's InceptionV3."""
+    make_torchvision_importable()
+    from torchmetrics.image.fid import NoTrainInceptionV3
+
+    with TemporaryDirectory() as folder:
+        # torch-fidelity unpickles without restriction: it is handed what was read with it.
+        copy = Path(folder) / path.name
+        torch.save(torch.load(path, weights_only=True), copy)
+        # Without antialiasing: the resize of the original, which all published figures are of.
+        network: nn.Module = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(copy), antialias=False)
+    network.num_features = 2048  # type: ignore[assignment]
+    return network
+
+
+class Frechet:
+    """The distance of generated images to fixed real ones, lower is better. `add` the batches, then take `value`."""
+
+    def __init__(self, name: str, targets: Sequence[Tensor], device: torch.device, features: nn.Module | None = None):
+        """targets: batches (b, 3, h, w) in 0..1; features: None for the protocol's own, whose statistics are cached.
+
+        InputError if there are too few images, or if the weights are absent.
+        """
+        kind = name.partition("_n")[0]
+        refuse_few(name, sum(map(len, targets)))
+        own = features is None
+        if features is None:
+            features = VggMeans() if kind == "fd_vgg" else inception(inception_file())
+        make_torchvision_importable()
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        self.whole_numbers = kind == "fid"
+        self.metric: Any = FrechetInceptionDistance(feature=features, reset_real_features=False).to(device)
+        self.finite = True
+        known = read_statistics(name, targets) if own else None
+        for statistic, value in (known or {}).items():
+            setattr(self.metric, statistic, value.to(device))
+        if known is not None:
+            return
+        for target in targets:
+            self._update(target.to(device), real=True)
+        if own:
+            keep_statistics(name, targets, {what: getattr(self.metric, what) for what in REAL_STATISTICS})
+
+    @torch.no_grad()
+    def _update(self, images: Tensor, real: bool) -> None:
+        rounded = round_to_8_bits(images)
+        self.metric.update((rounded * 255).round().to(torch.uint8) if self.whole_numbers else rounded, real=real)
+
+    def add(self, output: Tensor, target: Tensor) -> None:
+        """Take a batch of generated images, (b, 3, h, w); the real ones are known already."""
+        self.finite &= bool(output.isfinite().all())
+        self._update(output, real=False)
+
+    def value(self) -> float:
+        """The distance of what was added since the last `value`; NaN if some of it was not finite."""
+        distance = float(self.metric.compute()) if self.finite else float("nan")
+        self.reset()
+        return distance
+
+    def reset(self) -> None:
+        """Forget what was added; the real images stay."""
+        self.metric.reset()
+        self.finite = True
+
+
+def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:
+    """Where the statistics of these real images are cached: by the protocol and by every pixel."""
+    kind = name.partition("_n")[0]
+    digest = hashlib.sha256(PROTOCOLS[kind].description.encode())
+    for target in targets:
+        digest.update(repr(tuple(target.shape)).encode())
+        digest.update((target * 255).round().to(torch.uint8).cpu().contiguous().numpy().tobytes())
+    return cache.folder() / "statistics" / f"{kind}-{digest.hexdigest()[:16]}.safetensors"
+
+
+def read_statistics(name: str, targets: Sequence[Tensor]) -> dict[str, Tensor] | None:
+    """Those that are cached; None if there are none, or their file can't be used: they are taken anew then."""
+    try:
+        path = statistics_file(name, targets)
+        if not path.is_file():
+            return None
+        tensors, _ = checkpoint.load(path)
+        return {statistic: tensors[statistic] for statistic in REAL_STATISTICS}
+    except OSError:
+        return None  # a closed cache, of which the writer tells
+    except (DamagedFileError, InputError, KeyError):
+        log.warning(f"{path} is damaged; the statistics of the real images are taken anew")
+        return None
+
+
+def keep_statistics(name: str, targets: Sequence[Tensor], statistics: Mapping[str, Tensor]) -> None:
+    """Cache them, if the cache can be written."""
+    about = {"protocol": PROTOCOLS[name.partition("_n")[0]].description}
+    try:
+        checkpoint.save(statistics_file(name, targets), statistics, about)
+    except (OSError, FailedError) as error:
+        log.warning(f"the statistics of the real images are not cached ({error}); they are taken anew each time")

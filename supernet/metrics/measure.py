@@ -1,0 +1,96 @@
+"""One subnet to its raw metrics: the callable that the search engine is given."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from evo_c2f.space import Architecture
+from supernet.metrics import qualities
+from supernet.metrics.latency import latency_ms
+from supernet.metrics.tasks import Task
+from supernet.network.cost import OTHERS, costs
+from supernet.network.generator import Supernet
+
+Pairs = Sequence[tuple[Tensor, Tensor]]
+
+
+class Score:
+    """The qualities of any network on fixed images."""
+
+    def __init__(self, task: Task, batches: Pairs, names: Sequence[str], device: torch.device, suffix: str = ""):
+        """names: of qualities. InputError if one can't be taken of these batches.
+
+        With a suffix, which the names get, they are of other images than they tell.
+        """
+        # Kept on the device and in the layout that the convolutions want.
+        self.batches = [
+            (source.to(device, memory_format=torch.channels_last), target.to(device)) for source, target in batches
+        ]
+        targets = [target for _, target in self.batches]
+        n_images = sum(map(len, targets))
+        made = {name: qualities.for_count(name, n_images) if suffix else name for name in names}
+        self.qualities = {name + suffix: qualities.make(made[name], task, targets, device) for name in names}
+        self.task = task
+
+    @torch.inference_mode()
+    def of(self, network: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """Each quality of the network's outputs; NaN where they were not finite."""
+        for quality in self.qualities.values():
+            quality.reset()  # a network before this one may have run out of memory or time half-way
+        for source, target in self.batches:
+            output = network(source)
+            for quality in self.qualities.values():
+                quality.add(output, target)
+        return {name: quality.value() for name, quality in self.qualities.items()}
+
+    def baseline(self) -> dict[str, float]:
+        """The qualities had for nothing."""
+        return self.of(self.task.baseline)
+
+
+class Measure(Score):
+    """Scores architectures with the supernet's weights, always on the same validation batches."""
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        task: Task,
+        batches: Pairs,
+        names: Sequence[str],
+        output_size: tuple[int, int],
+        suffix: str = "",
+        latency: Callable[[Architecture], float] | None = None,
+    ):
+        """names: the metrics to give; qualities get the suffix. output_size: (height, width) for the costs.
+
+        latency: in ms, of a table; None to measure it.
+        """
+        wanted = [name for name in names if qualities.is_quality(name, task)]
+        super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)
+        self.supernet, self.output_size = supernet.eval(), output_size
+        self.others = [name for name in names if name not in wanted]
+        # Of plugins, which another process imports as it unpickles them.
+        self.prices = {name: OTHERS[name] for name in self.others if name in OTHERS}
+        self.latency = latency or partial(latency_ms, supernet, output_size=output_size)
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics of each row."""
+        return [*self.qualities, *self.others]
+
+    def __call__(self, architectures: Sequence[Architecture]) -> list[dict[str, float]]:
+        """One row of metrics for each architecture."""
+        return [self._one(architecture) for architecture in architectures]
+
+    def _one(self, architecture: Architecture) -> dict[str, float]:
+        row = self.of(partial(self.supernet, architecture=architecture))
+        if self.others:
+            known = costs(architecture, self.supernet.frame, self.output_size)
+            if "latency_ms" in self.others:
+                known["latency_ms"] = self.latency(architecture)
+            for name, price in self.prices.items():
+                known[name] = price(architecture, self.supernet.frame, self.output_size)
+            row |= {name: known[name] for name in self.others}
+        return row

@@ -1,0 +1,96 @@
+"""The qualities by name: how a set of outputs is scored against its targets, one batch after another."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from evo_c2f.errors import InputError
+from supernet.metrics import frechet, perceptual
+from supernet.metrics.frechet import Frechet
+from supernet.metrics.perceptual import Lpips
+from supernet.metrics.similarity import SSIM_WINDOW
+from supernet.metrics.tasks import Metric, Task
+
+
+class Quality(Protocol):
+    """`add` each batch in order, then take the `value`, which begins anew; `reset` does where an error came between."""
+
+    def reset(self) -> None: ...
+    def add(self, output: Tensor, target: Tensor) -> None: ...
+    def value(self) -> float: ...
+
+
+class MeanOf:
+    """The mean over all images of a metric that gives one number an image."""
+
+    def __init__(self, metric: Metric):
+        self.metric, self.values = metric, list[Tensor]()
+
+    def reset(self) -> None:
+        self.values = []
+
+    def add(self, output: Tensor, target: Tensor) -> None:
+        self.values.append(self.metric(output, target))
+
+    def value(self) -> float:
+        mean = fmean(torch.cat(self.values).tolist())
+        self.reset()
+        return mean
+
+
+def is_quality(name: str, task: Task) -> bool:
+    """Whether the metric compares images, rather than telling a network's cost."""
+    return name in task.metrics or name == "lpips" or is_frechet(name)
+
+
+def is_frechet(name: str) -> bool:
+    return name.partition("_n")[0] in frechet.PROTOCOLS
+
+
+def for_count(name: str, n_images: int) -> str:
+    """The name of the same quality of so many images: fd_vgg_n191 of 616 images is fd_vgg_n616."""
+    kind, few, _ = name.partition("_n")
+    return f"{kind}_n{n_images}" if few and is_frechet(name) else name
+
+
+def least_side(name: str, task: Task) -> int:
+    """The side of the smallest images that the quality can be taken of, in pixels."""
+    if is_frechet(name):
+        return 1 if name.startswith("fid") else perceptual.LEAST_SIDE["vgg"]  # Inception's are resized
+    if name == "lpips":
+        return perceptual.LEAST_SIDE["alex"]
+    return 2 * task.border + (SSIM_WINDOW if name in ("ssim_y", "ssim_rgb") else 1)
+
+
+def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
+    """InputError if the quality can't be taken of images of that side. setting: what decides the side, if one does."""
+    least, scale = least_side(name, task), 2**task.frame.input_level
+    if side < least:
+        larger = f"set {setting} to {-(-least // scale) * scale} or more" if setting else "give larger ones"
+        raise InputError(f"{name} needs images of at least {least} pixels a side, these have {side}; {larger}")
+
+
+def check(name: str, task: Task, n_images: int, side: int, setting: str = "") -> None:
+    """InputError if the quality can't be taken of so many images of that least side, or lacks its weights."""
+    refuse_small(name, task, side, setting)
+    if name == "lpips":
+        perceptual.backbone_weights("alex")
+    if is_frechet(name):
+        frechet.refuse_few(name, n_images)
+        if name.startswith("fid"):
+            frechet.inception_file()
+        else:
+            perceptual.backbone_weights("vgg")
+
+
+def make(name: str, task: Task, targets: Sequence[Tensor], device: torch.device) -> Quality:
+    """The quality of that name against these targets. InputError if it can't be had."""
+    refuse_small(name, task, min(min(target.shape[2:]) for target in targets))
+    if name == "lpips":
+        return MeanOf(Lpips("alex").to(device))
+    if is_frechet(name):
+        return Frechet(name, targets, device)
+    return MeanOf(task.metrics[name])

@@ -1,0 +1,85 @@
+"""A model's card: what it is, how it was made, what it costs and how to run it, from what its file says of itself."""
+
+from pathlib import Path
+from typing import Any
+
+from evo_c2f.files import write_text
+from supernet.models.judgement import costs_of
+from supernet.models.model import Model
+
+MARK = "<!-- written by evo_c2f; remove this line to keep your own words -->"
+SIZES = {True: (720, 1280), False: (256, 256)}  # of which MACs are stated, where it enlarges and where not
+
+ONNX = """\
+import numpy as np, onnxruntime
+from PIL import Image
+
+pixels = np.asarray(Image.open("in.png").convert("RGB"), np.float32)[None].transpose(0, 3, 1, 2) / 255
+(output,) = onnxruntime.InferenceSession("{file}").run(None, {{"image": pixels}})
+Image.fromarray((output[0].clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)).save("out.png")
+"""
+
+LICENCES = {
+    "embedded": "the photographs that come with scikit-image and scikit-learn; these packages name the licence of each",
+    "openmoji": "OpenMoji, which is under CC BY-SA 4.0",
+}
+
+
+def data_name(folder: str | None) -> str:
+    """What a model's file says of the images that it was trained on: no path of the machine."""
+    return folder if folder in LICENCES else f"{Path(folder).name}/" if folder else ""
+
+
+def card(model: Model, name: str) -> str:
+    """Markdown; name: of the ONNX file that it tells how to run."""
+    about, metadata = model.metadata.get("about", {}), model.metadata
+    task = f"x{model.scale} {model.task.name}" if model.scale > 1 else model.task.name
+    kind = "A subnet" if "architecture" in metadata else "A network designed by hand"
+    parts = [
+        MARK,
+        f"# {task}, {about.get('subnet', Path(name).stem)}",
+        f"{kind}: RGB in 0..1, any size, {in_and_out(model.scale)}.",
+    ]
+    height, width = SIZES[model.scale > 1]
+    found = costs_of(model, (height, width))
+    rows = {
+        "parameters": f"{found['params']:,.0f}",
+        "size, 32-bit weights": f"{found['size_mb']:.3g} MB",
+        f"MACs for {width}x{height}": f"{found['macs'] / 1e9:.3g} G",
+        **{f"{metric}, held-out images": f"{value:.5g}" for metric, value in metadata.get("metrics", {}).items()},
+    }
+    parts.append("\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]))
+    made = [f"- {key}: {words}" for key, words in history(metadata, about).items()]
+    parts.append("\n".join(["## How it was made", "", *(made or ["Its file doesn't say."])]))
+    parts.append(f"## Run it\n\n`python cli.py export` writes `{name}`; then, in its folder:\n\n```python\n"
+                 f"{ONNX.format(file=name)}```")  # fmt: skip
+    data = about.get("data")
+    words = LICENCES.get(data, f"the images in `{data}`, whose licence this project can't know" if data else "")
+    licence = f"It was trained on {words}." if words else "Its file doesn't say what it was trained on."
+    parts.append(f"## Licence\n\n{licence} What may be done with the model follows from these images' licence.")
+    return "\n\n".join(parts) + "\n"
+
+
+def in_and_out(scale: int) -> str:
+    return f"the output's sides are {scale} times the input's" if scale > 1 else "the output is as large as the input"
+
+
+def history(metadata: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
+    """What the file says of the training, in words; what it doesn't say is left out."""
+    known = {
+        "recipe": about.get("recipe"),
+        "subnet": about.get("subnet"),
+        "weights began": {"scratch": "from scratch", "inherited": "as the supernet's"}.get(about.get("start", "")),
+        "losses": about.get("losses"),
+        "training images seen, with repetition": about.get("images", metadata.get("images")),
+        "seconds of training": round(metadata["seconds"]) if "seconds" in metadata else None,
+    }
+    return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def write_card(model: Model, path: Path, name: str) -> bool:
+    """Write it, unless there is something else; whether it was written."""
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
+        return False
+    write_text(path, card(model, name))
+    return True

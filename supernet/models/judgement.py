@@ -1,0 +1,133 @@
+"""A model against the images of a benchmark: image by image, on average, and what it costs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.errors import InputError
+from evo_c2f.space import Architecture
+from supernet.data import aligned
+from supernet.data.benchmarks import read_benchmark
+from supernet.data.picture_files import tell_others
+from supernet.jobs.comparison import network_costs
+from supernet.metrics import qualities
+from supernet.metrics.tasks import SuperResolution
+from supernet.models.model import Model, build_network
+from supernet.models.tiling import run_tiled
+from supernet.network.cost import BYTES_PER_PARAMETER, costs
+from supernet.network.generator import Frame
+from supernet.timing import timed
+
+LATENCY_REPEATS = 7
+LARGEST = 1024 * 1024  # input pixels that are run at once; larger images are tiled
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One image to judge on."""
+
+    name: str  # no other's
+    source: Tensor  # (1, 3, h, w)
+    target: Tensor  # (1, 3, h * scale, w * scale)
+
+
+def read_judged(
+    model: Model,
+    folder: Path,
+    split: str,
+    direction: aligned.Direction,
+    side: int | None,
+    warn: Callable[[str], None] = lambda sentence: None,
+) -> list[Judged]:
+    """The images of a benchmark folder for super-resolution, of an aligned folder's split for translation.
+
+    warn: is told what of the files is lost, and what isn't read.
+    """
+    if isinstance(model.task, SuperResolution):
+        return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn)]
+    paths = aligned.split_files(folder, split)
+    tell_others(folder / split, warn)
+    aligned.check_sizes(paths, warn)
+    batches = aligned.in_batches(aligned.Pairs(paths, direction, side), 1)
+    return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """The files' names without their suffixes, but with them where two would be the same."""
+    stems = [path.stem for path in paths]
+    return stems if len(set(stems)) == len(stems) else [path.name for path in paths]
+
+
+def forward(model: Model, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The model as a function on the device; large images in tiles."""
+    network = model.network
+    if not isinstance(network, nn.Module):
+        return network
+    network.to(device)
+
+    def run(x: Tensor) -> Tensor:
+        return run_tiled(network, x) if x.shape[2] * x.shape[3] > LARGEST else network(x)
+
+    return run
+
+
+@torch.inference_mode()
+def judge(
+    model: Model,
+    images: Sequence[Judged],
+    names: Sequence[str],
+    device: torch.device,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> dict[str, Any]:
+    """`images`: name -> qualities of each; `mean`: their averages, and the Frechet distances, which are of the set."""
+    for name in names:
+        if not qualities.is_quality(name, model.task):
+            raise InputError(f"{name} is no quality of {model.task.name}; there are {', '.join(known(model))}")
+        qualities.check(name, model.task, len(images), min(min(image.target.shape[2:]) for image in images))
+    run = forward(model, device)
+    targets = [image.target.to(device) for image in images]
+    judges = {name: qualities.make(name, model.task, targets, device) for name in names}
+    rows: dict[str, dict[str, float]] = {}
+    for done, (image, target) in enumerate(zip(images, targets, strict=True), 1):
+        output = run(image.source.to(device)).to(device)
+        rows[image.name] = {}
+        for name, quality in judges.items():
+            quality.add(output, target)
+            if not qualities.is_frechet(name):
+                rows[image.name][name] = quality.value()
+        on_image(done)
+    mean = {
+        name: quality.value() if qualities.is_frechet(name) else fmean(row[name] for row in rows.values())
+        for name, quality in judges.items()
+    }
+    return {"images": rows, "mean": mean}
+
+
+def known(model: Model) -> list[str]:
+    return [*model.task.metrics, "lpips", "fid", "fd_vgg"]
+
+
+def costs_of(model: Model, size: tuple[int, int]) -> dict[str, float]:
+    """params, macs and size_mb for an output of (height, width)."""
+    if "architecture" in model.metadata:
+        architecture, frame = Architecture.from_dict(model.metadata["architecture"]), Frame(**model.metadata["frame"])
+        return costs(architecture, frame, size)
+    found = network_costs(build_network(model.metadata), (size[0] // model.scale, size[1] // model.scale))
+    return found | {"size_mb": found["params"] * BYTES_PER_PARAMETER / 1e6}
+
+
+@torch.inference_mode()
+def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[str, Any]:
+    """Median time in milliseconds for one output of (height, width), after two warm-ups, and where it was taken."""
+    if isinstance(model.network, nn.Module):
+        run: Callable[[Tensor], Tensor] = model.network.to(device)
+    else:  # an ONNX file, which ONNX Runtime runs on the CPU
+        run, device = model.network, torch.device("cpu")
+    image = torch.rand(1, 3, size[0] // model.scale, size[1] // model.scale, device=device)
+    ms = timed(lambda: run(image), device, LATENCY_REPEATS)
+    return {"latency_ms": ms, "threads": torch.get_num_threads(), "device": str(device)}

@@ -1,0 +1,150 @@
+"""A large image in tiles, with bounded memory and the same result as the image at once.
+
+The tiles overlap by the network's reach. What pools over the whole image is given its statistics,
+which are gathered tile by tile beforehand, one pool after the other.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from supernet.network.pooling import Pool
+
+DEFAULT_TILE = 256
+
+
+class Generator(Protocol):
+    """A network that can be tiled; all in pixels of its input but for the scale.
+
+    scale: the output's side over the input's; reach: how far an output pixel looks; grain: tiles
+    begin at multiples of it; block: the sides are padded to a multiple of it within the network.
+    """
+
+    @property
+    def scale(self) -> int: ...
+    @property
+    def reach(self) -> int: ...
+    @property
+    def grain(self) -> int: ...
+    @property
+    def block(self) -> int: ...
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis: the core that it answers for, and all that it reads."""
+
+    core: tuple[int, int]
+    read: tuple[int, int]
+
+    def inside(self, factor: float, end: int | None = None) -> slice:
+        """The core within what is read, at `factor` times the resolution; `end` for another end of the core."""
+        start, stop = self.core[0] - self.read[0], (self.core[1] if end is None else end) - self.read[0]
+        return slice(round(start * factor), round(stop * factor))
+
+
+def spans(length: int, tile: int, reach: int, grain: int) -> list[Span]:
+    """The tiles along an axis, in order: cores of `tile` pixels, rounded up to the grain, that meet without a gap."""
+    tile, margin = (-(-n // grain) * grain for n in (tile, reach))
+    return [
+        Span((start, min(start + tile, length)), (max(0, start - margin), min(start + tile + margin, length)))
+        for start in range(0, length, tile)
+    ]
+
+
+def tiles(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Iterator[tuple[slice, slice, Tensor]]:
+    """(rows, columns, output) of each tile's core in the output, for an image (1, 3, h, w) in 0..1."""
+    height, width = image.shape[-2:]
+    grid = [
+        (rows, columns)
+        for rows in spans(height, tile, network.reach, network.grain)
+        for columns in spans(width, tile, network.reach, network.grain)
+    ]
+    scale = network.scale
+    with whole_image_statistics(network, image, grid), torch.inference_mode():
+        for rows, columns in grid:
+            output = network(cut(image, rows, columns))
+            down, along = (slice(scale * span.core[0], scale * span.core[1]) for span in (rows, columns))
+            yield down, along, output[..., rows.inside(scale), columns.inside(scale)]
+
+
+def run_tiled(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Tensor:
+    """What the network gives for (1, 3, h, w), put together from tiles."""
+    height, width = image.shape[-2:]
+    output = image.new_empty(1, 3, height * network.scale, width * network.scale)
+    for rows, columns, part in tiles(network, image, tile):
+        output[..., rows, columns] = part
+    return output
+
+
+def cut(image: Tensor, rows: Span, columns: Span) -> Tensor:
+    return image[..., slice(*rows.read), slice(*columns.read)]
+
+
+class ReachedError(Exception):
+    """A pool without the whole image's statistics was reached."""
+
+    def __init__(self, pool: Pool, x: Tensor):
+        self.pool, self.x = pool, x
+
+
+def stop_at(pool: nn.Module, inputs: tuple[Tensor]) -> None:
+    pool = cast(Pool, pool)
+    if pool.fixed is None:
+        raise ReachedError(pool, inputs[0])
+
+
+@contextmanager
+def whole_image_statistics(network: Generator, image: Tensor, grid: list[tuple[Span, Span]]) -> Iterator[None]:
+    """Within it every pool that the network runs has the statistics of the whole image."""
+    pools = [module for module in cast(nn.Module, network).modules() if isinstance(module, Pool)]
+    if len(grid) == 1:
+        yield
+        return
+    try:
+        while fix_next(network, pools, image, grid):
+            pass
+        yield
+    finally:
+        for pool in pools:
+            pool.fixed = None
+
+
+@torch.inference_mode()
+def fix_next(network: Generator, pools: list[Pool], image: Tensor, grid: list[tuple[Span, Span]]) -> bool:
+    """Give the next pool that the network comes to its statistics; False if all that it runs have them."""
+    hooks = [pool.register_forward_pre_hook(stop_at) for pool in pools]
+    n, total, squares = 0, torch.zeros(()), torch.zeros(())
+    reached: Pool | None = None
+    try:
+        for rows, columns in grid:
+            try:
+                network(cut(image, rows, columns))
+                return False
+            except ReachedError as stop:
+                reached = stop.pool
+                x = core_of(stop.x, rows, columns, image, network.block).double()
+                n, total = n + x.shape[2] * x.shape[3], total + x.sum((2, 3), keepdim=True)
+                squares = squares + x.square().sum((2, 3), keepdim=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert reached is not None
+    mean = total / n
+    reached.fixed = (mean.float(), (squares / n - mean.square()).clamp(min=0).float())
+    return True
+
+
+def core_of(x: Tensor, rows: Span, columns: Span, image: Tensor, block: int) -> Tensor:
+    """The positions of a tile's features that no other tile answers for; the last ones answer for the padding too."""
+    parts = []
+    for span, positions, length in zip((rows, columns), x.shape[-2:], image.shape[-2:], strict=True):
+        read = -(-(span.read[1] - span.read[0]) // block) * block
+        end = -(-length // block) * block if span.core[1] == length else None
+        parts.append(span.inside(positions / read, end))
+    return x[..., parts[0], parts[1]]

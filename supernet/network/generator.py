@@ -1,0 +1,294 @@
+"""The generator: a supernet whose weights all subnets share, and one subnet as a plain module.
+
+Both run the same route over the levels (`run_route`); they differ in where a part comes from. On arriving at a
+level, the transition's output is added to what that level last held, or on a first visit to that
+level's own stem of the input, so that all paths speak one language at each level.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evo_c2f.errors import InputError
+from evo_c2f.space import Architecture, SearchSpace, inner_width
+from supernet.network.operators import OPERATORS, Activation
+from supernet.network.slicing import Conv, SlicedConv2d, copy_prefix
+
+IMAGE_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a task fixes of its generators: the input's level (x4 super-resolution: 2), whether the
+    output is a residual on the resized input, whether operators see instance-normalised features
+    (without statistics or parameters of their own, so that any prefix of the channels is normalised alike),
+    and the operators' activation."""
+
+    input_level: int
+    residual: bool
+    normalise: bool = False
+    activation: Activation = "gelu"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module of a network: `kind` is stem, transition, operator or head.
+
+    `place` names the supernet's module that it is a slice of: (level,), (source level, level) or
+    (position, level, operator). `inner` is the operator's inner width.
+    """
+
+    kind: str
+    place: tuple[Any, ...]
+    level: int
+    width: int
+    inner: int = 0
+    source_width: int = 0
+
+
+def parts(architecture: Architecture) -> Iterator[Part]:
+    """The modules that the architecture runs, in order."""
+    visited: set[int] = set()
+    last: int | None = None
+    for cell in architecture.cells:
+        level, width = cell.level, architecture.width(cell.level)
+        if level not in visited:
+            visited.add(level)
+            yield Part("stem", (level,), level, width)
+        if last is not None and last != level:
+            yield Part("transition", (last, level), level, width, source_width=architecture.width(last))
+        yield Part("operator", (cell.position, level, cell.operator), level, width, inner=cell.inner)
+        last = level
+    assert last is not None, "an architecture has at least one cell"
+    yield Part("head", (last,), last, architecture.width(last))
+
+
+def stem_conv(frame: Frame, level: int, width: int) -> Conv:
+    """On the input, resized to the level or folded into channels by pixel-unshuffle."""
+    return Conv(IMAGE_CHANNELS * 4 ** max(0, level - frame.input_level), width, 3)
+
+
+def head_conv(level: int, width: int) -> Conv:
+    """Before the pixel-shuffle to the output's resolution."""
+    return Conv(width, IMAGE_CHANNELS * 4**level, 3)
+
+
+def transition_conv(source: int, level: int, source_width: int, width: int) -> Conv:
+    """After pixel-unshuffle to a coarser level; before pixel-shuffle to a finer one."""
+    return Conv(4 * source_width, width) if level > source else Conv(source_width, 4 * width)
+
+
+def convolutions(part: Part, frame: Frame) -> dict[str, Conv]:
+    """The part's convolutions, by their names in its module ('' is the module itself)."""
+    if part.kind == "stem":
+        return {"": stem_conv(frame, part.level, part.width)}
+    if part.kind == "head":
+        return {"": head_conv(part.level, part.width)}
+    if part.kind == "transition":
+        source, level = part.place
+        return {"": transition_conv(source, level, part.source_width, part.width)}
+    operator = OPERATORS[part.place[2]]
+    return operator.convolutions(part.width, part.inner * operator.expansion)
+
+
+def zero(conv: SlicedConv2d) -> SlicedConv2d:
+    for parameter in conv.parameters():
+        nn.init.zeros_(parameter)
+    return conv
+
+
+def build(part: Part, frame: Frame) -> nn.Module:
+    """A fresh module for the part; transitions start at zero, as do operators."""
+    if part.kind == "operator":
+        return OPERATORS[part.place[2]](part.width, part.inner, frame.activation)
+    conv = SlicedConv2d(convolutions(part, frame)[""])
+    return zero(conv) if part.kind == "transition" else conv
+
+
+def run_part(part: Part, module: Callable[..., Tensor], x: Tensor, frame: Frame) -> Tensor:
+    """Run a module that may be wider than the part."""
+    if part.kind == "stem":
+        depth = part.level - frame.input_level
+        if depth > 0:
+            x = F.pixel_unshuffle(x, 2**depth)
+        elif depth < 0:
+            x = F.interpolate(x, scale_factor=2.0**-depth, mode="bilinear")
+        return module(x, part.width)
+    if part.kind == "head":
+        return F.pixel_shuffle(module(x), 2**part.level)
+    if part.kind == "transition":
+        source, level = part.place
+        if level > source:
+            return module(F.pixel_unshuffle(x, 2), part.width)
+        return F.pixel_shuffle(module(x, 4 * part.width), 2)
+    return module(x, part.inner, frame.normalise)
+
+
+def refuse_other_channels(x: Tensor) -> None:
+    """InputError if x is no batch of RGB images: sliced convolutions would take a prefix of the weights, unseen."""
+    if x.dim() != 4 or x.shape[1] != IMAGE_CHANNELS:
+        raise InputError(f"the network takes RGB images (b, 3, h, w), not {tuple(x.shape)}; convert them first")
+
+
+def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
+    """Continue x at the bottom and on the right, by reflection, until its sides are multiples and at least `least`.
+
+    Where the image is smaller than what is added, the reflection goes to and fro. Branches by size would be taken for
+    good in an exported program.
+    """
+    if multiple == 1:
+        return x
+    sides = [torch.sym_max(side + -side % multiple, least) for side in x.shape[-2:]]
+    if not torch.compiler.is_exporting() and all(new < 2 * old for new, old in zip(sides, x.shape[-2:], strict=True)):
+        pad = [new - old for new, old in zip(sides, x.shape[-2:], strict=True)]
+        return F.pad(x, (0, pad[1], 0, pad[0]), mode="reflect") if any(pad) else x
+    for axis, side in zip((-2, -1), sides, strict=True):
+        last = torch.arange(x.shape[axis], device=x.device)[-1:]
+        places = torch.arange(side, device=x.device) % (2 * last).clamp(min=1)
+        x = x.index_select(axis, last - (last - places).abs())
+    return x
+
+
+def block(route: Iterable[Part], frame: Frame) -> int:
+    """Pixels of the input that one position of the coarsest level visited spans."""
+    return int(2 ** max(0, max(part.level for part in route) - frame.input_level))
+
+
+def reach(part: Part, frame: Frame) -> float:
+    """How many pixels of the input away the part looks, at most."""
+    unit = 2.0 ** (part.level - frame.input_level)  # what a position spans
+    convs = convolutions(part, frame).values()
+    parallel = max((conv.reach for conv in convs if conv.shrink > 1), default=0)  # the scales of one operator
+    own = unit * (sum(conv.reach for conv in convs if conv.shrink <= 1) + parallel)
+    # On the way to a position its whole span is seen; a bilinear enlargement looks at the neighbours.
+    arriving = part.kind == "stem" or (part.kind == "transition" and part.level > part.place[0])
+    return own + (max(1.0, unit) if arriving else 0.0)
+
+
+def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
+    """x (b, 3, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
+
+    The input is reflect-padded to a multiple of the coarsest level visited, and the output cropped. InputError if x is
+    no batch of RGB images.
+    """
+    refuse_other_channels(x)
+    height, width = x.shape[-2:]
+    resized = F.interpolate(x, scale_factor=2.0**frame.input_level, mode="bilinear") if frame.residual else None
+    x = pad_to_multiple(x, block(route, frame)) - 0.5  # zero padding then means mid-grey, not black
+    held: dict[int, Tensor] = {}
+    for index, part in enumerate(route):
+        if part.kind == "stem":
+            held[part.level] = run_part(part, module(index, part), x, frame)
+        elif part.kind == "transition":
+            arriving = run_part(part, module(index, part), held[part.place[0]], frame)
+            held[part.level] = held[part.level] + arriving
+        elif part.kind == "operator":
+            held[part.level] = run_part(part, module(index, part), held[part.level], frame)
+    output = run_part(route[-1], module(len(route) - 1, route[-1]), held[route[-1].level], frame)
+    scale = 2**frame.input_level
+    output = output[..., : height * scale, : width * scale]
+    return output + (0.5 if resized is None else resized)
+
+
+class Subnet(nn.Module):
+    """One architecture as a plain module with its own weights; each transition has its own copy."""
+
+    def __init__(self, architecture: Architecture, frame: Frame):
+        super().__init__()
+        self.architecture, self.frame = architecture, frame
+        self.route = list(parts(architecture))
+        self.layers = nn.ModuleList(build(part, frame) for part in self.route)
+
+    @property
+    def scale(self) -> int:
+        """The output's side over the input's."""
+        return int(2**self.frame.input_level)
+
+    @property
+    def block(self) -> int:
+        """In pixels of the input: what sides are padded to a multiple of."""
+        return block(self.route, self.frame)
+
+    @property
+    def grain(self) -> int:
+        """In pixels of the input: all pooling windows begin at a multiple of it."""
+        windows = [
+            conv.shrink * 2.0 ** (part.level - self.frame.input_level)
+            for part in self.route
+            for conv in convolutions(part, self.frame).values()
+        ]
+        return max(self.block, *map(math.ceil, windows))
+
+    @property
+    def reach(self) -> int:
+        """In pixels of the input: how far an output pixel looks, at most, but for what is pooled over the whole."""
+        return math.ceil(sum(reach(part, self.frame) for part in self.route))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (b, 3, h, w) in 0..1 -> (b, 3, h * 2^input_level, w * 2^input_level)."""
+        return run_route(x, self.route, lambda index, part: self.layers[index], self.frame)
+
+
+class Supernet(nn.Module):
+    """All subnets of a space at once: every (cell, level, operator) at full width, and per level a
+    stem and a head, and per pair of neighbouring levels the transitions, shared by all cells."""
+
+    def __init__(self, space: SearchSpace, frame: Frame):
+        """The space's operators must be among OPERATORS."""
+        super().__init__()
+        self.space, self.frame = space, frame
+        self.modules_by_place = nn.ModuleDict({name(part): build(part, frame) for part in all_parts(space)})
+
+    def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
+        """What `extract(architecture)` gives for x."""
+        return run_route(x, list(parts(architecture)), lambda _, part: self.module_of(part), self.frame)
+
+    def module_of(self, part: Part) -> nn.Module:
+        """The full-width module that the part is a slice of."""
+        return self.modules_by_place[name(part)]
+
+    def slices(self, part: Part) -> Iterator[tuple[nn.Parameter, tuple[slice, ...]]]:
+        """The supernet's parameters behind a part, each with the prefix that the part takes of it."""
+        module = self.module_of(part)
+        for place, spec in convolutions(part, self.frame).items():
+            conv = module.get_submodule(place)
+            assert isinstance(conv, SlicedConv2d)
+            yield conv.weight, (slice(spec.outputs), slice(1 if spec.depthwise else spec.inputs))
+            yield conv.bias, (slice(spec.outputs),)
+
+    def used(self, architectures: Iterable[Architecture]) -> list[nn.Parameter]:
+        """The parameters behind the architectures, each once."""
+        taken = (self.slices(part) for architecture in architectures for part in parts(architecture))
+        return list(dict.fromkeys(parameter for slices in taken for parameter, _ in slices))
+
+    def extract(self, architecture: Architecture) -> Subnet:
+        """A subnet of its own, with copied weights, on the supernet's device."""
+        subnet = Subnet(architecture, self.frame)
+        for part, layer in zip(subnet.route, subnet.layers, strict=True):
+            copy_prefix(self.module_of(part), layer)
+        return subnet.to(next(self.parameters()).device)
+
+
+def name(part: Part) -> str:
+    """The part's name in the supernet's state."""
+    return "_".join((part.kind, *map(str, part.place)))
+
+
+def all_parts(space: SearchSpace) -> Iterator[Part]:
+    """Every module of the supernet, at full width."""
+    widest = {level: widths[-1] for level, widths in space.widths.items()}
+    for level, width in widest.items():
+        yield Part("stem", (level,), level, width)
+        yield Part("head", (level,), level, width)
+        for source in (level - 1, level + 1):
+            if source in widest:
+                yield Part("transition", (source, level), level, width, source_width=widest[source])
+        inner = inner_width(width, space.inner_ratios[-1])
+        for position in range(space.n_cells):
+            for operator in space.operators:
+                yield Part("operator", (position, level, operator), level, width, inner=inner)

@@ -1,0 +1,88 @@
+"""Who is trained in a round: the subnets of a fair round, or one network alone."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.space import Architecture
+from supernet.network.generator import Supernet, parts
+from supernet.rounds.sampling import Rounds
+
+Forward = Callable[[Tensor], Tensor]
+
+
+class Students(Protocol):
+    """What the training loop teaches."""
+
+    @property
+    def module(self) -> nn.Module: ...
+    def deal(self) -> tuple[Sequence[Forward], list[nn.Parameter]]:
+        """The networks of the next round, and the parameters that it uses."""
+
+    def settle(self) -> None:
+        """After the round's gradients are in."""
+
+    def state(self) -> dict[str, Any]:
+        """All that the next rounds depend on, but for the weights, as JSON."""
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+class SharedSubnets:
+    """A supernet's subnets, as its rounds deal them."""
+
+    def __init__(self, supernet: Supernet, rounds: Rounds, divide_gradients: bool = False):
+        """divide_gradients: each weight's by the number of the round's subnets that used it."""
+        self.supernet, self.rounds, self.divide_gradients = supernet, rounds, divide_gradients
+        self.module: nn.Module = supernet
+        self.dealt: list[Architecture] = []
+
+    def deal(self) -> tuple[list[Forward], list[nn.Parameter]]:
+        self.dealt = [self.supernet.space.decode(genome) for genome in self.rounds.deal()]
+        networks: list[Forward] = [partial(self.supernet, architecture=architecture) for architecture in self.dealt]
+        return networks, self.supernet.used(self.dealt)
+
+    def settle(self) -> None:
+        if self.divide_gradients:
+            divide_by_uses(self.supernet, self.dealt)
+
+    def state(self) -> dict[str, Any]:
+        return self.rounds.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.rounds.restore(state)
+
+
+class Alone:
+    """One network, all of it in every round."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+
+    def deal(self) -> tuple[list[Forward], list[nn.Parameter]]:
+        return [self.module], list(self.module.parameters())
+
+    def settle(self) -> None:
+        """Nothing: each weight was used once."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing: there is no state but the weights."""
+
+
+@torch.no_grad()
+def divide_by_uses(supernet: Supernet, architectures: Sequence[Architecture]) -> None:
+    """Divide each weight's gradient by the number of the architectures that used it."""
+    uses: dict[nn.Parameter, Tensor] = {}
+    for architecture in architectures:
+        for part in parts(architecture):
+            for parameter, prefix in supernet.slices(part):
+                uses.setdefault(parameter, torch.zeros_like(parameter))[prefix] += 1
+    for parameter, count in uses.items():
+        assert parameter.grad is not None
+        parameter.grad /= count.clamp(min=1)

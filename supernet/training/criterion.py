@@ -1,0 +1,116 @@
+"""The loss of a generator in training: L1, and what the recipe adds to it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from supernet.metrics.perceptual import VggFeatures
+from supernet.training.adversary import Adversary
+from supernet.training.losses import feature_distance, mean_sizes, spectrum_distance
+from supernet.training.ranks import ALONE, Ranks
+
+Guide = Callable[[Tensor], Tensor]
+
+
+class Weights(Protocol):
+    """The part of a recipe that weighs the terms."""
+
+    @property
+    def l1(self) -> float: ...
+    @property
+    def l2(self) -> float: ...
+    @property
+    def spectrum(self) -> float: ...
+    @property
+    def perceptual(self) -> float: ...
+    @property
+    def adversarial(self) -> float: ...
+    @property
+    def feature_matching(self) -> float: ...
+    @property
+    def distillation(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class L1Alone:
+    """Weights that leave L1 alone."""
+
+    l1: float = 1.0
+    l2: float = 0.0
+    spectrum: float = 0.0
+    perceptual: float = 0.0
+    adversarial: float = 0.0
+    feature_matching: float = 0.0
+    distillation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The weights of the terms in a part of the training, and what is needed where a weight is not 0."""
+
+    weights: Weights
+    features: VggFeatures | None = None
+    guide: Guide | None = None
+
+
+class Criterion:
+    """Judges the outputs of one round after another: `begin`, `loss` for each subnet, `finish`."""
+
+    def __init__(self, last: Terms, adversary: Adversary | None = None, earlier: Sequence[tuple[int, Terms]] = ()):
+        """earlier: (until which round, the terms until then), in order; `last` are those from then on.
+
+        adversary: needed where a weight of its terms is not 0.
+        """
+        self.last, self.earlier, self.adversary = last, earlier, adversary
+
+    def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
+        """Take the batch of round `index`, or this process's part of it, and what all its subnets have in common."""
+        self.source, self.target = source, target
+        terms = next((terms for until, terms in self.earlier if index < until), self.last)
+        self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
+        with torch.no_grad():
+            if self.features and self.weights.perceptual:
+                self.wanted = self.features(target)
+                self.sizes = ranks.average(mean_sizes(self.wanted))
+            if self.guide and self.weights.distillation:
+                self.guided = self.guide(source)
+        if self.adversary and self.contested:
+            self.adversary.look(source, target, ranks)
+
+    @property
+    def contested(self) -> bool:
+        """Whether the discriminator takes part in this round."""
+        return bool(self.weights.adversarial or self.weights.feature_matching)
+
+    def loss(self, output: Tensor) -> Tensor:
+        """Of one subnet's output, weighted and summed."""
+        weights = self.weights
+        loss = weights.l1 * F.l1_loss(output, self.target)
+        if weights.l2:
+            loss = loss + weights.l2 * F.mse_loss(output, self.target)
+        if weights.spectrum:
+            loss = loss + weights.spectrum * spectrum_distance(output, self.target)
+        if self.features and weights.perceptual:
+            loss = loss + weights.perceptual * feature_distance(self.features(output), self.wanted, self.sizes)
+        if self.guide and weights.distillation:
+            loss = loss + weights.distillation * F.l1_loss(output, self.guided)
+        if self.adversary and self.contested:
+            adversarial, matching = self.adversary.judge(self.source, output)
+            loss = loss + weights.adversarial * adversarial + weights.feature_matching * matching
+        return loss
+
+    def finish(self, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE) -> str | None:
+        """Let the discriminator learn from the round's fakes; what has gone wrong with it, in words."""
+        if self.adversary is None or not self.contested:
+            return None
+        loss = self.adversary.learn(self.source, self.target, fakes, rate, ranks)
+        if not math.isfinite(loss):
+            return "the discriminator's loss is not finite"
+        if self.adversary.collapsed:
+            return f"the discriminator wins outright (its loss is {self.adversary.loss:.2g}): it teaches nothing more"
+        return None

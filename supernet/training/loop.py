@@ -1,0 +1,302 @@
+"""Training: one loop for the supernet's fair rounds and for a network alone, adversarial or not."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.errors import FailedError, InputError
+from supernet import checkpoint
+from supernet.rounds.students import Forward, Students
+from supernet.training.criterion import Criterion
+from supernet.training.optimizer import OptimizerName, make_optimizer, pack, step_used, unpack
+from supernet.training.ranks import ALONE, Ranks
+
+SECONDS_BETWEEN_SAVES = 60.0
+WARM_UP_ROUNDS = 50
+ROUNDS_BETWEEN_SNAPSHOTS = 200
+MOST_SETBACKS = 5
+
+Precision = Literal["float32", "bf16"]
+Learned = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
+Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
+
+
+class Settings(Protocol):
+    """The part of a recipe that the loop reads."""
+
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def optimizer(self) -> OptimizerName: ...
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def beta1(self) -> float: ...
+    @property
+    def final_rate(self) -> float: ...
+    @property
+    def ema(self) -> float: ...
+    @property
+    def precision(self) -> Precision: ...
+
+
+class Batches(Protocol):
+    """(source, target) by the number of the round, in 0..1: of the round's batch, this process's part."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
+
+
+class Learning:
+    """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
+
+    def __init__(self, students: Students, criterion: Criterion, settings: Settings, ranks: Ranks = ALONE):
+        self.students, self.criterion, self.ranks = students, criterion, ranks
+        self.parameters = list(students.module.parameters())
+        betas = (settings.beta1, 0.99)
+        self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.learning_rate, betas)
+        self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
+        self.index = self.setbacks = 0
+        self.asked_to_stop = self.stops = False  # here; and on all processes, once they have heard of it
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next round depends on; the batches depend on the index alone."""
+        tensors = {f"weights/{name}": tensor for name, tensor in self.students.module.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        tensors |= pack(self.optimizer, "optimizer/")
+        metadata: dict[str, Any] = {"index": self.index, "setbacks": self.setbacks, "rounds": self.students.state()}
+        if self.criterion.adversary:
+            judged, metadata["adversary"] = self.criterion.adversary.state()
+            tensors |= {f"adversary/{name}": tensor for name, tensor in judged.items()}
+        return tensors, metadata
+
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "adversary": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        self.students.module.load_state_dict(groups["weights"])
+        for name, tensor in groups["average"].items():
+            self.average[name].copy_(tensor)
+        unpack(self.optimizer, groups["optimizer"], "")
+        self.students.restore(metadata["rounds"])
+        if self.criterion.adversary:
+            self.criterion.adversary.restore(groups["adversary"], metadata["adversary"])
+        self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
+
+    def hear(self, *numbers: float, of: Sequence[nn.Parameter] = ()) -> list[float]:
+        """Average gradients and numbers over the processes, and learn on the way whether one was asked to stop."""
+        *means, asked = self.ranks.average_gradients(of, *numbers, float(self.asked_to_stop))
+        self.stops = asked > 0
+        return means
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state, copied."""
+        tensors, metadata = self.state()
+        return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
+
+    def go_back(self, good: tuple[dict[str, Tensor], dict[str, Any]], trouble: str) -> None:
+        """Return to a snapshot, and go on from it at half the learning rate. FailedError after too many times."""
+        setbacks = self.setbacks + 1
+        if setbacks > MOST_SETBACKS:
+            raise FailedError(
+                f"training failed {setbacks} times, the last time because {trouble}; "
+                "set a lower training.learning_rate or training.discriminator.learning_rate"
+            )
+        self.restore(*good)
+        self.setbacks = setbacks
+
+
+def train(
+    students: Students,
+    batches: Batches,
+    criterion: Criterion,
+    settings: Settings,
+    state: Path,
+    on_round: Callable[[int, float], None],
+    on_setback: Callable[[int, str], None] = lambda index, trouble: None,
+    notes: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
+) -> dict[str, Tensor]:
+    """Train in place for settings.rounds rounds; the averaged weights, to be evaluated.
+
+    Each round is its networks on one batch, their gradients accumulated, one update, and then one
+    update of the discriminator on all their outputs. on_round(index, mean loss) follows each; a
+    KeyboardInterrupt raised in it stops the training with its state saved. The state is also saved
+    once a minute, and taken up from there if the file exists. Where a loss is no longer finite, or
+    the discriminator wins outright, training goes back to its last good state, at most 200 rounds
+    old, and on_setback(index, why) is told.
+    notes: what the caller keeps beside the state, as JSON; `seconds` of training are counted in it, without on_round.
+    ranks: the processes that train together. The first alone saves, and is told; what it reads, all take up.
+    """
+    device = next(students.module.parameters()).device
+    students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learning, notes = Learning(students, criterion, settings, ranks), {} if notes is None else notes
+    notes.setdefault("seconds", 0.0)
+    saved_before = ranks.from_first(lambda: checkpoint.load(state) if state.exists() else None)
+    if saved_before:
+        tensors, metadata = saved_before
+        try:
+            learning.restore(tensors, metadata)
+        except InputError as error:
+            raise InputError(f"{error}; remove {state} to train from the beginning") from None
+        notes.update(metadata["notes"])
+
+    def save() -> None:
+        tensors, metadata = learning.state()
+        checkpoint.save(state, tensors, {**metadata, "notes": notes})
+
+    good, saved = learning.snapshot(), time.monotonic()
+    with Crew(device, ranks.here) as side_by_side:
+        while learning.index < settings.rounds:
+            started = time.monotonic()
+            source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])
+            loss, trouble = one_round(learning, source, target, settings, side_by_side)
+            notes["seconds"] += time.monotonic() - started
+            if trouble:
+                if ranks.first:
+                    on_setback(learning.index, trouble)
+                learning.go_back(good, trouble)
+                continue
+            learning.index += 1
+            if learning.index % ROUNDS_BETWEEN_SNAPSHOTS == 0:
+                good = learning.snapshot()
+            if ranks.first:
+                try:
+                    on_round(learning.index, loss)
+                except KeyboardInterrupt:
+                    learning.asked_to_stop = True
+            if ranks.count == 1 or learning.index == settings.rounds:
+                learning.hear()
+            if learning.stops:
+                ranks.from_first(save)  # the others wait: when one process ends, torchrun ends the rest
+                raise KeyboardInterrupt
+            if ranks.first and time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                save()
+                saved = time.monotonic()
+    return learning.average
+
+
+class Crew:
+    """A `map` that runs a round's networks side by side where there are several CPU threads.
+
+    One small network can't keep them all busy; each gets its share of them. Use it in a `with`.
+    """
+
+    def __init__(self, device: torch.device, processes: int = 1):
+        """processes: on this machine, which share its threads."""
+        self.before = torch.get_num_threads()
+        self.share = max(1, self.before // processes)
+        self.threads = self.share if device.type == "cpu" else 1
+        self.pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> "Crew":
+        torch.set_num_threads(self.share)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_num_threads(self.before)
+        if self.pool:
+            self.pool.shutdown()
+
+    def __call__(self, work: Callable[[Forward], Learned], networks: Sequence[Forward]) -> Iterator[Learned]:
+        workers = min(self.threads, len(networks))
+        if workers == 1:
+            return map(work, networks)
+        if self.pool is None:
+            share = self.threads // workers
+            self.pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,))
+        return self.pool.map(work, networks)
+
+
+def one_round(
+    learning: Learning, source: Tensor, target: Tensor, settings: Settings, side_by_side: Map = map
+) -> tuple[float, str | None]:
+    """One update of everything; (mean loss, what has gone wrong, in words)."""
+    rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
+    learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
+    criterion, students, ranks = learning.criterion, learning.students, learning.ranks
+    casting = partial(autocast, source.device, settings.precision)
+    with casting():
+        criterion.begin(learning.index, source, target, ranks)
+    networks, used = students.deal()
+    loss, outputs = fair_gradients(networks, used, source, criterion, side_by_side, casting)
+    (loss,) = learning.hear(loss, of=used)
+    students.settle()
+    if not math.isfinite(loss):
+        for parameter in used:
+            parameter.grad = None
+        return loss, "the loss is not finite"
+    step_used(learning.optimizer, used)
+    update_average(list(learning.average.values()), learning.parameters, learning.index, settings.ema)
+    with casting():
+        return loss, criterion.finish(outputs, rate, ranks)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Where convolutions run in the precision, in this thread."""
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
+
+
+def fair_gradients(
+    networks: Sequence[Forward],
+    used: Sequence[nn.Parameter],
+    source: Tensor,
+    criterion: Criterion,
+    side_by_side: Map = map,
+    casting: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> tuple[float, list[Tensor]]:
+    """Fill the gradients of the used parameters, all None before, from a round's networks on the criterion's batch.
+
+    Gives their mean loss, and their outputs. Each network's gradients are its own until they are
+    added in the order of the networks: the sum doesn't depend on who was first.
+    What the round doesn't use keeps `grad = None`, so that no momentum moves it.
+    """
+
+    def learn(network: Forward) -> Learned:
+        with casting():
+            output = network(source).float()
+            loss = criterion.loss(output) / len(networks)
+        return loss.detach(), output.detach(), torch.autograd.grad(loss, used, allow_unused=True)
+
+    losses, outputs = [], []
+    for loss, output, gradients in side_by_side(learn, networks):
+        losses.append(loss)
+        outputs.append(output)
+        add_gradients(used, gradients)
+    return sum(loss.item() for loss in losses), outputs  # a GPU is waited for here alone
+
+
+def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """To those that are there; in one call for all, since a GPU would wait for hundreds of small ones."""
+    pairs = [(p, gradient) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+    known = [(p.grad, gradient) for p, gradient in pairs if p.grad is not None]
+    fresh = [(p, gradient) for p, gradient in pairs if p.grad is None]
+    if known:
+        torch._foreach_add_(*map(list, zip(*known, strict=True)))
+    for parameter, _ in fresh:
+        # The fused step walks the memory: a gradient must lie in it as its parameter does.
+        parameter.grad = torch.empty_like(parameter)
+    if fresh:
+        torch._foreach_copy_([p.grad for p, _ in fresh if p.grad is not None], [gradient for _, gradient in fresh])
+
+
+def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:
+    """Linear warm-up, then a cosine to the share `final` of the peak."""
+    warm = min(1.0, (index + 1) / min(WARM_UP_ROUNDS, rounds))
+    return peak * warm * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * index / rounds)))
+
+
+@torch.no_grad()
+def update_average(average: list[Tensor], parameters: list[nn.Parameter], index: int, decay: float) -> None:
+    """Move the average towards the weights; its decay warms up, so that early weights are soon forgotten."""
+    weight = 1 - min(decay, (1 + index) / (10 + index))
+    torch._foreach_lerp_(average, tuple(parameters), weight)

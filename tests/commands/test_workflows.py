@@ -1,0 +1,122 @@
+"""What the commands are made of, on one searched run of a second: whose weights go on, who is tried, within what."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import exit_code
+from PIL import Image
+from supernet_fixtures import random_pixels
+
+import cli
+from evo_c2f.runs import recipe
+from evo_c2f.runs.run import Run
+from evo_c2f.scores import analysis
+from evo_c2f.space import subnet_id
+from supernet import checkpoint
+from supernet.jobs.contestants import Contestant
+from supernet.jobs.job import Job
+from supernet.models.model import load_network
+
+STAGES = ("path", "operator", "channel")
+RECIPE = {
+    "name": "small",
+    "task": {"name": "super-resolution", "scale": 2},
+    "space": {
+        **{
+            "n_cells": 2,
+            "widths": {1: [8, 12, 16]},
+            "operators": ["pointwise", "residual"],
+            "inner_ratios": [0.5, 1.0],
+        },
+        **{"reference_path": [1, 1], "reference_operator": "residual"},
+    },
+    "data": {"patch": 8, "batch": 2, "validation_images": 1, "validation_crops": 2, "crop": 32},
+    "training": {"rounds": 2, "learning_rate": 0.01, "stages": ["joint", "operator"], "stage_rounds": 2},
+    "finetune": {"rounds": 2},
+    "search": {
+        **{"population": 4, "evaluations": {"path": 3, "operator": 6, "channel": 12}, "output_size": [32, 32]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Trained jointly and then for operators, and searched in the three stages."""
+    data = json.loads(json.dumps(RECIPE))
+    data["data"]["folder"] = str(photographs)
+    run = Run(tmp_path_factory.mktemp("run"), recipe.checked(data, (), "test"))
+    run.keep_recipe()
+    job = job_of(run)
+    given = {"workers": 1, "ray_address": None, "gpus_per_worker": 0.0}
+    for stage in ("joint", *STAGES):
+        if stage in run.recipe.training.stages:
+            cli.train(run, stage, job)
+        if stage != "joint":
+            cli.evolve(run, run.recipe, stage, job, 0, cli.hiring(given, run.recipe))
+    return run
+
+
+def job_of(run: Run) -> Job:
+    return Job(run.recipe.space, *cli.task_and_data(run.recipe), run.recipe.seed, torch.device("cpu"))
+
+
+def changed(run: Run, *changes: str) -> recipe.Recipe:
+    return recipe.changed(run.recipe, changes)
+
+
+@pytest.mark.parametrize(("stage", "weights"), [("path", "joint"), ("operator", "operator"), ("channel", "operator")])
+def test_a_subnet_inherits_the_weights_that_scored_it(run, stage, weights):
+    job, genome = job_of(run), run.recipe.space.reference
+    still = changed(run, "finetune.learning_rate=1e-30", "finetune.rounds=1")
+    cli.finetune(run, still, job, f"inherits-{stage}", (stage, genome), from_scratch=False, judged_by=["psnr_y"])
+    found = load_network(run.folder / f"inherits-{stage}").state_dict()
+    architecture = run.recipe.space.decode(genome)
+    expected = job.trained(run.checkpoint(weights)).extract(architecture).state_dict()
+    assert all(torch.allclose(found[name], tensor, rtol=0, atol=1e-20) for name, tensor in expected.items())
+
+
+def test_the_candidate_that_is_best_from_scratch_goes_on(run):
+    candidates = cli.candidates_of(run, run.recipe, [], 4)
+    assert len(candidates) == 4
+    stage, genome = cli.best_alone(run, run.recipe, job_of(run), candidates, 4)
+    tried = {
+        path.parent.name.rpartition("-")[0]: checkpoint.load(path)[1]
+        for path in (run.folder / "trials").glob("*-4/model.safetensors")
+    }
+    assert len(tried) == 2 and {metadata["about"]["start"] for metadata in tried.values()} == {"scratch"}
+    assert subnet_id(genome) == max(tried, key=lambda name: tried[name]["metrics"]["psnr_y"])
+    assert stage in STAGES
+
+
+def test_sizes_and_limits_narrow_who_is_tried(run, tmp_path, capsys):
+    for folder, side in (("HR", 64), ("LR_bicubic/X2", 32)):
+        (tmp_path / "Set1" / folder).mkdir(parents=True)
+        Image.fromarray(random_pixels(side, side)).save(tmp_path / "Set1" / folder / "a.png")
+    benchmark = ("benchmark", tmp_path / "Set1", "--run", run.folder, "--threads", 1, "--size", 2, "--candidates", 1)
+    assert exit_code(*benchmark, "--fill", 0.5) == 2
+    assert "has size_mb >= 1 and size_mb <= 2; allow more" in capsys.readouterr().err
+    for pick in ("knee", "best"):
+        words = ("finetune", "--run", run.folder, "--threads", 1, "--pick", pick, "--candidates", 1)
+        assert exit_code(*words, "--max", "macs=300000", "--min", "psnr_y=99") == 2
+        assert "has macs <= 300000 and psnr_y >= 99; allow more" in capsys.readouterr().err
+
+
+def test_the_study_of_winners_has_as_many_random_networks_as_searched_ones(run):
+    sizes = analysis.load_scores(run.folder).drop_duplicates("id")["size_mb"]
+    size = float(max(sizes, key=lambda size: sizes.between(cli.FILL * size, size).sum()))  # most are about as large
+    kinds = cli.contestants_of(run, run.recipe, job_of(run), size, 3)
+    assert len(kinds["searched"]) == len(kinds["random"]) > 1
+    costs = job_of(run).costs(run.recipe.search.output_size)
+    for kind, least in (("searched", cli.FILL), ("random", 0.9)):
+        for contestant in kinds[kind].values():
+            assert least * size <= costs(contestant.architecture)["size_mb"] <= size
+
+
+def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
+    ((_, genome),) = cli.candidates_of(run, run.recipe, [], 1).values()
+    network, job = Contestant(run.recipe.space.decode(genome)), job_of(run)
+    networks = [("a", network, 0), ("b", network, 0), ("c", network, 1)]
+    same, again, other = (row["psnr_y"] for row in cli.train_contenders(run, run.recipe, job, networks, 4, [], 1))
+    assert same == again != other

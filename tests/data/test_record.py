@@ -1,0 +1,137 @@
+"""A run knows its pictures by content: they may be moved and renamed, and what is missing is named."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import exit_code, tiny
+from supernet_fixtures import random_pixels, unexpected, write_images
+
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.runs.recipe import DataSection, PairsSection
+from supernet.data.aligned import PairData
+from supernet.data.photographs import PhotographData
+from supernet.data.record import Record, read_record
+from supernet.jobs.finetune import Finetuning
+from supernet.jobs.job import Plan
+
+
+def photograph_data(folder: Path, known: Record | None = None, warn: object = unexpected) -> PhotographData:
+    numbers = {"patch": 4, "batch": 2, "crop": 16, "validation_images": 2, "validation_crops": 2}
+    return PhotographData(DataSection.model_validate({"folder": str(folder), **numbers}), 4, 0, warn, known)
+
+
+def pair_data(folder: Path, known: Record | None = None, warn: object = unexpected) -> PairData:
+    settings = PairsSection.model_validate({"folder": str(folder), "crop": 8, "batch": 2, "validation_images": 2})
+    return PairData(settings, 0, warn=warn, known=known)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "old", {f"{seed}.png": random_pixels(20, 24, seed) for seed in range(7)})
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    images = {f"{s}/{i}.png": random_pixels(8, 16, 10 * len(s) + i) for s in ("train", "val", "test") for i in range(4)}
+    return write_images(tmp_path / "old", images)
+
+
+def test_photographs_that_were_moved_and_renamed_are_split_and_drawn_as_before(folder: Path, tmp_path: Path):
+    before = photograph_data(folder)
+    record = json.loads(json.dumps(before.record()))
+    (tmp_path / "new").mkdir()
+    for i, path in enumerate(sorted(folder.iterdir(), reverse=True)):
+        path.rename(tmp_path / "new" / f"holiday{i}.png")
+    after = photograph_data(tmp_path / "new", record)
+    assert after.fingerprint == before.fingerprint
+    for mine, theirs in zip(after.training((1, 2))[0], before.training((1, 2))[0], strict=True):
+        assert mine.equal(theirs)
+
+
+def test_held_out_photographs_that_are_gone_are_named_and_no_others_take_their_place(folder: Path):
+    record = photograph_data(folder).record()
+    gone = [name for name, _ in record["held out"]]
+    for name in gone:
+        (folder / name).unlink()
+    with pytest.raises(InputError, match=rf"lacks pictures .*\(held out: 2\): {gone[0]}, {gone[1]}; put them back"):
+        _ = photograph_data(folder, record).images
+
+
+def test_new_photographs_are_named_and_not_used(folder: Path):
+    before = photograph_data(folder)
+    record = before.record()
+    write_images(folder, {f"new{i}.png": random_pixels(20, 24, 100 + i) for i in range(12)})
+    said: list[str] = []
+    after = photograph_data(folder, record, said.append)
+    assert [[p.digest for p in side] for side in after.images] == [[p.digest for p in side] for side in before.images]
+    assert len(said) == 1 and "begun without them (12)" in said[0] and said[0].endswith("and 2 others")
+
+
+def test_pairs_that_were_moved_are_used_as_before_and_a_missing_one_is_named(pairs: Path, tmp_path: Path):
+    before = pair_data(pairs)
+    record = before.record()
+    assert [len(record[use]) for use in ("train", "search", "full")] == [4, 2, 4]
+    new = pairs.rename(tmp_path / "new")
+    after = pair_data(new, record)
+    assert {use: [p.name for p in paths] for use, paths in after.splits.items()} == {
+        use: [p.name for p in paths] for use, paths in before.splits.items()
+    }
+    (new / "train" / "1.png").unlink()
+    with pytest.raises(InputError, match=r"lacks pictures .*\(train: 1\): train/1.png"):
+        _ = pair_data(new, record).splits
+
+
+def test_a_pair_whose_pixels_are_cut_short_is_refused_as_the_run_begins(pairs: Path):
+    path = pairs / "train" / "2.png"
+    path.write_bytes(path.read_bytes()[:200])  # the header is whole
+    with pytest.raises(InputError, match=r"2.png can't be read"):
+        pair_data(pairs).record()
+
+
+def test_a_record_that_is_none_is_named(tmp_path: Path):
+    assert read_record(tmp_path / "data.json") is None
+    for text in ("{", "[]", '{"train": [["a"]]}', '{"train": [["a", 3]]}'):
+        (tmp_path / "data.json").write_text(text)
+        with pytest.raises(DamagedFileError, match=r"data.json is damaged"):
+            read_record(tmp_path / "data.json")
+
+
+def test_every_command_takes_moved_data_and_none_takes_others(photographs: Path, tmp_path: Path, capsys):
+    old, new, run = tmp_path / "old", tmp_path / "new", tmp_path / "run"
+    shutil.copytree(photographs, old)
+    first = ("train-supernet", "--run", run, "--threads", 1)
+    assert exit_code(*first, "--data", old, *tiny("training.rounds=2")) == 0
+    evolve = ("evolve", "--stage", "path", "--evaluations", 4, "--run", run, "--threads", 1)
+    finetune = ("finetune", "--run", run, "--threads", 1, "--set", "finetune.rounds=2")
+    old.rename(new)
+    capsys.readouterr()
+    assert exit_code(*evolve) == 2 and f"{old} is no folder; --data takes" in capsys.readouterr().err
+    assert exit_code(*first, "--data", new) == 0 and "nothing to train" in capsys.readouterr().err
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["folder"] == str(new)
+    moved = new.rename(tmp_path / "moved")
+    held_out = [name for name, _ in json.loads((run / "data.json").read_text())["held out"]]
+    for name in held_out:
+        (moved / name).rename(tmp_path / name)
+    capsys.readouterr()
+    for words in (evolve, finetune):
+        assert exit_code(*words, "--data", moved) == 2
+        assert f"{moved} lacks pictures that the run was begun with (held out: 2)" in capsys.readouterr().err
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["data"]["folder"] == str(new)
+    for name in held_out:
+        (tmp_path / name).rename(moved / name)
+    assert exit_code(*evolve, "--data", moved) == 0
+    (run / "data.json").unlink()
+    assert exit_code(*evolve, "--data", moved) == 2 and "kept no record of its pictures" in capsys.readouterr().err
+
+
+def test_a_model_is_trained_on_from_a_folder_of_another_name_but_not_by_other_settings(tmp_path: Path):
+    def begun(**about: object) -> Path:
+        return Finetuning(None, tmp_path, None, Plan(), about).begin()  # type: ignore[arg-type]
+
+    begun(data="old/", images=100)
+    assert begun(data="new/", images=100) == tmp_path / "model.safetensors"
+    with pytest.raises(InputError, match="images is 100 there, 200 here"):
+        begun(data="old/", images=200)

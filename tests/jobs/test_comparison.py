@@ -1,0 +1,60 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from supernet_fixtures import random_pixels, training_settings, write_images
+from test_job import make_job
+from torch import Tensor
+
+from supernet import checkpoint
+from supernet.jobs.comparison import Comparison
+from supernet.network.plain import PlainUpscaler
+
+ROUNDS, BATCH = 6, 2
+
+
+@contextmanager
+def unwatched(title: str, rounds: int) -> Iterator[tuple[Any, Any]]:
+    yield (lambda index, loss: None), (lambda index, trouble: None)
+
+
+class NotFiniteOnce:
+    """A job's data, of whose batches the fourth is damaged when it is first taken."""
+
+    def __init__(self, data: Any):
+        self.data, self.taken = data, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.data, name)
+
+    def training(self, *how: Any, **others: Any) -> Any:
+        self.batches = self.data.training(*how, **others)
+        return self
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        source, target = self.batches[index]
+        self.taken += 1
+        return (source * torch.nan if self.taken == 4 else source), target
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Comparison:
+    job = make_job(write_images(tmp_path / "photos", {f"{seed}.png": random_pixels(48, 60, seed) for seed in range(5)}))
+    return Comparison(job, training_settings(1), job.score(["psnr_y"]), BATCH, tmp_path / "models", unwatched)
+
+
+def test_a_curve_ends_in_what_the_averaged_weights_come_to(comparison: Comparison):
+    trained = comparison.train("plain", PlainUpscaler(4, 1), ROUNDS * BATCH, 0.01)
+    on_the_way = checkpoint.load(comparison.folder / "plain.safetensors")[1]["curve"]
+    assert len(trained.curve) == ROUNDS and trained.curve[:-1] == on_the_way[:-1]
+    assert trained.curve[-1] == pytest.approx(comparison.search.of(trained.network)["psnr_y"], abs=1e-5)
+    assert trained.curve[-1] != on_the_way[-1]
+
+
+def test_after_a_setback_a_curve_keeps_no_point_of_the_rounds_that_were_undone(comparison: Comparison):
+    comparison.job.data = faulty = NotFiniteOnce(comparison.job.data)
+    trained = comparison.train("plain", PlainUpscaler(4, 1), ROUNDS * BATCH, 0.01)
+    assert faulty.taken == 4 + ROUNDS and len(trained.curve) == ROUNDS

@@ -1,0 +1,69 @@
+import pytest
+import torch
+from supernet_fixtures import random_images
+
+from evo_c2f.errors import InputError
+from supernet.metrics.measure import Score
+from supernet.metrics.qualities import for_count
+from supernet.metrics.similarity import psnr_rgb, psnr_y, ssim_rgb, ssim_y
+from supernet.metrics.tasks import SuperResolution, Translation
+from supernet.network.generator import Frame
+
+
+@pytest.mark.parametrize(("scale", "level"), [(2, 1), (4, 2), (8, 3)])
+def test_the_scale_gives_the_level_of_the_input(scale, level):
+    assert SuperResolution(scale).frame == Frame(input_level=level, residual=True, activation="relu")
+
+
+@pytest.mark.parametrize("scale", [-4, 0, 1, 3, 6, 16])
+def test_another_scale_is_refused(scale):
+    with pytest.raises(InputError, match=f"task.scale is {scale};.*2, 4 or 8"):
+        SuperResolution(scale)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_the_baseline_enlarges_to_the_targets_size_and_keeps_a_constant(scale):
+    baseline = SuperResolution(scale).baseline(torch.full((2, 3, 5, 7), 0.3))
+    assert baseline.shape == (2, 3, 5 * scale, 7 * scale)
+    torch.testing.assert_close(baseline, torch.full_like(baseline, 0.3), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_the_metrics_cut_a_border_of_scale_pixels(scale):
+    output, target = random_images(2, 3, 40, 40, seed=1), random_images(2, 3, 40, 40, seed=2)
+    metrics = SuperResolution(scale).metrics
+    known = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ssim_rgb": ssim_rgb}
+    assert metrics.keys() == known.keys()
+    for name, metric in known.items():
+        assert torch.equal(metrics[name](output, target), metric(output, target, scale))
+        assert not torch.equal(metrics[name](output, target), metric(output, target, scale - 1))
+
+
+def test_a_translation_keeps_the_size_is_normalised_and_has_the_input_for_nothing():
+    task, source = Translation(), random_images(2, 3, 9, 7)
+    assert task.frame == Frame(input_level=0, residual=False, normalise=True)
+    assert torch.equal(task.baseline(source), source)
+    target = random_images(2, 3, 9, 7, seed=1)
+    assert torch.equal(task.metrics["psnr_y"](source, target), psnr_y(source, target, 0))
+
+
+def test_each_scale_has_a_protocol_of_its_own():
+    assert len({Translation().protocol(), *(SuperResolution(scale).protocol() for scale in (2, 4, 8))}) == 4
+
+
+def test_a_frechet_distance_of_counted_images_is_renamed_for_the_final_front():
+    """An objective such as fd_vgg_n4 is of the search's 4 images; its front is scored on all 6 of the others."""
+    assert [for_count(name, 6) for name in ("fd_vgg_n4", "fid_n191", "fid", "psnr_y")] == [
+        "fd_vgg_n6",
+        "fid_n6",
+        "fid",
+        "psnr_y",
+    ]
+    batches = [(random_images(3, 3, 32, 32), random_images(3, 3, 32, 32, seed=1))] * 2
+    cpu, names = torch.device("cpu"), ["fd_vgg_n4", "psnr_y"]
+    with pytest.raises(InputError, match="fd_vgg_n4 is of 4 images, and there are 6"):
+        Score(Translation(), batches, names, cpu)
+    assert set(Score(Translation(), batches, names, cpu, suffix="_full").baseline()) == {
+        "fd_vgg_n4_full",
+        "psnr_y_full",
+    }

