@@ -19,7 +19,6 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.py is
 
-import cli
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives import pareto
 from evo_c2f.runs import recipe
@@ -27,10 +26,13 @@ from evo_c2f.runs.run import Run
 from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, Stage
 from evo_c2f.space.enumeration import reachable
-from evo_c2f.studies import ranking
-from evo_c2f.studies import study as studies
+from evo_c2f.studies import ranking, study
 from evo_c2f.studies.study import Instrument, Laboratory
 from evo_c2f.workers.processes import Processes
+from evo_c2f.workflows.machine import Machine
+from evo_c2f.workflows.search import instruments
+from evo_c2f.workflows.session import Session, make_job
+from evo_c2f.workflows.studies.laboratory import laboratory
 
 # What measured the first table of paths and operators; the recipe `quick` has no fine-tuning of its own.
 HOW = ("optimizer=muon", "learning_rate=0.002", "final_rate=0.01", "ema=0.99")
@@ -100,18 +102,19 @@ def main(folder: Path, kind: str, n: int, named: tuple[str, ...], seed: int, tra
     if kind == "front" and not (folder / "operators.csv").is_file():
         raise click.ClickException(f"first 'python cli.py study operators --run {folder} --costs 3'")
     settings = recipe.changed(run.recipe, (f"finetune.rounds={rounds}", *(f"finetune.{change}" for change in HOW)))
-    job = cli.make_job(settings, {"threads": 1, "device": "cpu"})
-    lab = cli.laboratory(run, settings, job, partial(Processes, workers, threads=1))
+    machine = Machine("cpu", threads=1)
+    session = Session(run, settings, make_job(settings, machine), machine)
+    lab = laboratory(session, partial(Processes, workers, threads=1))
     rng = np.random.default_rng(seed)
     genomes = networks(lab, run, kind, n, list(named), rng)
-    tools = cli.instruments(run, settings, WEIGHTS[kind], job)
+    tools = instruments(session, WEIGHTS[kind])
     shared = Instrument(tools.search, tools.names, tools.context, tools.baseline)
     store = folder / f"alone-{kind}.h5"
     with click.progressbar(length=len(genomes), file=sys.stderr) as bar:
-        alone = studies.scores(
+        alone = study.scores(
             lab, store, lab.alone(training_seed), genomes, "alone", partial(bar.update, 1), lab.workers
         )[lab.quality]
-    score, macs = studies.scores(lab, store, shared, genomes, kind)[lab.quality], macs_of(lab, genomes)
+    score, macs = study.scores(lab, store, shared, genomes, kind)[lab.quality], macs_of(lab, genomes)
     frame = analysis.sample_frame(lab.space, genomes, {"macs": macs, "alone": alone, "shared": score})
     frame.insert(0, "path", [digits(lab, genome) for genome in genomes])
     found: dict[str, Any] = ranking.compare(score, alone, macs, rng).columns()

@@ -14,7 +14,9 @@ from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, command, exit_code
 from PIL import Image
 
 import cli
+from evo_c2f.commands.options import DEFAULT_RECIPE, search_changes
 from evo_c2f.runs import recipe
+from evo_c2f.space import STAGES
 
 FIRST = [ROOT / "README.md", ROOT / "docs" / "start.md"]  # the other pages go on with their runs
 PAGES = [*FIRST, *sorted(set((ROOT / "docs").glob("*.md")) - set(FIRST))]
@@ -94,8 +96,8 @@ def understood(words: list[str]) -> tuple[str, dict[str, Any]]:
         names.append(name)
     given = context.params
     if "set" in given and not (given.get("run") or Path("x")).suffix:
-        named = given.get("recipe") or cli.DEFAULT_RECIPE
-        recipe.load(named, (*given["set"], *cli.search_changes(given, cli.STAGES)))
+        named = given.get("recipe") or DEFAULT_RECIPE
+        recipe.load(named, (*given["set"], *search_changes(given, STAGES)))
     return " ".join(names), given
 
 

@@ -88,7 +88,7 @@ def test_a_library_in_another_locale_writes_text_in_utf_8(tmp_path: Path) -> Non
 def test_a_terminal_that_cannot_show_a_character_gets_its_number() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
     done = subprocess.run(
-        [sys.executable, "-c", "import cli; cli.speak_utf8(); print('é日')"],
+        [sys.executable, "-c", "from evo_c2f.commands.main import speak_utf8; speak_utf8(); print('é日')"],
         capture_output=True,
         env=environment,
         cwd=ROOT,

@@ -1,27 +1,34 @@
-"""The commands about a model alone: judge it, export it, use it; and those that make data for it."""
+"""From a front to a model, and with it: finetune, evaluate, export, apply."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from rich.console import Console
 from rich.progress import track
-from rich.text import Text
 
-from evo_c2f.errors import FailedError, InputError
+from evo_c2f.commands.options import (
+    PATH,
+    RUNNING,
+    find,
+    machine_of,
+    options,
+    quieten,
+    search_changes,
+    until_the_end,
+    within_run,
+)
+from evo_c2f.commands.terminal import console, show, tell, warn
+from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
+from evo_c2f.scores.tables import markdown
+from evo_c2f.space import STAGES
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from supernet.data.aligned import Direction
     from supernet.models.export import Format
 
-console = Console(stderr=True)  # for people; what programs read goes to standard output
-
-PATH = click.Path(path_type=Path)
 MODEL = click.option(
     "--model", type=PATH, required=True, help="A model's folder, or its .safetensors file; evaluate takes .onnx too."
 )
@@ -37,24 +44,43 @@ TILE = click.option("--tile", type=click.IntRange(min=16), default=256, show_def
                     help="Side of the tiles in pixels of the input: memory follows from it.")  # fmt: skip
 
 
-def tell(sentence: str) -> None:
-    """To people. A name in it may hold brackets, which are no markup."""
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+@click.command("finetune")
+@options("recipe", "moved", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
+@click.option("--pick", default="knee", show_default=True,
+              help="knee: of the front; best: of candidates that are trained alone; or any subnet's id.")  # fmt: skip
+@options("candidates", "trial_images")
+@click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
+@click.option("--name", default="model", show_default=True, callback=within_run,
+              help="The model's folder within the run.")  # fmt: skip
+def finetune_command(
+    pick: str, candidates: int, trial_images: int, from_scratch: bool, name: str, as_json: bool, **given: Any
+) -> None:
+    """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply.
 
+    --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
+    """
+    from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
+    from evo_c2f.workflows.session import claim, open_session
+    from supernet.training.ranks import join
 
-def warn(sentence: str) -> None:
-    console.print(Text.assemble(("warning:", "yellow"), " ", sentence), soft_wrap=True)
-
-
-def cores() -> int:
-    """That this process may use: a scheduler may have bound it to some."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quieten(given)
+    machine, stack = machine_of(given), until_the_end()
+    ranks = join(machine.devices, machine.device)
+    run = ranks.from_first(lambda: find(given))
+    changes = (*given["set"], *search_changes(given, STAGES))
+    session = ranks.together(lambda: open_session(run, machine, show, changes, ranks))
+    found = ranks.from_first(lambda: candidates_for(session, pick, candidates, from_scratch))
+    ranks.from_first(lambda: claim(run, stack))
+    result = finetune(session, name, best_alone(session, found, trial_images), from_scratch)
+    if ranks.first:
+        click.echo(to_json(result) if as_json else markdown([result]))
 
 
 def prepare(device: str, threads: int | None) -> "torch.device":
     """The device of that name, with so many threads, or one a core."""
     import torch
 
+    from evo_c2f.workflows.session import cores
     from supernet.jobs.job import choose_device
 
     torch.set_num_threads(threads or cores())
@@ -173,72 +199,4 @@ def apply_command(
         raise SystemExit(code or 1)
 
 
-@click.group("data")
-def data_group() -> None:
-    """Make data, and the statistics of real images."""
-
-
-def rendering(done: int, total: int) -> None:
-    if done % 500 == 0 or done == total:
-        tell(f"rendering OpenMoji {done}/{total}")
-
-
-@data_group.command("openmoji")
-@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of each image.")
-@click.argument("out", type=PATH)
-def openmoji_command(size: int, out: Path) -> None:
-    """Write OpenMoji (CC BY-SA 4.0) as an aligned folder OUT: outline|colour in train/, val/ and test/."""
-    from supernet.data import openmoji
-
-    openmoji.write_folder(out, size, rendering)
-    tell(f"{out}: {openmoji.LICENCE.strip()}")
-
-
-@data_group.command("split")
-@click.argument("data", type=PATH)
-@click.argument("out", type=PATH)
-@click.option("--test", "n_test", type=click.IntRange(min=1), default=2048, show_default=True, help="Images in test/.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones.")
-def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
-    """Write the aligned folder DATA to OUT with a test/ taken from its train/: FID wants 2,048 images."""
-    from supernet.data import aligned
-    from supernet.data.picture_files import tell_others
-
-    for folder in (data / "train", data / "val"):
-        if folder.is_dir():
-            tell_others(folder, warn)
-    sizes = aligned.split_off(data, out, n_test, seed)
-    click.echo(f"{out}: " + ", ".join(f"{n} images in {name}/" for name, n in sizes.items()))
-
-
-@data_group.command("stats")
-@click.argument("data", type=PATH)
-@SPLIT
-@DIRECTION
-@LOAD_SIZE
-@click.option("--metric", default="fid", show_default=True, help="fid, fd_vgg, or fid_n200 for 200 images.")
-@DEVICE
-@THREADS
-def stats_command(
-    data: Path, split: str, direction: "Direction", load_size: int | None, metric: str, device: str, threads: int | None
-) -> None:
-    """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
-    from supernet.data import aligned
-    from supernet.data.picture_files import tell_others
-    from supernet.metrics import frechet, qualities
-
-    if not qualities.is_frechet(metric):
-        raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
-    paths = aligned.split_files(data, split)
-    tell_others(data / split, warn)
-    aligned.check_sizes(paths, warn)
-    batches = aligned.in_batches(aligned.Pairs(paths, direction, load_size), aligned.EVALUATION_BATCH)
-    targets: list[Tensor] = [target for _, target in batches]
-    frechet.Frechet(metric, targets, prepare(device, threads))
-    path = frechet.statistics_file(metric, targets)
-    if not path.is_file():
-        raise FailedError(f"{path} can't be written; set XDG_CACHE_HOME to a folder that can be")
-    click.echo(path)
-
-
-COMMANDS: tuple[click.Command, ...] = (evaluate_command, export_command, apply_command, data_group)
+COMMANDS: tuple[click.Command, ...] = (finetune_command, evaluate_command, export_command, apply_command)

@@ -1,32 +1,16 @@
 """The optimisers of pymoo that a stage can be searched with, all with this project's variation."""
 
 from collections.abc import Container
-from dataclasses import dataclass
 from typing import Any
 
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.unsga3 import UNSGA3
 from pymoo.util.ref_dirs import get_reference_directions
 
+from evo_c2f.engine.budget import AlgorithmName
 from evo_c2f.engine.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
 from evo_c2f.errors import InputError
-from evo_c2f.runs.recipe import AlgorithmName
 from evo_c2f.space import Genomes
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
-
-    screen: how many offspring are bred for each that is measured; a surrogate chooses. A steady search has none.
-    survivors: how many of the front the next stage starts from.
-    """
-
-    evaluations: int
-    population: int
-    algorithm: AlgorithmName = "nsga2"
-    screen: int = 1
-    survivors: int = 8
 
 
 def make_algorithm(

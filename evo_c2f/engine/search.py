@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
-from evo_c2f.engine.algorithms import Budget, make_algorithm
+from evo_c2f.engine.algorithms import make_algorithm
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge, StageProblem
 from evo_c2f.engine.steady import Order, steady
 from evo_c2f.engine.surrogate import Screen

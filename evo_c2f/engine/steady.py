@@ -14,7 +14,8 @@ from pymoo.core.individual import Individual
 from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
-from evo_c2f.engine.algorithms import Budget, make_algorithm
+from evo_c2f.engine.algorithms import make_algorithm
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge, StageProblem
 from evo_c2f.engine.variation import Variation
 from evo_c2f.errors import DamagedFileError

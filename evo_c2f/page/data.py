@@ -15,8 +15,8 @@ from evo_c2f.page.scores import Measured
 from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
 from evo_c2f.runs.run import LEAD, Run, read_log
+from evo_c2f.scores.tables import in_short
 from evo_c2f.space import STAGES, SearchSpace, Stage, inner_width
-from evo_c2f.tables import in_short
 from evo_c2f.versions import versions
 
 SUPERNET = ("joint", "path", "operator", "channel")  # its trainings, as the log names them

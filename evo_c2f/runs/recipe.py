@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from evo_c2f.engine.budget import AlgorithmName
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.objectives import metric as metrics
 from evo_c2f.objectives.metric import Limit, Metric
 from evo_c2f.space import SearchSpace, Stage
 
-AlgorithmName = Literal["nsga2", "unsga3", "agemoea"]
 # The trainings of a supernet: joint first and then finer ones, or stage by stage.
 TRAININGS = (
     ["joint"],

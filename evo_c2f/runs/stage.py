@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evo_c2f.engine.algorithms import Budget
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Costs, Judge
 from evo_c2f.engine.search import Progress, Scored, StageResult, best_front, evolve, fix_box
 from evo_c2f.engine.steady import Order

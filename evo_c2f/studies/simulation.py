@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evo_c2f.engine.algorithms import Budget
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge
 from evo_c2f.engine.steady import Order, steady
 from evo_c2f.objectives.metric import metric

@@ -17,7 +17,7 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from evo_c2f.engine.algorithms import Budget
+from evo_c2f.engine.budget import AlgorithmName, Budget
 from evo_c2f.engine.problem import Costs, Judge
 from evo_c2f.engine.search import Scored, StageResult, Volume, evolve
 from evo_c2f.engine.surrogate import Screen
@@ -25,7 +25,6 @@ from evo_c2f.engine.variation import Variation, different
 from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import Box
 from evo_c2f.objectives.pareto import Values
-from evo_c2f.runs.recipe import AlgorithmName
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, trellis
 from evo_c2f.workers.evaluator import Evaluator
 

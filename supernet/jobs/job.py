@@ -14,6 +14,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
 from supernet import checkpoint
 from supernet.data.record import Record
+from supernet.drawing.board import Board
 from supernet.metrics import qualities
 from supernet.metrics.latency import describe, read_table
 from supernet.metrics.measure import Measure, Score
@@ -29,7 +30,6 @@ from supernet.rounds.sampling import Sampler, make_rounds
 from supernet.rounds.students import Alone, SharedSubnets
 from supernet.training import criterion, loop
 from supernet.training.adversary import Adversary
-from supernet.training.board import Board
 from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
 from supernet.training.losses import Adversarial
 from supernet.training.ranks import ALONE, Ranks

@@ -14,12 +14,14 @@ from PIL import Image
 from pydantic import BaseModel
 from supernet_fixtures import one_thread
 
-import cli
 from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import Run
 from evo_c2f.space import SearchSpace
+from evo_c2f.workflows.search import evolve
+from evo_c2f.workflows.session import Session, task_and_data
+from evo_c2f.workflows.train import train
 from supernet import checkpoint
 from supernet.jobs.finetune import plan_of
 from supernet.jobs.job import Job
@@ -116,7 +118,7 @@ def changed(data: dict[str, Any], key: str, value: Any) -> Recipe:
 
 
 def job_of(settings: Recipe) -> Job:
-    return Job(settings.space, *cli.task_and_data(settings), settings.seed, torch.device("cpu"))
+    return Job(settings.space, *task_and_data(settings), settings.seed, torch.device("cpu"))
 
 
 # -- what comes of a setting ----------------------------------------------------------------------
@@ -291,13 +293,13 @@ def test_the_commands_read_every_other_setting(base, tmp_path, monkeypatch):
             read.add((type(section).__name__, name))
         return ask(section, name)
 
-    given = {"workers": 1, "ray_address": None, "gpus_per_worker": 0.0}
+    session = Session(run, run.recipe, job)
     monkeypatch.setattr(recipe.Section, "__getattribute__", record)
-    cli.train(run, "joint", job)
+    train(session, "joint")
     for stage in ("path", "operator", "channel", "joint"):
         if stage == "operator":
-            cli.train(run, "operator", job)
-        cli.evolve(run, run.recipe, stage, job, 0, cli.hiring(given, run.recipe))
+            train(session, "operator")
+        evolve(session, stage, 0, session.hiring())
     monkeypatch.undo()
     assert {tuple(line["objectives"]) for line in run.last("evolved").values()} == {("psnr_y", "macs")}
     sections = {"": "SuperResolutionRecipe", "training": "TrainingSection", "search": "SearchSection"}

@@ -9,11 +9,15 @@ from command_line import exit_code
 from PIL import Image
 from supernet_fixtures import random_pixels
 
-import cli
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import Run
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
+from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
+from evo_c2f.workflows.search import evolve
+from evo_c2f.workflows.session import Session, task_and_data
+from evo_c2f.workflows.studies.winners import FILL, contestants_of, train_contenders
+from evo_c2f.workflows.train import train
 from supernet import checkpoint
 from supernet.jobs.contestants import Contestant
 from supernet.jobs.job import Job
@@ -48,18 +52,21 @@ def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     data["data"]["folder"] = str(photographs)
     run = Run(tmp_path_factory.mktemp("run"), recipe.checked(data, (), "test"))
     run.keep_recipe()
-    job = job_of(run)
-    given = {"workers": 1, "ray_address": None, "gpus_per_worker": 0.0}
+    session = session_of(run)
     for stage in ("joint", *STAGES):
         if stage in run.recipe.training.stages:
-            cli.train(run, stage, job)
+            train(session, stage)
         if stage != "joint":
-            cli.evolve(run, run.recipe, stage, job, 0, cli.hiring(given, run.recipe))
+            evolve(session, stage, 0, session.hiring())
     return run
 
 
 def job_of(run: Run) -> Job:
-    return Job(run.recipe.space, *cli.task_and_data(run.recipe), run.recipe.seed, torch.device("cpu"))
+    return Job(run.recipe.space, *task_and_data(run.recipe), run.recipe.seed, torch.device("cpu"))
+
+
+def session_of(run: Run, *changes: str) -> Session:
+    return Session(run, changed(run, *changes), job_of(run))
 
 
 def changed(run: Run, *changes: str) -> recipe.Recipe:
@@ -69,8 +76,8 @@ def changed(run: Run, *changes: str) -> recipe.Recipe:
 @pytest.mark.parametrize(("stage", "weights"), [("path", "joint"), ("operator", "operator"), ("channel", "operator")])
 def test_a_subnet_inherits_the_weights_that_scored_it(run, stage, weights):
     job, genome = job_of(run), run.recipe.space.reference
-    still = changed(run, "finetune.learning_rate=1e-30", "finetune.rounds=1")
-    cli.finetune(run, still, job, f"inherits-{stage}", (stage, genome), from_scratch=False, judged_by=["psnr_y"])
+    still = session_of(run, "finetune.learning_rate=1e-30", "finetune.rounds=1")
+    finetune(still, f"inherits-{stage}", (stage, genome), from_scratch=False, judged_by=["psnr_y"])
     found = load_network(run.folder / f"inherits-{stage}").state_dict()
     architecture = run.recipe.space.decode(genome)
     expected = job.trained(run.checkpoint(weights)).extract(architecture).state_dict()
@@ -78,9 +85,9 @@ def test_a_subnet_inherits_the_weights_that_scored_it(run, stage, weights):
 
 
 def test_the_candidate_that_is_best_from_scratch_goes_on(run):
-    candidates = cli.candidates_of(run, run.recipe, [], 4)
+    candidates = candidates_of(session_of(run), [], 4)
     assert len(candidates) == 4
-    stage, genome = cli.best_alone(run, run.recipe, job_of(run), candidates, 4)
+    stage, genome = best_alone(session_of(run), candidates, 4)
     tried = {
         path.parent.name.rpartition("-")[0]: checkpoint.load(path)[1]
         for path in (run.folder / "trials").glob("*-4/model.safetensors")
@@ -105,18 +112,18 @@ def test_sizes_and_limits_narrow_who_is_tried(run, tmp_path, capsys):
 
 def test_the_study_of_winners_has_as_many_random_networks_as_searched_ones(run):
     sizes = analysis.load_scores(run.folder).drop_duplicates("id")["size_mb"]
-    size = float(max(sizes, key=lambda size: sizes.between(cli.FILL * size, size).sum()))  # most are about as large
-    kinds = cli.contestants_of(run, run.recipe, job_of(run), size, 3)
+    size = float(max(sizes, key=lambda size: sizes.between(FILL * size, size).sum()))  # most are about as large
+    kinds = contestants_of(session_of(run), size, 3)
     assert len(kinds["searched"]) == len(kinds["random"]) > 1
     costs = job_of(run).costs(run.recipe.search.output_size)
-    for kind, least in (("searched", cli.FILL), ("random", 0.9)):
+    for kind, least in (("searched", FILL), ("random", 0.9)):
         for contestant in kinds[kind].values():
             assert least * size <= costs(contestant.architecture)["size_mb"] <= size
 
 
 def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
-    ((_, genome),) = cli.candidates_of(run, run.recipe, [], 1).values()
-    network, job = Contestant(run.recipe.space.decode(genome)), job_of(run)
+    ((_, genome),) = candidates_of(session_of(run), [], 1).values()
+    network = Contestant(run.recipe.space.decode(genome))
     networks = [("a", network, 0), ("b", network, 0), ("c", network, 1)]
-    same, again, other = (row["psnr_y"] for row in cli.train_contenders(run, run.recipe, job, networks, 4, [], 1))
+    same, again, other = (row["psnr_y"] for row in train_contenders(session_of(run), networks, 4, []))
     assert same == again != other

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evo_c2f.engine.algorithms import Budget
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Cheapest, Judge
 from evo_c2f.engine.search import Scored, Volume, best_front, evolve
 from evo_c2f.errors import InputError

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evo_c2f.engine.algorithms import Budget
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge
 from evo_c2f.engine.steady import Order, steady
 from evo_c2f.errors import DamagedFileError

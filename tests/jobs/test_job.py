@@ -16,10 +16,10 @@ from supernet_fixtures import (
     write_images,
 )
 
-from evo_c2f.commands.models import cores
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.runs.recipe import DataSection
 from evo_c2f.space import SearchSpace, subnet_ids
+from evo_c2f.workflows.session import cores
 from supernet import checkpoint
 from supernet.data.photographs import PhotographData
 from supernet.jobs.job import Job, choose_device

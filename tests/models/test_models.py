@@ -9,9 +9,9 @@ from torch import nn
 
 from evo_c2f.errors import DamagedFileError, InputError
 from supernet import checkpoint
+from supernet.drawing.sheet import draw_sheet, sample_columns
 from supernet.models.model import header, load_network
 from supernet.network.teacher import ResNetGenerator
-from supernet.sheet import draw_sheet, sample_columns
 
 
 def networks() -> list[nn.Module]:

@@ -17,7 +17,7 @@ from logged import Logged  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 from test_workers import NAMES, Troubled, die, fail, hang  # noqa: E402
 
-from evo_c2f.engine.algorithms import Budget  # noqa: E402
+from evo_c2f.engine.budget import Budget  # noqa: E402
 from evo_c2f.engine.problem import Judge  # noqa: E402
 from evo_c2f.engine.search import Scored, evolve  # noqa: E402
 from evo_c2f.errors import InputError  # noqa: E402

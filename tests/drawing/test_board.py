@@ -8,8 +8,8 @@ import torch
 from command_line import exit_code, tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from supernet.drawing.board import Board
 from supernet.metrics.tasks import SuperResolution, Translation
-from supernet.training.board import Board
 
 CPU = torch.device("cpu")
 

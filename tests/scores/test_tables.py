@@ -8,7 +8,7 @@ from command_line import ROOT, exit_code
 from rich.console import Console
 
 from evo_c2f.commands.progress import reporting
-from evo_c2f.tables import print_front
+from evo_c2f.scores.tables import print_front
 
 METRICS = {"lpips": 0.12064, "macs": 13.88e6, "params": 133.3e3, "size_mb": 0.53325, "lpips_full": 0.13514}
 ROW = {"id": "e0abb32ecf", **METRICS, **{f"path_{i}": "skip" if i % 3 else "2" for i in range(12)}, "operator_0": "x"}
@@ -47,9 +47,8 @@ def test_progress_cuts_no_figure(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), force_terminal=True)
     with reporting(console, "evolving operator", 1440) as reporter:
         reporter.update(123, note)
-        assert reporter.bar
         plain = Console(width=width, file=io.StringIO())
-        plain.print(reporter.bar.get_renderable())
+        plain.print(reporter.show.__self__.get_renderable())  # type: ignore[attr-defined]
     text = plain.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text and note in " ".join(text.split()) and "evolving operator" in text and "123/1440" in text
 

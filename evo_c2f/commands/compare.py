@@ -1,0 +1,211 @@
+"""Compare: train-teacher, compare, benchmark, study."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from evo_c2f.commands.options import (
+    MEASURING,
+    PATH,
+    RUNNING,
+    Given,
+    begin,
+    find,
+    machine_of,
+    opened,
+    options,
+    training,
+    until_the_end,
+)
+from evo_c2f.commands.terminal import show, warn
+from evo_c2f.json_text import to_json
+from evo_c2f.scores.tables import markdown
+
+if TYPE_CHECKING:
+    from evo_c2f.workflows.session import Session
+
+
+@click.command("train-teacher")
+@options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
+@click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="Base channels.")
+@click.option("--images", type=click.IntRange(min=1), required=True, help="Training images seen, with repetition.")
+@click.option("--learning-rate", type=float, default=0.0002, show_default=True)
+def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
+    """Train pix2pix's ResNet of 9 blocks, to compare with and to distil from: models/teacher.safetensors of the run."""
+    from evo_c2f.workflows.compare import train_teacher
+    from evo_c2f.workflows.session import Session, claim_with_record, make_job
+
+    run, machine = begin(given), machine_of(given)
+    session = Session(run, run.recipe, make_job(run.recipe, machine, run=run), machine, show)
+    claim_with_record(session, until_the_end())
+    trained = train_teacher(session, width, images, learning_rate)
+    if as_json:
+        click.echo(to_json({"model": str(run.model("teacher")), "seconds": trained.seconds, "curve": trained.curve}))
+
+
+@click.command("compare")
+@options("recipe", "moved", "run", *RUNNING, "json")
+@click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="The teacher's base channels.")
+@click.option("--images", type=click.IntRange(min=1), default=16000, show_default=True, help="Seen by each network.")
+@options("candidates", "trial_images")
+@click.option("--rate", "rates", type=float, multiple=True, default=(0.0002, 0.0005, 0.001), show_default=True,
+              help="A learning rate to try the teacher with; repeat it.")  # fmt: skip
+@click.option("--searched-rate", "searched_rates", type=float, multiple=True, default=(0.001, 0.002, 0.004),
+              show_default=True, help="A learning rate to try the searched generator with; repeat it.")  # fmt: skip
+@click.option("--params-ratio", type=float, default=16.0, show_default=True, help="Of the teacher to the searched one.")
+@click.option("--macs-ratio", type=float, default=12.0, show_default=True, help="Of the teacher to the searched one.")
+def compare_command(as_json: bool, **given: Any) -> None:
+    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images.
+
+    Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
+    """
+    from evo_c2f.runs import fronts
+    from evo_c2f.workflows.compare import AgainstTeacher, Ratios
+    from evo_c2f.workflows.pictures import draw_samples
+    from evo_c2f.workflows.session import claim
+    from supernet.jobs.comparison import Trials
+
+    front = fronts.latest(find(given))  # what is drawn at the end is there at the beginning
+    session = opened(given)
+    rates, searched_rates = given["rates"], given["searched_rates"]
+    trials = Trials(given["images"], given["trial_images"], session.first_quality.sign, rates, searched_rates)
+    ratios = Ratios(given["params_ratio"], given["macs_ratio"])
+    work = AgainstTeacher(session, given["width"], trials, ratios, given["candidates"])
+    claim(session.run, until_the_end())
+    table = work.run()
+    draw_samples(session, front)
+    click.echo(to_json(table) if as_json else markdown(table["rows"]))
+
+
+@click.command("benchmark")
+@options("recipe", "moved", "run", "set", *RUNNING, "json")
+@click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
+@click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
+              help="The largest model in MB; repeat it.")  # fmt: skip
+@click.option("--fill", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+              help="The least share of its size that one uses; shared weights rank large ones too low.")  # fmt: skip
+@click.option("--plain", "plains", type=click.Choice(["usual", "alike"]), multiple=True, default=("usual",),
+              show_default=True, help="Train the plain network as by hand, or as the others; repeat it.")  # fmt: skip
+@click.option("--start", "starts", type=click.Choice(["scratch", "inherited"]), multiple=True,
+              default=("scratch", "inherited"), show_default=True, help="Where weights begin; repeat it.")  # fmt: skip
+@options("candidates", "trial_images")
+def benchmark_command(
+    folders: tuple[Path, ...],
+    sizes: tuple[float, ...],
+    fill: float,
+    plains: tuple[str, ...],
+    starts: tuple[str, ...],
+    candidates: int,
+    trial_images: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
+
+    For each size, candidates of all depths and operators are trained alone in <run>/trials/, by successive halving; the
+    best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's
+    weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md and .json.
+    """
+    from evo_c2f.workflows.compare import benchmark, upscalers_only
+    from evo_c2f.workflows.finetune import candidates_of, check_weights, in_megabytes
+    from evo_c2f.workflows.session import claim
+    from supernet.jobs.benchmark import check
+
+    session = opened(given)
+    check(folders, upscalers_only(session, "benchmark").task.scale, warn)
+    found = {size: candidates_of(session, in_megabytes(fill * size, size), candidates) for size in sizes}
+    if "inherited" in starts:
+        for each in found.values():
+            check_weights(session.run, each)
+    claim(session.run, until_the_end())
+    table = benchmark(session, folders, found, plains, starts, trial_images)
+    click.echo(to_json(table) if as_json else markdown(table["rows"]))
+
+
+@click.command("study")
+@click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators", "winners"]))
+@options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
+@click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
+              help="Trunk widths at which each operator is trained, for operators.")  # fmt: skip
+@click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49), show_default=True,
+              help="The largest network in MB, for winners; repeat it.")  # fmt: skip
+@click.option("--benchmark", "benchmarks", type=PATH, multiple=True, help="To judge winners on at last; repeat it.")
+@options("candidates", "trial_images")
+@click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
+@click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
+              help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), help="Of each way to train (2) or to search (10), or winner (3).")
+@click.option("--training", "trainings", multiple=True, help="A way to train, for fairness; repeat it.  [default: all]")
+def study_command(
+    what: str,
+    costs: int,
+    sizes: tuple[float, ...],
+    benchmarks: tuple[Path, ...],
+    candidates: int,
+    trial_images: int,
+    architectures: int,
+    again: int,
+    seeds: int | None,
+    trainings: tuple[str, ...],
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """The evidence: is the ranking right, is fair training, does coarse-to-fine pay, and which operators do?
+
+    ranking: the supernet's scores against training subnets alone; fairness: the same for other ways to train, at the
+    same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe
+    is evidence. operators: each operator of a searched --run trained alone at several costs, for a quarter of
+    finetune.rounds and for all of them, beside its shared scores. winners: what a run's search found against random
+    and hand-made networks of its size, all trained alike by `finetune`; the best of each kind by successive halving,
+    then in full with several seeds. Tables and pictures go to the run's folder; nothing is measured twice.
+    """
+    from evo_c2f.workflows.compare import write_table
+
+    if what == "winners":
+        amounts = (candidates, trial_images, seeds or 3)
+        session, table = study_winners(given, sizes, benchmarks, amounts)
+    elif what == "operators":
+        session, table = study_operators(given, costs)
+    else:
+        session = training(given, "evidence")
+        table = study_evidence(session, what, (architectures, again), seeds, trainings)
+    write_table(session.run.folder / what, table)
+    click.echo(to_json(table) if as_json else markdown(table["rows"]))
+
+
+def study_winners(
+    given: Given, sizes: tuple[float, ...], benchmarks: tuple[Path, ...], amounts: tuple[int, int, int]
+) -> "tuple[Session, dict[str, Any]]":
+    from evo_c2f.workflows.compare import upscalers_only
+    from evo_c2f.workflows.session import claim
+    from evo_c2f.workflows.studies.winners import Amounts, contestants_of, winners_study
+    from supernet.jobs.benchmark import check
+
+    session = opened(given)
+    check(benchmarks, upscalers_only(session, "study winners").task.scale, warn)
+    found = {size: contestants_of(session, size, amounts[0]) for size in sizes}
+    claim(session.run, until_the_end())
+    return session, winners_study(session, found, benchmarks, Amounts(*amounts))
+
+
+def study_operators(given: Given, n_costs: int) -> "tuple[Session, dict[str, Any]]":
+    from evo_c2f.workflows.session import claim
+    from evo_c2f.workflows.studies.operators import operators_study
+
+    session = opened(given)
+    claim(session.run, until_the_end())
+    return session, operators_study(session, n_costs)
+
+
+def study_evidence(
+    session: "Session", what: str, sizes: tuple[int, int], seeds: int | None, trainings: tuple[str, ...]
+) -> dict[str, Any]:
+    from evo_c2f.workflows.studies.evidence import planned_trainings, ranking_study, search_study
+
+    if what == "search":
+        return search_study(session, seeds or 10)
+    return ranking_study(session, what, sizes, planned_trainings(session, what, seeds or 2, trainings))
+
+
+COMMANDS: tuple[click.Command, ...] = (teacher_command, compare_command, benchmark_command, study_command)

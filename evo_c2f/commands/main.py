@@ -1,0 +1,89 @@
+"""The group of all commands, what plugins add, and what an error says: one sentence and an exit code."""
+
+import errno
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+import rich_click as click
+
+from evo_c2f import __version__
+from evo_c2f.commands import compare, files, models, search
+from evo_c2f.commands.terminal import listen, say
+from evo_c2f.errors import DamagedFileError, FailedError, InputError
+
+
+@click.group()
+@click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front", "report"])
+@click.command_panel("From a front to a model", commands=["finetune", "evaluate", "export", "apply"])
+@click.command_panel("Compare", commands=["benchmark", "compare", "train-teacher", "study"])
+@click.command_panel("Data, files and machines", commands=["data", "verify", "bench"])
+@click.version_option(__version__, prog_name="evo-c2f")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Search small image generators: train a supernet fairly, then evolve paths, operators and channels."""
+
+
+def load_plugins(context: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    """Import what adds operators, objectives and datasets; torch only where there is such a thing."""
+    if modules or entry_points(group="evo_c2f.plugins"):
+        from supernet import plugins
+
+        plugins.load(modules)
+
+
+for command in (*search.COMMANDS, *models.COMMANDS, *compare.COMMANDS, *files.COMMANDS):
+    command.params.append(
+        click.Option(["--plugin"], multiple=True, metavar="MODULE", is_eager=True, expose_value=False,
+                     callback=load_plugins, help="Adds operators, objectives or datasets: a module, or a .py file.")
+    )  # fmt: skip
+    cli.add_command(command)
+listen()
+
+
+def speak_utf8() -> None:
+    """Have names of files and texts in UTF-8 in every locale, and print anything on any terminal.
+
+    Where the locale is another, the process begins anew in Python's UTF-8 mode.
+    """
+    if os.name == "posix" and sys.getfilesystemencoding() != "utf-8":
+        line = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, line, {**os.environ, "PYTHONUTF8": "1"})
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; an error is one sentence."""
+    debug = "--debug" in (sys.argv if arguments is None else arguments)
+    if arguments is None:  # a process of its own
+        speak_utf8()
+    try:
+        if any("\0" in word for word in arguments or ()):  # from Python; no shell can pass one on
+            raise InputError("a word holds a zero byte; leave it out")
+        code = cli.main(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (InputError, DamagedFileError, FailedError) as error:
+        if debug:
+            raise
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        if arguments is None:  # a third Ctrl-C shall not stop it from ending
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        say("interrupted; the same command goes on from here")
+        sys.exit(130)
+    except OSError as error:
+        if debug:
+            raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        say(f"error: {error}{'; make room, and run the same command again' if full else ''}")
+        # The last are a file where a folder was to be, or the other way round.
+        sys.exit(2 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR) else 1)

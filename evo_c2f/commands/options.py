@@ -1,0 +1,173 @@
+"""The options that commands share, and what they stand for."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import rich_click as click
+from click import get_current_context
+
+from evo_c2f.commands.terminal import console, show
+from evo_c2f.engine.budget import AlgorithmName
+from evo_c2f.json_text import to_json
+from evo_c2f.runs.find import begin_run, find_run, resolve
+from evo_c2f.runs.recipe import Recipe
+from evo_c2f.runs.run import Run
+from evo_c2f.space import STAGES, Stage
+from evo_c2f.workflows.machine import Machine
+
+if TYPE_CHECKING:
+    from evo_c2f.workflows.session import Session
+
+DEFAULT_RECIPE = "quick"
+
+
+def n_workers(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """The number of processes; None for those of Ray."""
+    return None if value == "ray" else click.IntRange(min=1)(value, parameter, context)
+
+
+def within_run(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A folder's name that stays within the run."""
+    parts = Path(value).parts
+    if not parts or ".." in parts or Path(value).is_absolute():
+        raise click.BadParameter(f"{value!r} is no folder within the run; name one such as models/small")
+    return value
+
+
+PATH = click.Path(path_type=Path)
+OPTIONS = {
+    "recipe": click.option("--recipe", help="A recipe by name, or a .yaml file.  [default: quick]"),
+    "data": click.option("--data", type=PATH, help="A folder of photographs to train on."),
+    "moved": click.option("--data", type=PATH, help="The run's pictures, where they were moved."),
+    "run": click.option("--run", type=PATH, help="The run's folder.  [default: results/<recipe>]"),
+    "set": click.option("--set", multiple=True, metavar="KEY=VALUE", help="A setting: training.rounds=500."),
+    "seed": click.option("--seed", type=click.IntRange(min=0), help="Where all random draws start."),
+    "objective": click.option("--objective", multiple=True, help="A metric to search on; repeat it."),
+    "candidates": click.option(
+        "--candidates",
+        type=click.IntRange(min=1),
+        default=16,
+        show_default=True,
+        help="Subnets of the search that are tried, of all depths and operators.",
+    ),  # fmt: skip
+    "trial_images": click.option(
+        "--trial-images",
+        type=click.IntRange(min=1),
+        default=3200,
+        show_default=True,
+        help="Images that the last candidates are trained on; the first see a quarter of them.",
+    ),  # fmt: skip
+    "max": click.option("--max", multiple=True, metavar="METRIC=VALUE", help="An upper limit: size_mb=1.49."),
+    "min": click.option("--min", multiple=True, metavar="METRIC=VALUE", help="A lower limit: psnr_y=25."),
+    "evaluations": click.option("--evaluations", type=click.IntRange(min=1), help="Distinct subnets a stage asks for."),
+    "algorithm": click.option(
+        "--algorithm", type=click.Choice(get_args(AlgorithmName)), help="pymoo's optimiser.  [default: nsga2]"
+    ),  # fmt: skip
+    "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
+    "threads": click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
+    "workers": click.option(
+        "--workers",
+        default="1",
+        show_default=True,
+        metavar="N|ray",
+        callback=n_workers,
+        help="Processes that measure subnets; ray: as many as a Ray cluster has room for.",
+    ),  # fmt: skip
+    "ray_address": click.option("--ray-address", metavar="ADDR", help="A running cluster's.  [default: this machine]"),
+    "gpus_per_worker": click.option(
+        "--gpus-per-worker",
+        type=click.FloatRange(min=0),
+        default=0.0,
+        show_default=True,
+        help="Of Ray's workers; 0.5: two share one.",
+    ),  # fmt: skip
+    "steady_state": click.option("--steady-state", is_flag=True, help="Let no worker wait for a generation to end."),
+    "devices": click.option(
+        "--devices", type=click.IntRange(min=1), help="Processes that train together, one a GPU.  [default: 1]"
+    ),
+    "tensorboard": click.option("--tensorboard", is_flag=True, help="Draw the training in <run>/tensorboard."),
+    "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
+}
+PORT = click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Of the page.")
+SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
+MEASURING = ("workers", "ray_address", "gpus_per_worker")
+RUNNING = ("device", "threads")
+Given = dict[str, Any]  # a command's options, by name
+
+
+def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The named ones of OPTIONS on a command."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for name in reversed(names):
+            command = OPTIONS[name](command)
+        return command
+
+    return add
+
+
+def machine_of(given: Given) -> Machine:
+    """What the options say of the machine."""
+    names = {field.name for field in fields(Machine)}
+    return Machine(**{name: value for name, value in given.items() if name in names})
+
+
+def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
+    """The recipe that the options name, or that of the run that they name, changed by the other options."""
+    changes = (*given["set"], *search_changes(given, STAGES))
+    return resolve(given["recipe"], default, given.get("run"), changes, given["data"], given["seed"])
+
+
+def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
+    """The options of a search as 'key=value'."""
+    changes = [f"search.{side}.{limit}" for side in ("max", "min") for limit in given.get(side, ())]
+    if given.get("objective"):
+        changes.append(f"search.objectives={to_json(given['objective'])}")
+    if given.get("algorithm"):
+        changes.append(f"search.algorithm={given['algorithm']}")
+    if given.get("steady_state"):
+        changes.append("search.steady_state=true")
+    if given.get("evaluations") is not None:
+        changes += [f"search.evaluations.{stage}={given['evaluations']}" for stage in stages]
+    return tuple(changes)
+
+
+def begin(given: Given, default: str = DEFAULT_RECIPE) -> Run:
+    """The run that the options ask for: begun, or taken up where the folder holds the same recipe."""
+    changes = (*given["set"], *search_changes(given, STAGES))
+    return begin_run(given["recipe"], default, given["run"], changes, given["data"], given["seed"])
+
+
+def find(given: Given) -> Run:
+    """The run that the options name."""
+    return find_run(given["recipe"] or DEFAULT_RECIPE, given["run"], given.get("data"))
+
+
+def training(given: Given, default: str = DEFAULT_RECIPE) -> "Session":
+    """On the run that the options ask for, claimed until the command ends. Of several processes, the first speaks."""
+    from evo_c2f.workflows.session import begin_training
+
+    quieten(given)
+    return begin_training(lambda: begin(given, default), machine_of(given), show, until_the_end())
+
+
+def opened(given: Given, changes: Sequence[str] = ()) -> "Session":
+    """On the run that the options name, which must be there. changes: settings beside those of --set."""
+    from evo_c2f.workflows.session import open_session
+
+    return open_session(find(given), machine_of(given), show, (*given.get("set", ()), *changes))
+
+
+def quieten(given: Given) -> None:
+    """Say nothing in a process that trains with another one, which says the same."""
+    from supernet.training.ranks import told_by_another
+
+    console.quiet = told_by_another(given.get("devices"))
+
+
+def until_the_end() -> ExitStack:
+    """Closes when the command ends."""
+    return get_current_context().with_resource(ExitStack())

@@ -1,0 +1,40 @@
+"""A run by its folder or its recipe: found, or begun."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from evo_c2f.json_text import to_json
+from evo_c2f.runs import recipe as recipes
+from evo_c2f.runs.recipe import Recipe
+from evo_c2f.runs.run import Run
+
+
+def find_run(recipe: str, folder: Path | None, data: Path | None = None) -> Run:
+    """The run in the folder, or in that of the named recipe; its pictures in another folder if they were moved."""
+    run = Run.open(folder or Path("results") / (recipes.load(recipe).name if Path(recipe).suffix else recipe))
+    return run if data is None else run.with_data(data)
+
+
+def begin_run(
+    recipe: str | None, default: str, folder: Path | None, changes: Sequence[str], data: Path | None, seed: int | None
+) -> Run:
+    """A run by the recipe and what changes it: begun, or taken up where the folder holds the same recipe."""
+    settings = resolve(recipe, default, folder, changes, data, seed)
+    settings.search.metrics()  # an unknown objective is refused now, not after hours of training
+    return Run.begin(folder or Path("results") / settings.name, settings)
+
+
+def resolve(
+    recipe: str | None, default: str, folder: Path | None, changes: Sequence[str], data: Path | None, seed: int | None
+) -> Recipe:
+    """The named recipe, or that of the run in the folder, or the default; changed by 'key=value', data and seed."""
+    every = [*changes]
+    if data is not None:
+        every.append(f"data.folder={to_json(os.path.abspath(data))}")
+    if seed is not None:
+        every.append(f"seed={seed}")
+    kept = folder / "recipe.yaml" if folder else None
+    if kept and kept.is_file() and recipe is None:
+        return recipes.checked(recipes.load_run(kept).model_dump(mode="json"), tuple(every), "--set")
+    return recipes.load(recipe or default, tuple(every))

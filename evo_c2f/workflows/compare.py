@@ -1,0 +1,161 @@
+"""The search's networks beside what one would use without it: a teacher, or a plain network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evo_c2f.engine.halving import successive_halving
+from evo_c2f.errors import InputError
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
+from evo_c2f.objectives.metric import Limit, metric
+from evo_c2f.runs import fronts
+from evo_c2f.runs.recipe import LossesSection, SuperResolutionRecipe
+from evo_c2f.scores.tables import markdown
+from evo_c2f.space import subnet_id
+from evo_c2f.workflows.finetune import Found, batch_of, best_alone, finetune, finetuned
+from evo_c2f.workflows.session import Session
+from supernet.jobs.benchmark import side_by_side
+from supernet.jobs.comparison import Comparison, Finalist, Trained, Trials, network_costs, new_teacher
+from supernet.jobs.finetune import Finetuning, plan_of
+from supernet.jobs.job import Plan
+from supernet.models.card import data_name
+from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
+
+
+def comparison(session: Session) -> Comparison:
+    """Trains networks alone, by the run's recipe, into its models/."""
+    run, job = session.run, session.job
+    search, settings = run.recipe.search, run.recipe.training
+    names = [o.name for o in search.metrics() if o.kind == "quality"]
+    job.check(settings, names, search.rescore)
+    models = run.folder / "models"
+    return Comparison(job, settings, job.score(names), run.recipe.data.batch, models, session.watching)
+
+
+def train_teacher(session: Session, width: int, images: int, learning_rate: float) -> Trained:
+    """Train pix2pix's ResNet of 9 blocks into the run's models/teacher.safetensors."""
+    return comparison(session).train("teacher", new_teacher(width, session.job), images, learning_rate)
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """How many times the searched network's costs the teacher's must be, at least."""
+
+    params: float
+    macs: float
+
+
+class AgainstTeacher:
+    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images."""
+
+    def __init__(self, session: Session, width: int, trials: Trials, ratios: Ratios, n_candidates: int):
+        """width: the teacher's base channels. InputError if the run has no subnet within the limits."""
+        run = session.run
+        self.session, self.width, self.trials = session, width, trials
+        self.trainer, self.search = comparison(session), run.recipe.search
+        self.names = [*dict.fromkeys(["lpips", *self.search.rescore, "psnr_y", "ssim_y"])]
+        session.job.check_full(self.names)
+        costs = network_costs(new_teacher(width, session.job), self.search.output_size)
+        self.limits = {"params": costs["params"] / ratios.params, "macs": costs["macs"] / ratios.macs}
+        within = [Limit(metric(name), "max", value) for name, value in self.limits.items()]
+        self.finalists = {
+            subnet_id(genome): Finalist(subnet_id(genome), run.recipe.space.decode(genome), run.weights_for(stage))
+            for stage, genome in fronts.candidates(run, session.first_quality, within, n_candidates)
+        }
+
+    def run(self) -> dict[str, Any]:
+        """Candidates are trained alone, by successive halving; the best goes on. The table, also in the run's files."""
+        run, size, tried = self.session.run, self.search.output_size, list[dict[str, Any]]()
+
+        def train(names: Sequence[str], seen: int) -> list[float]:
+            rows = [self.trainer.try_finalist(self.finalists[name], size, seen, self.trials) for name in names]
+            tried.extend(rows)
+            return [row["curve"][-1] for row in rows]
+
+        sign = self.session.first_quality.sign
+        best, _ = successive_halving([*self.finalists], self.trials.trial_images, train, sign)
+        table = self.trainer.against_teacher(self.width, self.finalists[best], size, self.trials, self.names)
+        table["trials"] = tried + table["trials"]
+        table["limits"] = self.limits
+        table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
+        write_table(run.folder / "comparison", table)
+        return table
+
+
+def upscalers_only(session: Session, command: str) -> SuperResolutionRecipe:
+    """The session's settings. InputError if they are of another task than super-resolution."""
+    if not isinstance(session.settings, SuperResolutionRecipe):
+        raise InputError(f"{command} is for super-resolution; use 'python cli.py compare --run {session.run.folder}'")
+    return session.settings
+
+
+def benchmark(
+    session: Session,
+    folders: Sequence[Path],
+    found: Mapping[float, Mapping[str, Found]],
+    plains: Sequence[str],
+    starts: Sequence[str],
+    trial_images: int,
+) -> dict[str, Any]:
+    """The best upscalers up to some sizes against a plain network, trained on the same images, on benchmarks.
+
+    found: size in MB -> candidates by id. plains: how the plain network is trained ('usual', 'alike'). starts: of the
+    searched ones ('scratch', 'inherited'). The table, of all models in the run, goes to its benchmark.md and .json.
+    """
+    run, settings = session.run, upscalers_only(session, "benchmark")
+    for size, each in found.items():
+        train_contestants(session, size, each, plains, starts, trial_images)
+    models = {path.parent.name: path for path in sorted((run.folder / "models").glob("*/model.safetensors"))}
+    rows = side_by_side(models, folders, settings.search.output_size, session.job.device)
+    for row in rows:
+        if row.get("start") == "inherited":
+            row["supernet_seconds"] = run.seconds_of("trained")
+    table = {"rows": rows, "search_seconds": run.seconds_of("evolved")}
+    write_table(run.folder / "benchmark", table)
+    return table
+
+
+def train_contestants(
+    session: Session,
+    size: float,
+    found: Mapping[str, Found],
+    plains: Sequence[str],
+    starts: Sequence[str],
+    trial_images: int,
+) -> None:
+    """The plain network, and the best of the candidates up to a size from each start, all on as many images."""
+    images = session.settings.finetune.rounds * batch_of(session)
+    best = best_alone(session, found, trial_images)
+    for habits in plains:
+        train_plain(session, images, habits)
+    for start in starts:
+        finetune(session, f"models/{size:g}MB-{start}-{images}", best, from_scratch=start == "scratch")
+
+
+def train_plain(session: Session, images: int, habits: str) -> None:
+    """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
+    settings, job = upscalers_only(session, "benchmark"), session.job
+    if habits == "usual":
+        rounds = -(-images // BATCH)
+        others = {"rounds": rounds, "losses": LossesSection(), **SETTINGS}
+        training = settings.training.model_copy(update=others)
+        name, words, plan = f"plain-{images}", "l1", Plan(BATCH, [(rounds, PATCH)])
+    else:
+        training = settings.for_finetuning()
+        name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(training.losses)
+        plan = plan_of(settings.finetune, training.losses, None)
+    about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
+    about["data"] = data_name(settings.data.folder)
+    torch.manual_seed(job.seed)
+    network = PlainUpscaler(scale=settings.task.scale)
+    finetuned(session, Finetuning(job, session.run.folder / "models" / name, training, plan, about), network)
+
+
+def write_table(path: Path, table: Mapping[str, Any]) -> None:
+    """Write a table as JSON, and its rows as Markdown."""
+    write_text(path.with_suffix(".json"), to_json(table, indent=1) + "\n")
+    write_text(path.with_suffix(".md"), markdown(table["rows"]))

@@ -1,0 +1,128 @@
+"""From a front to a model: pick a subnet, or find the best of several by training them alone, and train it alone."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from evo_c2f.engine.halving import successive_halving
+from evo_c2f.objectives.metric import Limit, metric
+from evo_c2f.runs import fronts
+from evo_c2f.runs.run import Run
+from evo_c2f.space import Genomes, Stage, subnet_id
+from evo_c2f.workflows.session import Session
+from supernet.jobs.finetune import Finetuning, plan_of
+from supernet.models.card import data_name
+
+log = logging.getLogger(__name__)
+Found = tuple[Stage, Genomes]  # a subnet, and the stage whose weights scored it
+
+
+def candidates_for(session: Session, pick: str, n: int, from_scratch: bool) -> dict[str, Found]:
+    """By id, what `pick` names: up to n candidates for 'best', else the one that is the knee or has that id.
+
+    InputError, before anything is trained, if none is within the limits, or the weights to inherit are missing.
+    """
+    run, limits = session.run, session.settings.search.limits()
+    found = candidates_of(session, [], n) if pick == "best" else by_id([fronts.pick(run, limits, pick)])
+    if not from_scratch:
+        check_weights(run, found)
+    return found
+
+
+def candidates_of(session: Session, limits: Sequence[Limit], n: int) -> dict[str, Found]:
+    """Up to n subnets of the search within its limits and these, by id, of all depths and operators."""
+    every = [*session.settings.search.limits(), *limits]
+    return by_id(fronts.candidates(session.run, session.first_quality, every, n))
+
+
+def by_id(found: Sequence[Found]) -> dict[str, Found]:
+    return {subnet_id(genome): (stage, genome) for stage, genome in found}
+
+
+def check_weights(run: Run, found: Mapping[str, Found]) -> None:
+    """InputError, before anything is trained, if the weights that one of them inherits are missing."""
+    for stage in {stage for stage, _ in found.values()}:
+        run.weights_for(stage)
+
+
+def in_megabytes(least: float, most: float) -> list[Limit]:
+    return [Limit(metric("size_mb"), "min", least), Limit(metric("size_mb"), "max", most)]
+
+
+def best_alone(session: Session, found: Mapping[str, Found], images: int) -> Found:
+    """The best of the candidates by successive halving, in which the last of them are trained on so many images."""
+    first, spent = session.first_quality, list[float]()
+
+    def train(names: Sequence[str], seen: int) -> list[float]:
+        trial = on_images(session, seen)
+        results = [
+            finetune(trial, f"trials/{name}-{seen}", found[name], from_scratch=True, judged_by=[first.name])
+            for name in names
+        ]
+        spent.extend(result["seconds"] for result in results)
+        return [float(result[first.name]) for result in results]
+
+    best, trials = successive_halving([*found], images, train, first.sign)
+    if trials and session.ranks.first:
+        seen = sum(trial.images for trial in trials)
+        log.info(f"trials: {len(found)} subnets on {seen:,} images in {sum(spent):,.0f} s; {best} goes on")
+    return found[best]
+
+
+def on_images(session: Session, images: int) -> Session:
+    """The session with a fine-tuning on so many images."""
+    settings = session.settings
+    rounds = -(-images // batch_of(session))
+    how = settings.finetune.model_copy(update={"rounds": rounds})
+    return replace(session, settings=settings.model_copy(update={"finetune": how}))
+
+
+def batch_of(session: Session) -> int:
+    """Images in a round of fine-tuning."""
+    return session.settings.finetune.batch or session.settings.data.batch
+
+
+def finetune(
+    session: Session, name: str, found: Found, from_scratch: bool, judged_by: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics, `judged_by` or all."""
+    run, settings, job, ranks = session.run, session.settings, session.job, session.ranks
+    how, (stage, genome) = settings.finetune, found
+    architecture = settings.space.decode(genome)
+    training, guide = settings.for_finetuning(), None
+    if any(part.distillation and part.guide == "widest" for _, part in how.schedule(training.losses)):
+        guide = job.trained(ranks.from_first(run.latest_weights), ranks)
+    if from_scratch:
+        network = job.fresh(architecture)
+    else:
+        network = job.trained(ranks.from_first(lambda: run.weights_for(stage)), ranks).extract(architecture)
+    about = {
+        "recipe": settings.name,
+        "subnet": subnet_id(genome),
+        "start": "scratch" if from_scratch else "inherited",
+        "losses": how.losses_in_words(settings.training.losses),
+        "images": how.rounds * batch_of(session),
+        "data": data_name(settings.data.folder),
+        "finetune": how.model_dump(mode="json"),
+        "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
+    }
+    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, guide), about)
+    done = finetuned(session, work, network, judged_by)
+    return {
+        "model": str(work.folder),
+        "subnet": about["subnet"],
+        "seconds": done["seconds"],
+        **job.costs(settings.search.output_size)(architecture),
+        **done["metrics"],
+    }
+
+
+def finetuned(session: Session, work: Finetuning, network: nn.Module, judged_by: Sequence[str] = ()) -> dict[str, Any]:
+    """Let it run, shown and logged; what the model's file says."""
+    names = judged_by or list(dict.fromkeys([*work.job.task.metrics, "lpips", *session.settings.search.rescore]))
+    title = str(work.folder.relative_to(session.run.folder))
+    with session.watching(title, work.training.rounds) as (on_round, on_setback):
+        return work.run(network, names, on_round, on_setback)

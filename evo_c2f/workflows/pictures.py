@@ -1,0 +1,60 @@
+"""Pictures of a run, and its page."""
+
+import logging
+
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
+from evo_c2f.page.html import write_page
+from evo_c2f.page.scores import measured as weights_of_stages
+from evo_c2f.runs import fronts
+from evo_c2f.runs.fronts import Front
+from evo_c2f.runs.run import Run
+from evo_c2f.scores import analysis
+from evo_c2f.scores.tables import in_short
+from evo_c2f.workflows.session import Session
+from supernet.drawing import crops
+from supernet.drawing.sheet import draw_sheet, sample_columns
+from supernet.models.model import load_network
+
+log = logging.getLogger(__name__)
+TRAINED = ("teacher", "searched-from-scratch", "searched-inherited")  # by `compare`
+
+
+def draw_samples(session: Session, front: Front) -> None:
+    """Write samples.png: held-out images by three subnets of a front, and by what `compare` trained."""
+    run, job = session.run, session.job
+    by_cost = front.frame.sort_values("macs")
+    chosen = by_cost.iloc[sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
+    supernet = job.trained(run.weights_for(front.stage))
+    networks = {name: load_network(run.model(name)).to(job.device) for name in TRAINED if run.model(name).is_file()}
+    for genome, row in zip(analysis.genomes_of(chosen), analysis.records(chosen), strict=True):
+        title = f"{row['id']}\n{in_short(row['params'])} parameters\n{in_short(row['macs'])} MACs"
+        networks[title] = supernet.extract(run.recipe.space.decode(genome))
+    target = run.folder / "samples.png"
+    draw_sheet(sample_columns(job.data.full(), networks, job.device), target)
+    log.info(f"{target}: held-out images, side by side")
+
+
+def draw_pictures(session: Session) -> None:
+    """Write samples.json: small parts of held-out images by subnets of every stage's front, for the page."""
+    run, job = session.run, session.job
+    scale = 2**job.task.frame.input_level
+    parts, subnets = crops.parts_of(job.data.full(), scale), {}
+    for stage, of_stage in weights_of_stages(run).items():
+        if not run.front(stage).is_file():
+            continue
+        supernet = job.trained(run.weights_for(stage))  # type: ignore[arg-type]
+        front = fronts.latest(run, stage)  # type: ignore[arg-type]
+        genomes = analysis.genomes_of(front.frame)
+        for i in sorted({*crops.spread_evenly(len(genomes)), front.knee}):  # the knee is what the page shows first
+            network = supernet.extract(run.recipe.space.decode(genomes[i]))
+            pictures = crops.outputs(network, parts, scale, job.device)
+            subnets[f"{of_stage.scores.context}:{front.frame['id'].iloc[i]}"] = pictures
+    found = {"baseline": job.task.baseline_name, "columns": crops.comparisons(parts, job.task), "subnets": subnets}
+    write_text(run.samples, to_json(found))
+
+
+def write_report(run: Run) -> None:
+    """Write the run's page."""
+    write_page(run)
+    log.info(f"{run.report}: the run as a page; open it in a browser")

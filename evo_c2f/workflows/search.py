@@ -1,0 +1,95 @@
+"""Search a run's supernet: one stage, or the whole way from training to the final front."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from evo_c2f.engine.search import Progress
+from evo_c2f.runs.recipe import evaluations
+from evo_c2f.runs.stage import Instruments, Summary, run_stage
+from evo_c2f.scores.layout import Context
+from evo_c2f.space import STAGES, Stage
+from evo_c2f.workers.processes import Task, Workers
+from evo_c2f.workflows.session import Session
+from evo_c2f.workflows.train import train
+from supernet import checkpoint
+
+log = logging.getLogger(__name__)
+
+
+def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> list[Summary]:
+    """Train the supernet and search the three stages; what each came to.
+
+    on_stage: called after each stage. Of processes that train together, the first alone searches and calls it.
+    """
+    hire, trainings = session.hiring(), session.run.recipe.training.stages
+    if "joint" in trainings:
+        train(session, "joint")
+    summaries = []
+    for stage in STAGES:
+        if stage in trainings:
+            train(session, stage)
+        seed = session.run.recipe.seed
+        summaries.append(session.ranks.from_first(partial(evolve, session, stage, seed, hire)))
+        if session.ranks.first:
+            on_stage()
+    return summaries
+
+
+def evolve(
+    session: Session, stage: Stage, seed: int, hire: Callable[[Task], Workers], retry_failed: bool = False
+) -> Summary:
+    """Search one stage, and say what came of it."""
+    run, settings = session.run, session.settings
+    tools = replace(instruments(session, stage), hire=hire)
+    session.note_setting(stage)
+    with session.show(f"evolving {stage}", evaluations(settings, stage)) as reporter:
+
+        def on_progress(progress: Progress) -> None:
+            best = ", ".join(f"{name} {value:.5g}" for name, value in progress.best.items())
+            known = f", best {best}" if best else ""
+            note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
+            reporter.update(progress.asked, note)
+
+        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
+    objectives = [o.name for o in settings.search.metrics()]
+    run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
+    log.info(
+        f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "
+        f"hypervolume {summary.hypervolume_before:.4f} -> {summary.hypervolume:.4f}; "
+        f"{summary.seconds:.1f} s, {summary.overhead:.2%} of it the search's own"
+    )
+    return summary
+
+
+def instruments(session: Session, stage: Stage) -> Instruments:
+    """What the search of a stage measures with: the run's weights on the validation images."""
+    job, settings = session.job, session.settings
+    weights = session.run.weights_for(stage)
+    supernet = job.trained(weights)
+    names, size = session.measured, settings.search.output_size
+    table = Path(settings.search.latency_table) if settings.search.latency_table else None
+    measure = job.measure(supernet, names, size, table)
+    full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
+    device = f"{job.device}, {torch.get_num_threads()} threads, float32"
+    if table:
+        device += f", latency by table {checkpoint.fingerprint(table)}"
+    context = Context(
+        settings.space.to_dict(),
+        checkpoint.fingerprint(weights),
+        job.data.fingerprint,
+        f"{job.task.protocol()}; costs at {size[0]}x{size[1]}; {device}",
+    )
+    return Instruments(
+        measure,
+        tuple(measure.names),
+        full,
+        tuple(full.names),
+        measure.baseline() | full.baseline(),
+        job.costs(size),
+        context,
+    )

@@ -1,0 +1,59 @@
+"""`study ranking`, `fairness` and `search`: how well supernets rank, and how soon searches come how far."""
+
+import logging
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from evo_c2f.errors import InputError
+from evo_c2f.runs.plots import draw_curves, draw_ranking
+from evo_c2f.scores import analysis
+from evo_c2f.studies import study
+from evo_c2f.studies.strategies import STRATEGIES
+from evo_c2f.workflows.session import Session
+from evo_c2f.workflows.studies.laboratory import laboratory, train_several
+
+log = logging.getLogger(__name__)
+
+
+def ranking_study(
+    session: Session, what: str, sizes: tuple[int, int], planned: Sequence[tuple[str, int]]
+) -> dict[str, Any]:
+    """Train (architectures, again) alone, and tell how well the planned supernets (training, number) rank them."""
+    lab, run = laboratory(session, session.hiring()), session.run
+    train_several(session, planned)
+    sample = study.Sample.draw(lab, *sizes)
+    with session.show("training alone", sum(sizes)) as reporter:
+        frame = study.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
+    rows = study.study_trainings(lab, frame, sample.genomes, planned, run.folder / "shared.h5")
+    analysis.write_front(frame, run.folder / f"{what}.csv")
+    shown = [f"{training} 0" for training in dict(planned)]
+    draw_ranking(frame, f"alone_{lab.quality}_full", shown, run.folder / f"{what}.png")
+    return {"rows": rows, "ceiling": study.ceiling(lab, frame), "trained_twice": sizes[1]}
+
+
+def planned_trainings(session: Session, what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
+    """The supernets of a study: ways to train, and seeds. InputError if a way is unknown."""
+    own = laboratory(session, session.hiring()).own
+    trainings = trainings or (list(study.TRAININGS) if what == "fairness" else [own])
+    for training in trainings:
+        if training not in study.TRAININGS:
+            raise InputError(f"no training is called {training!r}; choose from {', '.join(map(repr, study.TRAININGS))}")
+    return [(training, number) for training in trainings for number in range(seeds)]
+
+
+def search_study(session: Session, seeds: int) -> dict[str, Any]:
+    """Let all strategies search the same supernet, and tell how soon each comes how far."""
+    lab, run = laboratory(session, session.hiring()), session.run
+    search = run.recipe.search
+    usable = {name: how for name, how in STRATEGIES.items() if "AGE-MOEA" not in name or find_spec("numba")}
+    if len(usable) < len(STRATEGIES):
+        log.warning("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
+    contest = study.Contest(usable, seeds, search.evaluations.joint, search.population)
+    with session.show("searching", seeds * len(usable)) as reporter:
+        frame = study.study_search(lab, search.metrics(), run.folder / "search.h5", contest, reporter.step)
+    rows = study.search_table(frame, study.RIVAL)
+    analysis.write_front(frame, run.folder / "search.csv")
+    goal = next(row["final_median"] for row in rows if row["strategy"] == study.RIVAL)
+    draw_curves(frame, goal, run.folder / "search.png")
+    return {"rows": rows, "rival": study.RIVAL, "evaluations": contest.evaluations}

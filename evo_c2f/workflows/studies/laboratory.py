@@ -1,0 +1,101 @@
+"""What the studies train and measure with: networks alone, and supernets trained in several ways."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+
+from evo_c2f.runs.recipe import FinetuneSection
+from evo_c2f.scores.layout import Context
+from evo_c2f.studies.study import PLAIN, TRAININGS, Instrument, Laboratory
+from evo_c2f.workers.processes import Here, Task, Workers, in_processes
+from evo_c2f.workflows.search import instruments
+from evo_c2f.workflows.session import Session
+from supernet import checkpoint
+from supernet.jobs.finetune import plan_of
+from supernet.jobs.study import TrainedAlone, rounds_at_cost
+from supernet.rounds.fairness import Ledger
+
+
+def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laboratory:
+    """Networks are trained alone by the settings' `finetune`, and supernets by their `training`."""
+    run, settings, job = session.run, session.settings, session.job
+    size, quality = settings.search.output_size, session.first_quality.name
+    about = partial(Context, settings.space.to_dict(), dataset=job.data.fingerprint)
+
+    def alone(number: int) -> Instrument:
+        again = replace(job, seed=job.seed + number, board=None)
+        training = settings.for_finetuning()
+        plan = plan_of(settings.finetune, training.losses, None)
+        measure = TrainedAlone(again, training, plan, [quality], run.folder / "supernet")
+        words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
+        return Instrument(measure, tuple(measure.names), about(checkpoint="none", protocol=words), {})
+
+    @cache  # first trained, then scored with
+    def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
+        target, costs = train_shared(session, training, number)
+        measure = job.measure(job.trained(target), session.measured, size)
+        words = f"{job.task.protocol()}; costs at {size[0]}x{size[1]}"
+        context = about(checkpoint=checkpoint.fingerprint(target), protocol=words)
+        return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
+
+    ours = settings.training
+    if ours.sampler == "widest_first":  # the same in the joint training, which is all that a study has
+        ours = ours.model_copy(update={"sampler": "fair_widest"})
+    own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), "fair")
+    return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared, workers)
+
+
+def checking(session: Session, rounds: int) -> Laboratory:
+    """Which trains alone for so many rounds, by the supernet's optimizer and at its rate."""
+    how = session.settings.training
+    short = FinetuneSection(
+        rounds=rounds, optimizer=how.optimizer, learning_rate=how.learning_rate, final_rate=0.01, ema=0.99
+    )
+    return laboratory(replace(session, settings=session.settings.model_copy(update={"finetune": short})), Here)
+
+
+def shared_operators(session: Session) -> Instrument:
+    """The weights that the run searches operators with, as a study measures with them."""
+    tools = instruments(session, "operator")
+    return Instrument(tools.search, tools.names, tools.context, tools.baseline)
+
+
+def train_shared(session: Session, training: str, number: int) -> tuple[Path, dict[str, float]]:
+    """A study's supernet, trained unless it is there, by so many seeds after the run's; what it cost."""
+    run, settings, job = session.run, session.run.recipe, session.job
+    again, name = replace(job, seed=job.seed + number), shared_name(training, number)
+    target = run.checkpoint(name)
+    if not target.is_file():
+        how = settings.training.model_copy(update={**PLAIN, **TRAININGS[training]})
+        rounds, macs = rounds_at_cost(again, how.sampler, how.rounds)
+        costs = {"rounds": rounds, "forward_gmacs": macs * settings.data.batch / 1e9}
+
+        def finish(ledger: Ledger, seconds: float) -> None:
+            run.log("trained", stage=name, **costs, seconds=seconds)
+
+        with session.watching(name, rounds) as (on_round, on_setback):
+            how = how.lasting(rounds)
+            again.train("joint", None, how, None, target, finish, on_round, on_setback)
+    line = run.last("trained")[name]
+    return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
+
+
+def shared_name(training: str, number: int) -> str:
+    return f"{training.replace(', ', '-')}-{number}"
+
+
+def train_several(session: Session, planned: Sequence[tuple[str, int]]) -> None:
+    """A study's supernets (training, number), before anything is scored: training needs no store."""
+    n_processes = session.machine.workers or 1
+    if n_processes == 1:
+        for training, number in planned:
+            train_shared(session, training, number)
+        return
+    missing = [which for which in planned if not session.run.checkpoint(shared_name(*which)).is_file()]
+    work = [(session.in_subprocess(), *which) for which in missing]
+    with session.show("training supernets", len(work)) as reporter:
+        for _ in in_processes(n_processes, torch.get_num_threads(), train_shared, work):
+            reporter.step()

@@ -1,0 +1,71 @@
+"""Train a stage of a run's supernet."""
+
+import logging
+from typing import Any
+
+from evo_c2f.errors import InputError
+from evo_c2f.runs.run import Run
+from evo_c2f.runs.stage import read_survivors
+from evo_c2f.space import STAGES, Stage, subnet_ids
+from evo_c2f.workflows.session import Session
+from supernet import checkpoint
+from supernet.rounds.fairness import Ledger
+
+log = logging.getLogger(__name__)
+
+
+def train(session: Session, stage: Stage) -> dict[str, Any]:
+    """Train one stage of the run's supernet, unless that was done; what came of it."""
+    run, ranks = session.run, session.ranks
+    target, settings = run.checkpoint(stage), run.recipe.training
+    if stage not in settings.stages:
+        raise InputError(f"the recipe has no training {stage}; its training.stages are {', '.join(settings.stages)}")
+    if ranks.from_first(target.is_file):
+        if not ranks.from_first(lambda: tell_other_survivors(run, stage)):
+            log.info(f"{target} is there already; nothing to train")
+        return {"checkpoint": str(target), "rounds": 0}
+    survivors = start = None
+    if stage not in ("joint", "path"):
+        survivors = ranks.from_first(lambda: read_survivors(run, stage))
+        before = STAGES[STAGES.index(stage) - 1]
+        # A supernet of paths has trained the reference operator alone, and the others would start behind it.
+        if before != settings.stages[0]:
+            start = ranks.from_first(lambda: run.weights_for(before))
+    rounds = settings.rounds if stage == settings.stages[0] else settings.stage_rounds
+    space = run.recipe.space
+    log.info(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures")
+    settings = settings.lasting(rounds)
+    ranks.from_first(lambda: session.note_setting(stage))
+
+    def finish(ledger: Ledger, seconds: float) -> None:
+        run.write_ledger(stage, ledger.to_dict())
+        unfair = ledger.unfair()
+        run.log("trained", stage=stage, rounds=rounds, seconds=round(seconds, 1), unfair=unfair)
+        if unfair:
+            gaps = ", ".join(f"{name} {gap:,}" for name, gap in unfair.items())
+            log.warning(f"sampler {settings.sampler} is not fair: updates of competing choices differ by up to {gaps}")
+
+    with session.watching(stage, rounds) as (on_round, on_setback):
+        session.job.train(stage, survivors, settings, start, target, finish, on_round, on_setback)
+    return {"checkpoint": str(target), "rounds": rounds}
+
+
+def tell_other_survivors(run: Run, training: str) -> bool:
+    """Warn if a supernet was trained on other survivors than the front before its stage has now; whether it was.
+
+    The file of an older version doesn't say.
+    """
+    path = run.checkpoint(training)
+    stage = next((stage for stage in STAGES[1:] if stage == training), None)
+    if stage is None or not path.is_file():
+        return False
+    before = STAGES[STAGES.index(stage) - 1]
+    if not run.front(before).is_file():
+        return False
+    now, then = read_survivors(run, stage), checkpoint.load(path)[1].get("survivors")
+    if now is None or then is None or set(then) == set(subnet_ids(now)):
+        return False
+    log.warning(
+        f"{path} was trained on other survivors than the front of stage {before} has now; remove it, and train again"
+    )
+    return True

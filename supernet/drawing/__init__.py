@@ -1,0 +1,1 @@
+"""Pictures of what networks do: sheets, crops for the page, and TensorBoard."""
