@@ -25,13 +25,13 @@ import cli
 from evo_c2f.errors import DamagedFileError
 from supernet.data.photographs import PatchPairs, listed, load, pairs
 from supernet.network.discriminator import PatchGan
+from supernet.ranks import ALONE, Ranks, join
 from supernet.rounds.fairness import FairRounds
 from supernet.rounds.students import SharedSubnets
 from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, L1Alone, Terms
 from supernet.training.loop import Batches
-from supernet.training.ranks import ALONE, Ranks, join
 
 ROUNDS = 20
 STOP = 7

@@ -129,7 +129,7 @@ def test_who_knows_torch_and_who_knows_the_search(path):
     [
         ("h5py", ["scores.layout", "scores.old_layout", "scores.probe", "scores.store"]),
         ("pandas", ["scores.analysis"]),
-        ("lightning_fabric", ["training.ranks"]),
+        ("lightning_fabric", ["ranks"]),
     ],
 )
 def test_a_package_is_known_to_few_modules(package, homes):

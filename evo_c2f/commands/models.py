@@ -61,7 +61,7 @@ def finetune_command(
     """
     from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
     from evo_c2f.workflows.session import claim, open_session
-    from supernet.training.ranks import join
+    from supernet.ranks import join
 
     quieten(given)
     machine, stack = machine_of(given), until_the_end()

@@ -163,7 +163,7 @@ def opened(given: Given, changes: Sequence[str] = ()) -> "Session":
 
 def quieten(given: Given) -> None:
     """Say nothing in a process that trains with another one, which says the same."""
-    from supernet.training.ranks import told_by_another
+    from supernet.ranks import told_by_another
 
     console.quiet = told_by_another(given.get("devices"))
 

@@ -89,7 +89,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     from evo_c2f.workflows import pictures
     from evo_c2f.workflows.search import search
     from evo_c2f.workflows.studies import operators
-    from supernet.training.ranks import ALONE
+    from supernet.ranks import ALONE
 
     session = training(given)
     run = session.run

@@ -19,10 +19,11 @@ from evo_c2f.space import subnet_id
 from evo_c2f.workflows.finetune import Found, batch_of, best_alone, finetune, finetuned
 from evo_c2f.workflows.session import Session
 from supernet.jobs.benchmark import side_by_side
-from supernet.jobs.comparison import Comparison, Finalist, Trained, Trials, network_costs, new_teacher
+from supernet.jobs.comparison import Comparison, Finalist, Trained, Trials, new_teacher
 from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.jobs.job import Plan
 from supernet.models.card import data_name
+from supernet.network.cost import network_costs
 from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
 

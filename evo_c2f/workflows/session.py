@@ -30,7 +30,7 @@ from supernet.drawing.board import Board
 from supernet.jobs.job import Data, Job, OnRound, OnSetback, choose_device
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
-from supernet.training.ranks import ALONE, Ranks, join
+from supernet.ranks import ALONE, Ranks, join
 
 log = logging.getLogger(__name__)
 

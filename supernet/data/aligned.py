@@ -18,7 +18,7 @@ from supernet.data import openmoji
 from supernet.data.images import Pixels, read_rgb, to_tensor
 from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses, tell_others
 from supernet.data.record import NOT_USED, Record, as_before
-from supernet.training.ranks import ALONE, Ranks
+from supernet.ranks import ALONE, Ranks
 
 Direction = Literal["AtoB", "BtoA"]
 EVALUATION_BATCH = 64

@@ -15,7 +15,7 @@ from evo_c2f.errors import InputError
 from supernet.data.images import Pixels, read_with_losses, resize_bicubic, to_pixels, to_tensor
 from supernet.data.picture_files import SUFFIXES, is_picture, pictures_in, tell_losses, tell_others
 from supernet.data.record import Record, as_before
-from supernet.training.ranks import ALONE, Ranks
+from supernet.ranks import ALONE, Ranks
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
 # of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture
@@ -18,6 +17,7 @@ from supernet import checkpoint
 from supernet.jobs.job import Job, OnRound, OnSetback, TrainingSettings
 from supernet.metrics.measure import Score
 from supernet.models import model
+from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
 
 CURVE_POINTS = 10
@@ -183,14 +183,6 @@ def new_teacher(width: int, job: Job) -> ResNetGenerator:
         raise InputError(f"the teacher gives images of the size of its input; {job.task.name} enlarges them")
     torch.manual_seed(job.seed)
     return ResNetGenerator(width)
-
-
-def network_costs(network: nn.Module, size: tuple[int, int]) -> dict[str, float]:
-    """params, and macs for an input of (height, width), as torch's counter counts them."""
-    device = next(network.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, *size, device=device))
-    return {"params": float(sum(p.numel() for p in network.parameters())), "macs": counter.get_total_flops() / 2}
 
 
 def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:

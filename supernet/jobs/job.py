@@ -25,6 +25,7 @@ from supernet.network.cost import costs
 from supernet.network.discriminator import PatchGan
 from supernet.network.generator import IMAGE_CHANNELS, Subnet, Supernet
 from supernet.network.operators import OPERATORS
+from supernet.ranks import ALONE, Ranks
 from supernet.rounds.fairness import Ledger
 from supernet.rounds.sampling import Sampler, make_rounds
 from supernet.rounds.students import Alone, SharedSubnets
@@ -32,7 +33,6 @@ from supernet.training import criterion, loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
 from supernet.training.losses import Adversarial
-from supernet.training.ranks import ALONE, Ranks
 
 OnRound = Callable[[int, float], None]
 OnSetback = Callable[[int, str], None]

@@ -14,12 +14,11 @@ from evo_c2f.space import Architecture
 from supernet.data import aligned
 from supernet.data.benchmarks import read_benchmark
 from supernet.data.picture_files import tell_others
-from supernet.jobs.comparison import network_costs
 from supernet.metrics import qualities
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.model import Model, build_network
 from supernet.models.tiling import run_tiled
-from supernet.network.cost import BYTES_PER_PARAMETER, costs
+from supernet.network.cost import BYTES_PER_PARAMETER, costs, network_costs
 from supernet.network.generator import Frame
 from supernet.timing import timed
 

@@ -1,7 +1,11 @@
-"""What an architecture costs, from its genes alone: parameters, multiply-adds and size."""
+"""What an architecture costs, from its genes alone, and what any network does, as torch counts it."""
 
 from collections.abc import Callable
 from functools import lru_cache
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from evo_c2f.space import Architecture
 from supernet.network.generator import Frame, Part, convolutions, parts
@@ -35,3 +39,11 @@ def costs(architecture: Architecture, frame: Frame, output_size: tuple[int, int]
         "macs": float(sum(m for _, m in each)),
         "size_mb": params * BYTES_PER_PARAMETER / 1e6,
     }
+
+
+def network_costs(network: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+    """params, and macs for an input of (height, width), as torch's counter counts them."""
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 3, *size, device=device))
+    return {"params": float(sum(p.numel() for p in network.parameters())), "macs": counter.get_total_flops() / 2}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from supernet.network.discriminator import PatchGan
+from supernet.ranks import ALONE, Ranks
 from supernet.training.losses import (
     IGNORANCE,
     Adversarial,
@@ -17,7 +18,6 @@ from supernet.training.losses import (
     mean_sizes,
 )
 from supernet.training.optimizer import pack, unpack
-from supernet.training.ranks import ALONE, Ranks
 
 SMOOTHING = 0.98
 COLLAPSED = 0.02  # of the loss of knowing nothing: the generators then learn nothing more from it

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.metrics.perceptual import VggFeatures
+from supernet.ranks import ALONE, Ranks
 from supernet.training.adversary import Adversary
 from supernet.training.losses import feature_distance, mean_sizes, spectrum_distance
-from supernet.training.ranks import ALONE, Ranks
 
 Guide = Callable[[Tensor], Tensor]
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from evo_c2f.errors import FailedError, InputError
 from supernet import checkpoint
+from supernet.ranks import ALONE, Ranks
 from supernet.rounds.students import Forward, Students
 from supernet.training.criterion import Criterion
 from supernet.training.optimizer import OptimizerName, make_optimizer, pack, step_used, unpack
-from supernet.training.ranks import ALONE, Ranks
 
 SECONDS_BETWEEN_SAVES = 60.0
 WARM_UP_ROUNDS = 50

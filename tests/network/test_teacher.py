@@ -6,7 +6,8 @@ from supernet_fixtures import random_images
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet import checkpoint
-from supernet.jobs.comparison import forget_another, network_costs
+from supernet.jobs.comparison import forget_another
+from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
 
 

@@ -16,9 +16,9 @@ from supernet_fixtures import one_thread, random_pixels, write_images
 
 from evo_c2f.errors import InputError
 from evo_c2f.lock import writing
-from supernet.training.ranks import ALONE, Ranks, join, told_by_another
+from supernet.ranks import ALONE, Ranks, join, told_by_another
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
 Ended = dict[str, Any]
