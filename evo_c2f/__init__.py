@@ -1,16 +1,29 @@
-"""Coarse-to-fine evolutionary search: spaces, scores, NSGA-II by stages, and their analysis. No torch."""
+"""Coarse-to-fine evolutionary search of small image generators: what a notebook needs is here."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from evo_c2f._version import __version__
 
-__all__ = ["__version__", "load_scores"]
+if TYPE_CHECKING:
+    from evo_c2f.api import Model, Run, load_run, search
+    from evo_c2f.scores.analysis import load_scores
+    from evo_c2f.workflows.machine import Machine
+
+__all__ = ["Machine", "Model", "Run", "__version__", "load_run", "load_scores", "search"]
+
+# Loaded when they are first asked for: the command line starts without pandas.
+HOMES = {
+    "Machine": "evo_c2f.workflows.machine",
+    "Model": "evo_c2f.api",
+    "Run": "evo_c2f.api",
+    "load_run": "evo_c2f.api",
+    "load_scores": "evo_c2f.scores.analysis",
+    "search": "evo_c2f.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # pandas is loaded when it is first asked for: the search itself does without.
-    if name == "load_scores":
-        from evo_c2f.scores.analysis import load_scores
-
-        return load_scores
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=float, default=0.0002, show_default=True)
 def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
     """Train pix2pix's ResNet of 9 blocks, to compare with and to distil from: models/teacher.safetensors of the run."""
-    from evo_c2f.workflows.compare import train_teacher
     from evo_c2f.workflows.session import Session, claim_with_record, make_job
+    from evo_c2f.workflows.studies.compare import train_teacher
 
     run, machine = begin(given), machine_of(given)
     session = Session(run, run.recipe, make_job(run.recipe, machine, run=run), machine, show)
@@ -61,9 +61,9 @@ def compare_command(as_json: bool, **given: Any) -> None:
     Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
     """
     from evo_c2f.runs import fronts
-    from evo_c2f.workflows.compare import AgainstTeacher, Ratios
     from evo_c2f.workflows.pictures import draw_samples
     from evo_c2f.workflows.session import claim
+    from evo_c2f.workflows.studies.compare import AgainstTeacher, Ratios
     from supernet.jobs.comparison import Trials
 
     front = fronts.latest(find(given))  # what is drawn at the end is there at the beginning
@@ -107,9 +107,9 @@ def benchmark_command(
     best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's
     weights. What is there is not trained again. The table, of all models there, goes to <run>/benchmark.md and .json.
     """
-    from evo_c2f.workflows.compare import benchmark, upscalers_only
     from evo_c2f.workflows.finetune import candidates_of, check_weights, in_megabytes
     from evo_c2f.workflows.session import claim
+    from evo_c2f.workflows.studies.compare import benchmark, upscalers_only
     from supernet.jobs.benchmark import check
 
     session = opened(given)
@@ -160,7 +160,7 @@ def study_command(
     and hand-made networks of its size, all trained alike by `finetune`; the best of each kind by successive halving,
     then in full with several seeds. Tables and pictures go to the run's folder; nothing is measured twice.
     """
-    from evo_c2f.workflows.compare import write_table
+    from evo_c2f.workflows.studies.compare import write_table
 
     if what == "winners":
         amounts = (candidates, trial_images, seeds or 3)
@@ -177,8 +177,8 @@ def study_command(
 def study_winners(
     given: Given, sizes: tuple[float, ...], benchmarks: tuple[Path, ...], amounts: tuple[int, int, int]
 ) -> "tuple[Session, dict[str, Any]]":
-    from evo_c2f.workflows.compare import upscalers_only
     from evo_c2f.workflows.session import claim
+    from evo_c2f.workflows.studies.compare import upscalers_only
     from evo_c2f.workflows.studies.winners import Amounts, contestants_of, winners_study
     from supernet.jobs.benchmark import check
 

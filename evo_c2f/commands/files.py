@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click import get_current_context
 
-from evo_c2f.commands.models import DEVICE, DIRECTION, LOAD_SIZE, SPLIT, THREADS, prepare
+from evo_c2f.commands.models import DEVICE, DIRECTION, LOAD_SIZE, SPLIT, THREADS
 from evo_c2f.commands.options import PATH, RUNNING, load_recipe, machine_of, options
 from evo_c2f.commands.terminal import console, tell, warn
 from evo_c2f.errors import FailedError, InputError
@@ -68,6 +68,7 @@ def stats_command(
     data: Path, split: str, direction: "Direction", load_size: int | None, metric: str, device: str, threads: int | None
 ) -> None:
     """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
+    from evo_c2f.workflows.use import prepare
     from supernet.data import aligned
     from supernet.data.picture_files import tell_others
     from supernet.metrics import frechet, qualities

@@ -17,15 +17,12 @@ from evo_c2f.commands.options import (
     until_the_end,
     within_run,
 )
-from evo_c2f.commands.terminal import console, show, tell, warn
-from evo_c2f.errors import InputError
+from evo_c2f.commands.terminal import console, show, tell
 from evo_c2f.json_text import to_json
 from evo_c2f.scores.tables import markdown
 from evo_c2f.space import STAGES
 
 if TYPE_CHECKING:
-    import torch
-
     from supernet.data.aligned import Direction
     from supernet.models.export import Format
 
@@ -76,17 +73,6 @@ def finetune_command(
         click.echo(to_json(result) if as_json else markdown([result]))
 
 
-def prepare(device: str, threads: int | None) -> "torch.device":
-    """The device of that name, with so many threads, or one a core."""
-    import torch
-
-    from evo_c2f.workflows.session import cores
-    from supernet.jobs.job import choose_device
-
-    torch.set_num_threads(threads or cores())
-    return choose_device(device)
-
-
 @click.command("evaluate")
 @MODEL
 @click.option("--data", type=PATH, required=True, help="A benchmark (HR/, LR_bicubic/X4/), or a folder of A|B pairs.")
@@ -112,22 +98,16 @@ def evaluate_command(
     as_json: bool,
 ) -> None:
     """The qualities of a model on a benchmark, image by image and on average, and its costs."""
-    from supernet.models.judgement import costs_of, judge, latency, read_judged
-    from supernet.models.model import read_model
+    from evo_c2f.workflows.use import Images, evaluate, prepare
 
-    where, found = prepare(device, threads), read_model(model, warn)
-    images = read_judged(found, data, split, direction, load_size, warn)
-    names = metrics or (*found.task.metrics, "lpips")
-    result = judge(found, images, names, where)
-    height, width = images[0].target.shape[2:]
-    size = output_size or (height, width)
-    result["costs"] = costs_of(found, size) | latency(found, size, where) | {"output_size": list(size)}
+    images = Images(data, split, direction, load_size)
+    result = evaluate(model, images, metrics, output_size, prepare(device, threads))
     if as_json:
         click.echo(to_json(result))
         return
     for name, row in [*result["images"].items(), ("mean", result["mean"])]:
         click.echo(f"{name:24} " + "  ".join(f"{metric} {value:.5g}" for metric, value in row.items()))
-    costs = result["costs"]
+    costs, size = result["costs"], result["costs"]["output_size"]
     click.echo(
         f"{costs['params']:.0f} parameters, {costs['size_mb']:.4g} MB; for {size[1]}x{size[0]}: "
         f"{costs['macs'] / 1e9:.4g} G MACs, {costs['latency_ms']:.1f} ms on {costs['device']}, "
@@ -146,24 +126,9 @@ def export_command(
     model: Path, out: Path | None, form: "Format", half: bool, samples: tuple[Path, ...], overwrite: bool
 ) -> None:
     """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
-    from supernet.models.card import write_card
-    from supernet.models.export import export, metadata_of, sample_images
-    from supernet.models.model import file_of, read_model
+    from evo_c2f.workflows.use import export_model
 
-    file = file_of(model)
-    if file.suffix == ".onnx":
-        raise InputError(f"{file} is exported already; name the model that it was made from")
-    target = out or file.with_suffix(f".{form}")
-    if target.suffix != f".{form}" or target.is_dir():
-        raise InputError(f"{target} is no name for a file of the format {form}; end it in .{form}")
-    if out and out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; name another file, or say --overwrite")
-    found = read_model(model)
-    worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
-    tell(f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}")
-    card = target.with_suffix(".md")
-    if not write_card(found, card, target.with_suffix(".onnx").name):
-        tell(f"{card} is there already, and no card of ours: it is left as it is")
+    export_model(model, out, form, half, samples, overwrite)
 
 
 @click.command("apply")
@@ -179,17 +144,12 @@ def apply_command(
     model: Path, source: Path, out: Path, overwrite: bool, skip: bool, tile: int, device: str, threads: int | None
 ) -> None:
     """Put the picture IN, or every picture in the folder IN, through a model; the names stay the same in OUT."""
-    from supernet.data.picture_files import tell_others
-    from supernet.models.model import load_network
-    from supernet.models.pictures import apply, plan
+    from evo_c2f.workflows.use import Application, prepare
 
-    where, network = prepare(device, threads), load_network(model)
-    pairs = plan(source, out, overwrite, skip)
-    if source.is_dir():
-        tell_others(source, warn, out)
-    n, code = 0, 0
+    where, work = prepare(device, threads), Application(model, source, out, overwrite, skip)
+    pairs, n, code = work.pairs, 0, 0
     try:
-        for _ in track(apply(network.to(where), pairs, tile, where, warn), "applying", len(pairs), console=console):
+        for _ in track(work.run(tile, where), "applying", len(pairs), console=console):
             n += 1
     except KeyboardInterrupt:
         code = 130

@@ -12,9 +12,9 @@ from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, subnet_id
 from evo_c2f.studies import winners
 from evo_c2f.workers.processes import in_processes
-from evo_c2f.workflows.compare import upscalers_only
 from evo_c2f.workflows.finetune import batch_of, candidates_of, finetuned, in_megabytes, on_images
 from evo_c2f.workflows.session import Session
+from evo_c2f.workflows.studies.compare import upscalers_only
 from supernet import checkpoint
 from supernet.jobs.benchmark import side_by_side
 from supernet.jobs.contestants import LEAST, Contestant, plain_networks, single_operator_networks

@@ -1,0 +1,207 @@
+"""The Python API: what the commands do, from a notebook, with the same results, lock and resume.
+
+run = evo_c2f.search("quick", data="photographs", run="results/mine")
+run.front()
+model = run.finetune("knee", max={"size_mb": 1.49})
+model.export()
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from evo_c2f.json_text import to_json
+from evo_c2f.runs import fronts
+from evo_c2f.runs.find import begin_run
+from evo_c2f.runs.recipe import Recipe
+from evo_c2f.runs.run import Run as Folder
+from evo_c2f.scores import analysis
+from evo_c2f.space import Stage
+from evo_c2f.workflows.machine import Machine
+from evo_c2f.workflows.progress import OnProgress, Show, calling, silent
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from evo_c2f.workflows.session import Session
+
+Settings = Mapping[str, Any]  # {"training.rounds": 500}
+
+
+def search(
+    recipe: str | Path | None = None,
+    data: str | Path | None = None,
+    run: str | Path | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    settings: Settings | None = None,
+    machine: Machine | None = None,
+) -> "Run":
+    """Train the supernet and search its three stages, as `cli.py search` does; the run, with its page written.
+
+    recipe: a name or a .yaml file (None: that of the run in the folder, or quick). data: a folder of pictures. run: the
+    run's folder (None: results/<recipe>); done again, the same call goes on where it was stopped. on_progress(title,
+    done, total, note) is called after each step. InputError for what can't work, before anything is trained.
+    """
+    from evo_c2f.workflows import pictures
+    from evo_c2f.workflows.search import search as run_search
+    from evo_c2f.workflows.session import begin_training
+
+    show, machine = calling(on_progress) if on_progress else silent, machine or Machine()
+    folder, photographs = _path(run), _path(data)
+    named = None if recipe is None else str(recipe)
+
+    def begin() -> Folder:
+        return begin_run(named, "quick", folder, _changes(settings), photographs, None)
+
+    with ExitStack() as stack:
+        session = begin_training(begin, machine, show, stack)
+        run_search(session)
+        pictures.draw_samples(session, fronts.latest(session.run))
+        pictures.draw_pictures(session)
+        pictures.write_report(session.run)
+    return Run(session.run, machine, show)
+
+
+def load_run(path: str | Path, on_progress: OnProgress | None = None, *, machine: Machine | None = None) -> "Run":
+    """The run in a folder. InputError if there is none."""
+    return Run(Folder.open(Path(path)), machine or Machine(), calling(on_progress) if on_progress else silent)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was begun: its scores and fronts as pandas frames, and what comes after the search."""
+
+    files: Folder
+    machine: Machine = field(default_factory=Machine, repr=False)
+    show: Show = field(default=silent, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.files.folder
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.files.recipe
+
+    def front(self, stage: Stage | None = None) -> "pd.DataFrame":
+        """The Pareto front of a stage, or of the one searched last, best first. InputError if there is none."""
+        return fronts.latest(self.files, stage).frame
+
+    def scores(self, objectives: Sequence[str] | None = ("psnr_y", "macs")) -> "pd.DataFrame":
+        """All scores, one row a subnet and stage; see `evo_c2f.load_scores`."""
+        return analysis.load_scores(self.folder, objectives=None if objectives is None else list(objectives))
+
+    def evolve(self, stage: Stage, settings: Settings | None = None, seed: int | None = None) -> "pd.DataFrame":
+        """Search a stage with the run's weights, as `cli.py evolve` does; its front.
+
+        settings: of `search.*`. seed: of this search (None: the run's).
+        """
+        from evo_c2f.workflows.search import evolve
+
+        with ExitStack() as stack:
+            session = self._session(stack, _changes(settings))
+            evolve(session, stage, self.recipe.seed if seed is None else seed, session.hiring())
+        return self.front(stage)
+
+    def finetune(
+        self,
+        pick: str = "knee",
+        *,
+        max: Mapping[str, float] | None = None,
+        min: Mapping[str, float] | None = None,
+        name: str = "model",
+        from_scratch: bool = False,
+        settings: Settings | None = None,
+        candidates: int = 16,
+        trial_images: int = 3200,
+    ) -> "Model":
+        """Train one subnet alone into <run>/<name>, as `cli.py finetune` does.
+
+        pick: 'knee' of the front, 'best' of several candidates that are trained alone, or a subnet's id. max, min:
+        limits, {"size_mb": 1.49}. settings: of `finetune.*`. candidates, trial_images: for 'best'.
+        """
+        from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
+
+        limits = {"search.max": max or {}, "search.min": min or {}}
+        wanted = {f"{side}.{key}": value for side, each in limits.items() for key, value in each.items()}
+        with ExitStack() as stack:
+            session = self._session(stack, _changes({**wanted, **(settings or {})}))
+            found = candidates_for(session, pick, candidates, from_scratch)
+            finetune(session, name, best_alone(session, found, trial_images), from_scratch)
+        return Model(self.folder / name, self.machine)
+
+    def report(self) -> Path:
+        """Write the run as a page; the file."""
+        from evo_c2f.workflows import pictures
+
+        pictures.draw_pictures(self._session(None))
+        pictures.write_report(self.files)
+        return self.files.report
+
+    def _session(self, stack: ExitStack | None, changes: Sequence[str] = ()) -> "Session":
+        """stack: until it closes, this process is the run's only writer."""
+        from evo_c2f.workflows.session import claim, open_session
+
+        session = open_session(self.files, self.machine, self.show, changes)
+        if stack:
+            claim(self.files, stack)
+        return session
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained generator: its folder, or its file."""
+
+    path: Path
+    machine: Machine = field(default_factory=Machine, repr=False)
+
+    @property
+    def network(self) -> "nn.Module":
+        """A plain module, frozen: (b, 3, h, w) in 0..1 -> its output, not clamped."""
+        from supernet.models.model import load_network
+
+        return load_network(self.path)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the model's file says of it: metrics on the run's held-out images, costs, how it was trained."""
+        from supernet.models.model import read_model
+
+        return read_model(self.path).metadata
+
+    def evaluate(self, data: str | Path, metrics: Sequence[str] = (), **pairs: Any) -> dict[str, Any]:
+        """Its qualities on a benchmark or a folder of pairs, and its costs: 'images', 'mean', 'costs'.
+
+        pairs: `split`, `direction` and `load_size` of a folder of pairs.
+        """
+        from evo_c2f.workflows.use import Images, evaluate, prepare
+
+        device = prepare(self.machine.device, self.machine.threads)
+        return evaluate(self.path, Images(Path(data), **pairs), metrics, None, device)
+
+    def export(
+        self, out: str | Path | None = None, format: Literal["onnx", "pt2"] = "onnx", half: bool = False
+    ) -> Path:
+        """Write it as a file that runs without this project, with a card beside it; the file."""
+        from evo_c2f.workflows.use import export_model
+
+        return export_model(self.path, _path(out), format, half)
+
+    def apply(self, source: str | Path, out: str | Path, overwrite: bool = False, tile: int = 256) -> list[Path]:
+        """Put a picture, or all pictures of a folder, through it; those that were written."""
+        from evo_c2f.workflows.use import Application, prepare
+
+        work = Application(self.path, Path(source), Path(out), overwrite)
+        return list(work.run(tile, prepare(self.machine.device, self.machine.threads)))
+
+
+def _changes(settings: Settings | None) -> tuple[str, ...]:
+    return tuple(f"{key}={to_json(value)}" for key, value in (settings or {}).items())
+
+
+def _path(named: str | Path | None) -> Path | None:
+    return None if named is None else Path(named)
