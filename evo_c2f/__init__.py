@@ -1,4 +1,4 @@
-"""Coarse-to-fine evolutionary search: spaces, scores, NSGA-II by stages, and their analysis. No torch."""
+"""Coarse-to-fine evolutionary search: spaces, scores, NSGA-II in stages, and their analysis. No torch."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The optimisers of pymoo that a stage can be searched with, all with this project's variation."""
+"""The pymoo optimisers that can search a stage, all with this project's variation."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from evo_c2f.space import Genomes
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
+    """How many distinct subnets a stage may ask for (measured or remembered), a population at a time, and how.
 
-    screen: how many offspring are bred for each that is measured; a surrogate chooses. A steady search has none.
-    survivors: how many of the front the next stage starts from.
+    screen: offspring bred for each one that is measured; a surrogate chooses. Ignored by a steady-state search.
+    survivors: how many subnets of the front the next stage starts from.
     """
 
     evaluations: int
@@ -40,10 +40,10 @@ def make_algorithm(
 ) -> Any:
     """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
 
-    population: how many live on; offspring: how many are bred each time, of which the caller may take some.
+    population: how many survive; offspring: how many are bred each time, of which the caller may take some.
 
     nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
-    MOEA/D is not among them: pymoo's takes no constraints, and a failed subnet is one.
+    MOEA/D is not offered: pymoo's version supports no constraints, and a failed subnet is one.
     """
     shared = {
         "pop_size": population,
