@@ -114,7 +114,7 @@ class Judge:
     def violations(self, genomes: Genomes, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
         """The violation of each limit by each row, (n, n_limits + 1); the last column is 1 for a failure.
 
-        While genes are open, static costs are those of the cheapest completion, and all other limits wait for the last
+        While genes are open, the cheapest completion's static costs count, and all other limits wait for the last
         stage.
         """
         columns = [limit.violation(self._bounded(limit, genomes, metrics)) for limit in self.limits]

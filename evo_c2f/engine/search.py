@@ -132,8 +132,8 @@ def evolve(
 def fix_box(evaluator: Evaluator, objectives: tuple[Metric, ...], baseline: Mapping[str, float]) -> tuple[Box, Row]:
     """The box of all searches with the evaluator's weights, and the metrics of the widest subnet.
 
-    The subnets that define the box are measured first, in a stage called `reference`. InputError if the widest has no
-    finite score.
+    The subnets that define the box are measured first, in a stage called `reference`.
+    InputError if the widest has no finite score.
     """
 
     def scored(genome: Genomes) -> Row | None:

@@ -164,7 +164,7 @@ def _columns(frames: Sequence[Frame], metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def numbers(values: Any) -> list[float | None]:
-    """Numbers for JSON, to eight digits; None for what is not finite."""
+    """Numbers for JSON, to eight digits; None for values that are not finite."""
     return [float(f"{v:.8g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float).tolist()]
 
 

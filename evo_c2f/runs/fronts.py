@@ -77,8 +77,8 @@ def objectives_of(run: Run, stage: Stage) -> tuple[Metric, ...]:
 def pick(run: Run, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]:
     """(the stage that scored it, genome (n_genes,)) of one subnet within the limits.
 
-    which: 'best' or 'knee' of the latest front, or the beginning of the id of any measured subnet. InputError if no
-    subnet matches.
+    which: 'best' or 'knee' of the latest front, or the beginning of the id of any measured subnet.
+    InputError if no subnet matches.
     """
     if which in ("best", "knee"):
         front = latest(run)

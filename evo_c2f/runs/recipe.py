@@ -225,8 +225,8 @@ class SearchSection(Section):
     def metrics(self) -> tuple[Metric, ...]:
         """The objectives. The first is the quality that decides between networks: the first quality in the recipe.
 
-        The order of the others is irrelevant: costs follow, then other qualities, each by name. InputError if one is
-        unknown, or if there are fewer than two, or no quality.
+        The order of the others is irrelevant: costs follow, then other qualities, each by name.
+        InputError if one is unknown, or if there are fewer than two, or no quality.
         """
         if len(set(self.objectives)) < max(2, len(self.objectives)):
             raise InputError(f"objectives are {self.objectives}; name at least two, each once")

@@ -133,9 +133,9 @@ def run_stage(
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    recipe: the run's, perhaps with other search settings. retry_failed: measure failed subnets again. pause: called
-    after each measurement of the final front; an error it raises stops the stage, and nothing is lost. InputError if no
-    subnet meets the limits.
+    recipe: the run's, perhaps with other search settings. retry_failed: measure failed subnets again.
+    pause: called after each measurement of the final front; an error it raises stops the stage, and nothing is lost.
+    InputError if no subnet meets the limits.
     """
     space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
     seeds = read_survivors(run, stage)

@@ -41,8 +41,9 @@ class ScoreStore:
     def __init__(self, path: Path, context: Context, notes: Mapping[str, Any] | None = None):
         """notes: additional information for readers (JSON); kept from the first opening.
 
-        A file of an older format is converted. Waits for processes that have the file open for reading. InputError if
-        another process writes, DamagedFileError if the file can't be read, FailedError if there is no room.
+        A file of an older format is converted. Waits for processes that have the file open for reading.
+        InputError if another process writes, DamagedFileError if the file can't be read, FailedError if there is no
+        room.
         """
         self.path = path
         with _explained(path):

@@ -116,6 +116,5 @@ def sight(lab: Laboratory, frame: analysis.Frame, rounds: int) -> dict[str, floa
 
 
 def sees_operators(found: Mapping[str, float]) -> bool:
-    """Whether, by the result of `sight`, the order agrees at all with training alone, and scores are not nearly equal.
-    """
+    """Whether, by `sight`'s result, the order agrees at all with training alone, and scores are not nearly equal."""
     return found["tau_others"] > 0 and found["spread"] > UNSEEN * found["spread_alone"]

@@ -24,8 +24,8 @@ def draw(
 ) -> tuple[Genomes, Values]:
     """n different architectures, evenly spread over the logarithm of their MACs, ascending: genomes and MACs.
 
-    Only MACs decide which are kept. on_paths_of: genomes (k, n_genes); only their paths are drawn. ValueError if there
-    are too few.
+    Only MACs decide which are kept. on_paths_of: genomes (k, n_genes); only their paths are drawn.
+    ValueError if there are too few.
     """
     genomes = space.random(CANDIDATES * n, rng)
     if on_paths_of is not None:

@@ -54,8 +54,8 @@ class Laboratory:
     """The measures that the supernet's side provides to a study.
 
     alone: seed -> trains each architecture from scratch. shared: (training, seed) -> the supernet with this training,
-    and its rounds, seconds and MACs. quality: the compared metric on the search's images; `*_full` exists too. own: the
-    recipe's training. workers: measure, and train alone.
+    and its rounds, seconds and MACs. quality: the compared metric on the search's images; `*_full` exists too.
+    own: the recipe's training. workers: measure, and train alone.
     """
 
     space: SearchSpace
@@ -221,7 +221,8 @@ def study_search(
 ) -> analysis.Frame:
     """The hypervolume after each distinct subnet: columns strategy, seed, evaluations, hypervolume.
 
-    All strategies use the same scores, stored at `path`, in one box. InputError if the space is small.
+    All strategies use the same scores, stored at `path`, in one box.
+    InputError if the space is small.
     """
     if lab.space.n_subnets < ROOM * contest.evaluations:
         raise InputError(
