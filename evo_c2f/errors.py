@@ -1,4 +1,4 @@
-"""What can go wrong for a user: one sentence each, that names the thing and the way out."""
+"""Errors for users: each is one sentence that names the problem and the way out."""
 
 
 class InputError(Exception):
@@ -8,12 +8,12 @@ class InputError(Exception):
 
 
 class DamagedFileError(Exception):
-    """A file of a run that can't be read. The command line exits with 1."""
+    """A file of a run is unreadable. The command line exits with 1."""
 
     exit_code = 1
 
 
 class FailedError(Exception):
-    """Something that was tried again and again failed for good; one sentence with the way out."""
+    """Repeated attempts failed for good; the message is one sentence with the way out."""
 
     exit_code = 1

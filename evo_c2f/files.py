@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, then renamed."""
+"""Files that are complete or absent: written under another name, then renamed."""
 
 import errno
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` at the end, or goes away if an error is raised.
+    """A path to write to. At the end it becomes `path`; if an error is raised, it is removed.
 
-    It has the suffix of `path` and a hidden name, as nobody's own file has, and is on the disk before the name changes:
-    so whatever stops, the old file or the new one is there. Who may read it is as the umask says, whatever wrote it.
+    It has the suffix of `path` and a hidden name that no user's file has. It is synced to disk before the rename, so
+    after any crash the old file or the new one is there. Its permissions follow the umask, whichever library wrote it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
@@ -33,15 +33,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """In UTF-8; a reader sees the old file or the new one. What is no character, as in some paths, is escaped."""
+    """Write UTF-8; a reader sees the old file or the new one. Bytes that are not characters, as in some paths, are
+    escaped.
+    """
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def reserve(descriptor: int, start: int, n_bytes: int) -> None:
-    """Have the disk keep room for an open file's bytes from `start` on. OSError if it has none.
+    """Reserve disk space for an open file's bytes from `start` on. OSError if there is no room.
 
-    A system that can't promise it lets it be.
+    Does nothing on a system that can't reserve space.
     """
     if hasattr(os, "posix_fallocate"):
         try:

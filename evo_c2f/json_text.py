@@ -1,4 +1,4 @@
-"""JSON as every program reads it: Python's own writer gives NaN and Infinity, which are no JSON."""
+"""Standard JSON: Python's own writer gives NaN and Infinity, which other programs reject."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def to_json(data: Any, indent: int | None = None, compact: bool = False) -> str:
-    """The text; numbers that are not finite are null."""
+    """The text; numbers that are not finite become null."""
     return json.dumps(finite(data), allow_nan=False, indent=indent, separators=(",", ":") if compact else None)
 
 

@@ -1,4 +1,6 @@
-"""One writer a run folder. Readers ask nobody; but plain h5py locks the file that it reads, and a writer waits then."""
+"""One writer for each run folder. Readers need no lock, but plain h5py locks the file that it reads; a writer then
+waits.
+"""
 
 import json
 import logging
@@ -29,9 +31,9 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Be the folder's only writer meanwhile. InputError, naming the other, if there is one.
+    """Hold the folder's write lock within the `with`. InputError, naming the other writer, if there is one.
 
-    The system gives the lock back when its process ends, however it ends, so none is ever stale.
+    The operating system releases the lock when its process ends, however it ends, so no lock is ever stale.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock, note = FileLock(folder / ".lock", blocking=False), folder / ".writer.json"
@@ -60,10 +62,10 @@ def _holder(note: Path) -> str:
 
 
 def wait_for_readers(path: Path, patience: float = math.inf) -> None:
-    """Until no process holds the file open for reading with a shared lock, as plain h5py does.
+    """Wait until no process holds a shared lock on the file, as plain h5py does while it reads.
 
-    Says who does, at once and every minute. FailedError, naming them, after so many seconds; InputError if it is this
-    very process.
+    Names the readers, at once and every minute. FailedError, naming them, after so many seconds; InputError if the
+    reader is this very process.
     """
     begun, said = time.monotonic(), -math.inf
     while (pids := readers_of(path)) is not None:
@@ -79,7 +81,7 @@ def wait_for_readers(path: Path, patience: float = math.inf) -> None:
 
 
 def readers_of(path: Path) -> list[int] | None:
-    """The processes that hold a shared lock on the file, as far as the system tells; None if there are none."""
+    """The processes that hold a shared lock on the file, as far as the system shows; None if there are none."""
     if sys.platform == "win32":
         return None
     with suppress(OSError), path.open("rb") as file:

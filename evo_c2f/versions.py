@@ -1,4 +1,4 @@
-"""Which versions of Python and of the packages that matter to a result are installed; nothing is imported for it."""
+"""The installed versions of Python and of packages that affect a result, found without importing them."""
 
 import platform
 from importlib import metadata
@@ -7,7 +7,7 @@ PACKAGES = ("torch", "numpy", "pymoo", "h5py", "pandas", "scipy", "pillow", "plo
 
 
 def versions() -> dict[str, str]:
-    """Name -> version; a package that is not installed is left out."""
+    """Name -> version; packages that are not installed are left out."""
     from evo_c2f import __version__
 
     found = {"evo_c2f": __version__, "python": platform.python_version(), "system": platform.platform(terse=True)}

@@ -1,4 +1,4 @@
-"""The generators: a supernet, its subnets, their training and measurement. `load_model` is for those who use one."""
+"""The generators: a supernet, its subnets, their training and measurement. Users of a model need only `load_model`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ __all__ = ["load_model"]
 def load_model(path: str | Path) -> "nn.Module":
     """A trained generator as a plain module, frozen: (b, 3, h, w) in 0..1 -> its output, not clamped.
 
-    path: a model's folder or its .safetensors file. InputError if it is absent, DamagedFileError if it is damaged.
+    path: a model's folder or its .safetensors file. InputError if it is missing, DamagedFileError if it is damaged.
     """
     from supernet.models.model import load_network  # torch is loaded when it is needed
 

@@ -1,4 +1,4 @@
-"""Weights and training state as safetensors, with JSON in the header: nothing to unpickle."""
+"""Weights and training state as safetensors, with JSON in the header; loading never unpickles."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ CHECKSUM = "sha256"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write under a temporary name, then rename: the file is the old one or the new one, never half.
+    """Write under a temporary name, then rename: the file is the old one or the new one, never incomplete.
 
     FailedError if there is no room.
     """
@@ -80,5 +80,5 @@ def fingerprint(path: Path) -> str:
 
 
 def state_of(target: Path) -> Path:
-    """Where the state of the training is kept that will write `target`."""
+    """The path for the state of the training that will write `target`."""
     return target.with_suffix(".state.safetensors")

@@ -1,7 +1,8 @@
-"""What a module from outside may add: operators, objectives and datasets; and how such modules are found.
+"""Plugins: outside modules that add operators, objectives and datasets, and how they are found.
 
-A plugin is a Python module that uses the functions below when it is imported: one named by `--plugin`, or one that an
-installed package names in the entry points `evo_c2f.plugins`. A run's files never name one: they may come from others.
+A plugin is a Python module that uses the functions below when it is imported. It is named by `--plugin`, or listed by
+an installed package under the entry points `evo_c2f.plugins`. A run's files never name one, since they may come from
+others.
 """
 
 import sys
@@ -28,12 +29,12 @@ Pairs = Callable[[], Path]
 
 
 def operator(name: str) -> Callable[[type[Operator]], type[Operator]]:
-    """Decorates an `Operator`, which `space.operators` may then name: another name, where it computes otherwise."""
+    """Decorates an `Operator`, which `space.operators` may then name. If it computes otherwise, change its name."""
     return lambda made: _add(OPERATORS, name, made, "operator")
 
 
 def quality(name: str, better: Literal["lower", "higher"], label: str) -> Callable[[tasks.Metric], tasks.Metric]:
-    """Decorates a metric of (output, target), each (b, 3, h, w) in 0..1 without what is not judged -> (b,)."""
+    """Decorates a metric of (output, target), each (b, 3, h, w) in 0..1 without the unjudged border -> (b,)."""
 
     def add(made: tasks.Metric) -> tasks.Metric:
         _add(METRICS, name, Metric(name, better, "quality", label), "metric")
@@ -53,17 +54,17 @@ def price(name: str, label: str) -> Callable[[cost.Price], cost.Price]:
 
 
 def images(name: str) -> Callable[[Images], Images]:
-    """Decorates a source of photographs, (name, pixels (h, w, 3) of 8 bits), which `data.folder` may then name."""
+    """Decorates a source of photographs, (name, 8-bit pixels (h, w, 3)), which `data.folder` may then name."""
     return lambda made: _add(photographs.SOURCES, name, made, "dataset")
 
 
 def pairs(name: str) -> Callable[[Pairs], Pairs]:
-    """Decorates what gives (and makes, where it is missing) an aligned folder, which `data.folder` may then name."""
+    """Decorates a function that returns (and makes, if missing) an aligned folder, which `data.folder` may name."""
     return lambda made: _add(aligned.SOURCES, name, made, "dataset")
 
 
 def load(modules: Iterable[str]) -> None:
-    """Import the plugins that are installed, and the named ones: modules, or .py files. InputError if one can't be."""
+    """Import the installed plugins and the named ones: modules, or .py files. InputError if one can't be imported."""
     for point in entry_points(group=GROUP):
         _imported(point.value, point.load)
     for module in modules:

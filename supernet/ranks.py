@@ -1,4 +1,4 @@
-"""Which process this is of those that train together, its part of a batch, and the mean over all of them."""
+"""The processes that train together: this one's rank, its part of a batch, and the mean over all of them."""
 
 import atexit
 import logging
@@ -24,10 +24,10 @@ LONGEST_WAIT = timedelta(days=30)  # of the others, while the first searches
 
 @dataclass(frozen=True)
 class Ranks:
-    """A process that trains alone; `Several` are those that train together.
+    """A process that trains alone; `Several` is one of a group.
 
-    All draw the same networks; each trains them on its part of the same batch. So a state is the
-    same on all, and says nothing of their number. The first alone writes and tells.
+    All processes draw the same networks, and each trains them on its part of the same batch. So the state is the same
+    on all, and does not depend on their number. Only the first one writes and reports.
     """
 
     rank: int = 0
@@ -40,7 +40,7 @@ class Ranks:
         return self.rank == 0
 
     def part(self, batch: int) -> range:
-        """Which images of a batch are this process's. InputError if they can't be dealt evenly."""
+        """Which images of a batch this process takes. InputError if the batch can't be divided evenly."""
         if batch % self.count:
             raise InputError(
                 f"a batch of {batch} can't be dealt evenly to {self.count} processes; "
@@ -50,19 +50,19 @@ class Ranks:
         return range(self.rank * each, (self.rank + 1) * each)
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean over all processes; may be the same tensor."""
+        """The mean over all processes; may return the same tensor."""
         return values
 
     def average_gradients(self, parameters: Iterable[nn.Parameter], *numbers: float) -> list[float]:
-        """Turn the gradients into their means over all processes; the means of the numbers."""
+        """Replace the gradients by their means over all processes; returns the means of the numbers."""
         return [*numbers]
 
     def together(self, work: Callable[[], T]) -> T:
-        """What `work` gives here. An error that ends it on any process is raised on all."""
+        """The result of `work` on this process. If it fails on any process, its error is raised on all."""
         return work()
 
     def from_first(self, work: Callable[[], T]) -> T:
-        """What `work` gives on the first process, which alone does it; or its error, on all."""
+        """Run `work` on the first process only; all get its result or its error."""
         return work()
 
 
@@ -71,7 +71,7 @@ ALONE = Ranks()
 
 @dataclass(frozen=True)
 class Several(Ranks):
-    """One of the processes of a group that Fabric has made."""
+    """One process of a group that Fabric has made."""
 
     words: "torch.distributed.ProcessGroup | None" = None  # that objects go by, whatever the gradients go by
 
@@ -84,7 +84,7 @@ class Several(Ranks):
         return values.div_(self.count)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter], *numbers: float) -> list[float]:
-        """As one tensor, so that the network is waited for once."""
+        """In a single tensor, so that there is one network transfer."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         beside = torch.tensor(numbers, dtype=torch.float32, device=self.device)
         flat = self.average(torch.cat([*(gradient.flatten() for gradient in gradients), beside]))
@@ -126,7 +126,7 @@ def by_torchrun() -> bool:
 
 
 def told_by_another(devices: int | None) -> bool:
-    """Whether this process is not the first, known before it has joined the others."""
+    """Whether this process is not the first; known before it has joined the others."""
     name = "RANK" if by_torchrun() else "LOCAL_RANK"  # which Fabric gives to those that it starts
     return (by_torchrun() or (devices or 1) > 1) and int(os.environ.get(name, 0)) > 0
 
@@ -134,8 +134,8 @@ def told_by_another(devices: int | None) -> bool:
 def join(devices: int | None, device: str) -> Ranks:
     """Join the processes that torchrun has started, or start as many as `devices` on this machine.
 
-    device: as for `choose_device`; several processes take one GPU each, or the CPU together.
-    InputError if they can't be had. From the first process on, Ctrl-C is the first's to answer.
+    device: as for `choose_device`; several processes take one GPU each, or share the CPU.
+    InputError if they can't be started. Only the first process handles Ctrl-C.
     """
     here = int(os.environ["LOCAL_WORLD_SIZE"]) if by_torchrun() else devices or 1
     count = int(os.environ["WORLD_SIZE"]) if by_torchrun() else here

@@ -1,4 +1,4 @@
-"""How long something takes on a device."""
+"""The time that an action takes on a device."""
 
 import time
 from collections.abc import Callable

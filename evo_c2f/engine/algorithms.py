@@ -1,4 +1,4 @@
-"""The optimisers of pymoo that a stage can be searched with, all with this project's variation."""
+"""The pymoo optimisers that can search a stage, all with this project's variation."""
 
 from collections.abc import Container
 from typing import Any
@@ -24,10 +24,10 @@ def make_algorithm(
 ) -> Any:
     """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
 
-    population: how many live on; offspring: how many are bred each time, of which the caller may take some.
+    population: how many survive; offspring: how many are bred each time, of which the caller may take some.
 
     nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
-    MOEA/D is not among them: pymoo's takes no constraints, and a failed subnet is one.
+    MOEA/D is not offered: pymoo's version supports no constraints, and a failed subnet is one.
     """
     shared = {
         "pop_size": population,

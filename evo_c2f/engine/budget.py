@@ -8,10 +8,10 @@ AlgorithmName = Literal["nsga2", "unsga3", "agemoea"]
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a stage may ask: distinct subnets, measured or remembered, a population at a time; and how.
+    """How many distinct subnets a stage may ask for (measured or remembered), a population at a time, and how.
 
-    screen: how many offspring are bred for each that is measured; a surrogate chooses. A steady search has none.
-    survivors: how many of the front the next stage starts from.
+    screen: offspring bred for each one that is measured; a surrogate chooses. Ignored by a steady-state search.
+    survivors: how many subnets of the front the next stage starts from.
     """
 
     evaluations: int

@@ -8,7 +8,7 @@ LONGEST = 3  # rungs: the first trains on a quarter of the last one's images
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate in one rung: what it was trained on, what it came to, and whether it went on."""
+    """A candidate in one rung: its training images, its score, and whether it went on."""
 
     candidate: str
     images: int
@@ -17,9 +17,9 @@ class Trial:
 
 
 def rungs(n: int, images: int) -> list[tuple[int, int]]:
-    """(candidates, images for each) of each rung, of n candidates of which one is to be left.
+    """(candidates, images for each) of each rung, from n candidates down to one.
 
-    Candidates are halved from rung to rung, images doubled, up to `images`. No rung for a single candidate.
+    Each rung halves the candidates and doubles the images, up to `images`. No rung for a single candidate.
     """
     number = 0
     while number < LONGEST and (n - 1) >> number:
@@ -36,8 +36,8 @@ def successive_halving(
 ) -> tuple[str, list[Trial]]:
     """The best candidate, and all trials in order.
 
-    train(candidates, images): trains each from scratch on so many images, and gives their scores, which are better
-    where sign * score is lower. Ties go to the candidate that comes first. A single candidate is not trained.
+    train(candidates, images): trains each from scratch on so many images, and returns their scores. A score is better
+    if sign * score is lower. The first candidate wins ties. A single candidate is not trained.
     """
     left, trials = list(candidates), list[Trial]()
     plan = rungs(len(left), images)

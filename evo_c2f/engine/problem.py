@@ -1,4 +1,4 @@
-"""The pymoo problem of one stage, and what its limits mean while finer genes are open."""
+"""The pymoo problem of one stage, and the meaning of its limits while finer genes are open."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ WORST = 1e30
 
 
 class Cheapest:
-    """The smallest static cost that any completion of a genome's open genes has.
+    """The smallest static cost among all completions of a genome's open genes.
 
-    Costs add up over the cells and grow with every width, so the cheapest completion has the
-    narrowest widths, and in each cell the operator that is cheapest there.
+    Costs add up over the cells and grow with every width. So the cheapest completion has the narrowest widths and, in
+    each cell, the operator that is cheapest there.
     """
 
     def __init__(self, space: SearchSpace, stage: Stage, costs: Costs):
@@ -41,7 +41,7 @@ class Cheapest:
         return self.price(genome)[name]
 
     def price(self, genome: Genomes) -> dict[str, float]:
-        """The static costs of a genome (n_genes,) as it is, remembered."""
+        """The static costs of a genome (n_genes,) as it is; cached."""
         key = genome.tobytes()
         if key not in self._prices:
             self._prices[key] = self.costs(self.space.decode(genome))
@@ -59,7 +59,7 @@ class Cheapest:
         return self.price(genome)[name]
 
     def least(self, name: str) -> float:
-        """The smallest cost in the whole space: a single cell's, since every further cell adds to it."""
+        """The smallest cost in the whole space. It is that of a single cell, since every further cell adds to it."""
         cells = [(k, op) for k in range(SKIP + 1, self.space.n_levels + 1) for op in range(len(self.space.operators))]
         return min(self._single_cell(level, operator, name) for level, operator in cells)
 
@@ -75,7 +75,7 @@ def refuse_unreachable(limits: Sequence[Limit], space: SearchSpace, costs: Costs
 
 
 class Judge:
-    """Metrics to what NSGA-II compares: objectives to minimise and violations of the limits."""
+    """Turns metrics into the numbers that NSGA-II compares: objectives to minimise and violations of the limits."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Judge:
         limits: tuple[Limit, ...],
         costs: Costs,
     ):
-        """names: the metrics in the columns of what is judged."""
+        """names: the metric of each column."""
         self.columns = {name: i for i, name in enumerate(names)}
         self.objectives, self.limits = objectives, limits
         self.cheapest = Cheapest(space, stage, costs)
@@ -96,11 +96,11 @@ class Judge:
         return metrics[:, [self.columns[o.name] for o in self.objectives]]
 
     def minimised(self, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The objectives, each to be minimised, (n, n_objectives)."""
+        """The objectives with signs to minimise, (n, n_objectives)."""
         return minimised(self.values(metrics), self.objectives)
 
     def excess(self, genomes: Genomes) -> NDArray[np.float64]:
-        """How far each genome lies beyond the limits on static costs, all together, (n,); known before it is measured.
+        """The total violation of all limits on static costs, (n,); known before a genome is measured.
 
         While genes are open, the cheapest completion counts, as in `violations`.
         """
@@ -112,10 +112,10 @@ class Judge:
         return total
 
     def violations(self, genomes: Genomes, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far each row lies beyond each limit, (n, n_limits + 1); the last column is 1 for a failure.
+        """The violation of each limit by each row, (n, n_limits + 1); the last column is 1 for a failure.
 
-        While genes are open, a static cost counts as that of the cheapest completion, and all other
-        limits wait for the last stage.
+        While genes are open, the cheapest completion's static costs count, and all other limits wait for the last
+        stage.
         """
         columns = [limit.violation(self._bounded(limit, genomes, metrics)) for limit in self.limits]
         failure = np.isnan(metrics).any(axis=1).astype(float)
@@ -130,7 +130,7 @@ class Judge:
         return np.full(len(genomes), limit.value)
 
     def meets_all(self, metrics: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which rows are whole and meet every limit at their measured values, (n,)."""
+        """Which rows are finite and meet every limit with their measured values, (n,)."""
         excess = [limit.violation(metrics[:, self.columns[limit.metric.name]]) for limit in self.limits]
         failed = np.isnan(metrics).any(axis=1)
         met: NDArray[np.bool_] = np.array([*excess, np.where(failed, 1.0, 0.0)]).max(axis=0) <= 0

@@ -1,4 +1,4 @@
-"""Evolve one stage: ask the algorithm, evaluate, tell, until the stage has asked for enough subnets."""
+"""Searches one stage: ask the algorithm, evaluate, tell, until the stage has asked for enough subnets."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -38,7 +38,7 @@ class Scored:
 
 @dataclass
 class Progress:
-    """Where a stage stands; one object, updated in place."""
+    """The present state of a stage; one object, updated in place."""
 
     evaluations: int
     asked: int = 0
@@ -49,9 +49,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage asked for, in order, and which of it is the front.
+    """The subnets that a stage asked for, in order, and the indices of its front.
 
-    hypervolumes: before the stage, and after. seconds: the whole stage; measuring: in the measure alone.
+    hypervolumes: before the stage, and after it. seconds: the whole stage; measuring: the measure alone.
     """
 
     genomes: Genomes
@@ -65,7 +65,7 @@ class StageResult:
 
     @property
     def overhead(self) -> float:
-        """The share of the time that was not spent measuring."""
+        """The share of the time that was not spent on measuring."""
         return 1 - self.seconds_measuring / self.seconds
 
 
@@ -82,11 +82,11 @@ def evolve(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     order: Order | None = None,
 ) -> StageResult:
-    """Search one stage from its seeds (n, n_genes), the survivors of the stage before.
+    """Search one stage from its seeds (n, n_genes), the survivors of the previous stage.
 
-    earlier: what the searches before asked for in this context, for the hypervolume and the surrogate. All
-    that is random comes from rng, so the same call asks for the same subnets. order: search steadily, in this order
-    as far as it is known. InputError if no subnet meets the limits.
+    earlier: subnets that the earlier stages asked for in this context, for the hypervolume and the surrogate. All
+    randomness comes from rng, so the same call asks for the same subnets. order: search in steady state, and replay
+    this order as far as it goes. InputError if no subnet meets the limits.
     """
     start, measuring, measured = time.perf_counter(), evaluator.seconds_measuring, evaluator.n_measured
     tally = Tally(Volume(judge, box, earlier.metrics), Progress(budget.evaluations), on_progress)
@@ -133,7 +133,7 @@ def evolve(
 def fix_box(evaluator: Evaluator, objectives: tuple[Metric, ...], baseline: Mapping[str, float]) -> tuple[Box, Row]:
     """The box of all searches with the evaluator's weights, and the metrics of the widest subnet.
 
-    The subnets that it is taken from are measured first, in a stage called `reference`.
+    The subnets that define the box are measured first, in a stage called `reference`.
     InputError if the widest has no finite score.
     """
 
@@ -149,7 +149,7 @@ def fix_box(evaluator: Evaluator, objectives: tuple[Metric, ...], baseline: Mapp
 
 
 class Tally:
-    """What a stage has asked for so far, in order, and where it stands."""
+    """The subnets that a stage has asked for so far, in order, and its progress."""
 
     def __init__(self, volume: "Volume", progress: Progress, on_progress: Callable[[Progress], None]):
         self.volume, self.progress, self.on_progress = volume, progress, on_progress
@@ -157,13 +157,13 @@ class Tally:
         progress.hypervolume = volume.value
 
     def step(self) -> None:
-        """One subnet more is measured, or was remembered; the last is told by `add`, with what came of it."""
+        """Count one more subnet, measured or remembered. `add` reports the last one, with its metrics."""
         self.progress.asked += 1
         if self.progress.asked < self.progress.evaluations:
             self.on_progress(self.progress)
 
     def add(self, genomes: Genomes, metrics: NDArray[np.float64]) -> None:
-        """Take in genomes (n, n_genes) and their metrics (n, n_metrics)."""
+        """Add genomes (n, n_genes) and their metrics (n, n_metrics)."""
         self.asked.update((genome.tobytes(), row) for genome, row in zip(genomes, metrics, strict=True))
         self.volume.add(metrics)
         self.progress.hypervolume, self.progress.best = self.volume.value, self.volume.best
@@ -171,12 +171,12 @@ class Tally:
             self.on_progress(self.progress)
 
     def scored(self) -> Scored:
-        """All of it, at least one."""
+        """All subnets so far, at least one."""
         genomes = np.array([np.frombuffer(key, dtype=np.uint8) for key in self.asked])
         return Scored(genomes, np.array(list(self.asked.values())))
 
     def choose(self, screen: Screen, earlier: Scored, genomes: Genomes, n: int) -> NDArray[np.int64]:
-        """Which n of the genomes to measure, by all that is known."""
+        """Which n of the genomes to measure, given all known scores."""
         if len(genomes) <= n or not self.asked:
             return screen.choose(genomes, n, earlier.genomes, earlier.metrics)
         mine = self.scored()
@@ -193,11 +193,11 @@ def generations(
     choose: Callable[[Genomes, int], NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> Iterator[int]:
-    """Run the algorithm until the budget is spent or no new subnet is found; each generation's number, before it.
+    """Run the algorithm until the budget is spent or no new subnet is found; yields each generation's number before it.
 
-    asked: the genomes that the problem was asked for so far, which it keeps. When the living
-    population has no new children left, random subnets of the seeds join it. choose: which of many children to
-    measure, where the budget's `screen` breeds more than are.
+    asked: the genomes that the problem was asked for so far, which it updates. If the living population has no new
+    children left, random subnets of the seeds join it. choose: selects the offspring to measure, if the budget's
+    `screen` breeds more than that.
     """
     drawn = variation.first_population(budget.screen * budget.population, seeds, rng)
     others = drawn[len(seeds) :]
@@ -227,7 +227,7 @@ def generations(
 
 
 class Volume:
-    """The hypervolume of all rows so far that meet the limits at their measured cost."""
+    """The hypervolume of all rows so far that meet the limits with their measured costs."""
 
     def __init__(self, judge: Judge, box: Box, metrics: NDArray[np.float64]):
         self.judge, self.box = judge, box
@@ -236,7 +236,7 @@ class Volume:
         self.add(metrics)
 
     def add(self, metrics: NDArray[np.float64]) -> None:
-        """Take in rows of metrics, (n, n_metrics)."""
+        """Add rows of metrics, (n, n_metrics)."""
         values = self.judge.values(metrics[self.judge.meets_all(metrics)])
         losses = np.concatenate([self.losses, 1 - self.box.gains(values)])
         self.losses = losses[pareto.non_dominated(losses)]
@@ -248,9 +248,9 @@ class Volume:
 
 
 def best_front(space: SearchSpace, genomes: Genomes, metrics: NDArray[np.float64], judge: Judge) -> NDArray[np.int64]:
-    """The indices of the Pareto front among the rows that meet the limits, best first objective first.
+    """The indices of the Pareto front among the rows that meet the limits, ordered by the first objective, best first.
 
-    Of subnets that are the same architecture the better one stays. InputError if no row meets the limits.
+    If two subnets have the same architecture, the better one stays. InputError if no row meets the limits.
     """
     violations = judge.violations(genomes, metrics).clip(min=0)
     feasible = np.flatnonzero((violations <= 0).all(axis=1))

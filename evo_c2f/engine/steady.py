@@ -1,7 +1,7 @@
 """Steady-state evolution: no worker waits for a generation to end.
 
-A few children are bred whenever as many subnets have been measured; what is bred depends on the order
-in which they were, and on nothing else: not on who measured, nor on how many. The order is kept.
+A few offspring are bred whenever as many subnets have been measured. They depend only on the order of the measurements,
+not on the workers or their number. The order is stored.
 """
 
 import hashlib
@@ -27,15 +27,16 @@ BATCHES = 4  # of children in a population: breeding a few at once costs little 
 
 
 class Order:
-    """The order in which a search was told of its subnets, in a file: a search that goes on takes it up.
+    """The order in which a search got its measurements, in a file; a resumed search replays it.
 
-    What was never acknowledged is measured again, and told in its old place.
+    Measurements that were never acknowledged are repeated, and reported in their old place.
     """
 
     def __init__(self, path: Path, search: object, evaluations: int):
-        """search: all that the search depends on but its evaluations; what another one was told is forgotten.
+        """search: everything the search depends on, except its number of evaluations. A file of another search is
+        discarded.
 
-        A search of more evaluations goes on from here, and one of fewer is told the first of these again.
+        A search with more evaluations continues from here; one with fewer replays the first of these.
         """
         head = hashlib.sha256(repr(search).encode()).hexdigest()
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -48,14 +49,14 @@ class Order:
         write_text(path, "\n".join([f"{head} {self.evaluations}", *self.known, ""]))
 
     def next(self) -> bytes | None:
-        """Which genome is told next; None: whichever is measured first. DamagedFileError if it is no genome."""
+        """The genome to report next; None: whichever is measured first. DamagedFileError if it is not a genome."""
         try:
             return bytes.fromhex(self.known[0]) if self.known else None
         except ValueError:
             raise self.damage() from None
 
     def add(self, key: bytes) -> None:
-        """The genome was told."""
+        """Record that the genome was reported."""
         if self.known:
             self.known.popleft()
             return
@@ -67,7 +68,7 @@ class Order:
 
 
 class Flight:
-    """The subnets that were bred and not told yet: in line, being measured, or measured."""
+    """The subnets that were bred and not reported yet: queued, being measured, or measured."""
 
     def __init__(self, evaluator: Evaluator, stage: Stage, order: Order):
         self.evaluator, self.stage, self.order = evaluator, stage, order
@@ -82,7 +83,7 @@ class Flight:
         self.waiting.append(genome)
 
     def next(self, generation: int) -> tuple[Individual, Values]:
-        """The subnet that is told next, and its metrics."""
+        """The subnet that is reported next, and its metrics."""
         self._take_off(generation)
         key = self.order.next()
         if key is not None and key not in self.bred:
@@ -117,9 +118,10 @@ def steady(
     order: Order,
     rng: np.random.Generator,
 ) -> Iterator[tuple[Genomes, Values]]:
-    """Search until the budget is spent; a few subnets (n, n_genes) and their metrics at a time, as they are told.
+    """Search until the budget is spent; yields a few subnets (n, n_genes) and their metrics at a time, as they are
+    reported.
 
-    With at least as many in the population as there are workers, none of these waits for another.
+    If the population is at least as large as the number of workers, no worker waits for another.
     """
     population, batch = budget.population, max(1, budget.population // BATCHES)
     variation, bred = Variation(space, stage), set[bytes]()

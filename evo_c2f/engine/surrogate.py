@@ -1,4 +1,4 @@
-"""A cheap guess of what subnets score, learned from those that were measured: which offspring to measure."""
+"""A surrogate of the scores, learned from measured subnets, that chooses which offspring to measure."""
 
 import heapq
 
@@ -17,10 +17,11 @@ LEAST = 8  # with fewer measured subnets there is nothing to learn from
 
 
 class Screen:
-    """Chooses among offspring by the hypervolume that they would add if they scored as predicted.
+    """Chooses offspring by the hypervolume that they would add if they scored as predicted.
 
-    By extremely randomised trees (Geurts et al. 2006) or by ridge regression, whichever is less wrong of what it has
-    not seen, on each gene's choice and on the network as a whole; costs are known, not predicted.
+    It predicts with extremely randomised trees (Geurts et al. 2006) or ridge regression, whichever has the smaller
+    error on unseen subnets. The features are each gene's choice and the network as a whole; costs are known, not
+    predicted.
     """
 
     def __init__(self, space: SearchSpace, judge: Judge, seed: int):
@@ -38,8 +39,9 @@ class Screen:
         return np.concatenate([columns, [self.whole(genome) for genome in genomes]], axis=1)
 
     def whole(self, genome: Genomes) -> Values:
-        """Of a genome (n_genes,): the cells of each level by operator, the logarithms of their inner widths together,
-        of the trunk's widths, and of the costs; remembered."""
+        """Features of a whole genome (n_genes,), cached: the cells of each level by operator, the summed logarithms of
+        their inner widths, and the logarithms of the trunk widths and of the costs.
+        """
         key = genome.tobytes()
         if key not in self.wholes:
             architecture, levels, operators = self.space.decode(genome), self.space.levels, self.space.operators
@@ -53,7 +55,9 @@ class Screen:
         return self.wholes[key]
 
     def predict(self, genomes: Genomes, known: Genomes, metrics: Values) -> Values:
-        """The objectives of genomes (n, n_genes), to be minimised, (n, m), from the known ones and their metrics."""
+        """The predicted objectives of genomes (n, n_genes), to be minimised, (n, m), learned from known genomes and
+        their metrics.
+        """
         values = self.judge.minimised(metrics)
         predicted = np.empty((len(genomes), values.shape[1]))
         if self.unknown:
@@ -65,7 +69,7 @@ class Screen:
         return predicted
 
     def guess(self, genomes: Genomes, known: Genomes, values: Values) -> Values:
-        """The values (k, m) of the known, learned, of other genomes, (n, m)."""
+        """Predicted values (n, m) of other genomes, learned from known values (k, m)."""
         # The trees draw rows by their number, and workers finish in any order: so once each, in order of genomes.
         _, once = np.unique(known, axis=0, return_index=True)
         known, values = known[once], values[once]
@@ -83,14 +87,14 @@ class Screen:
         return result.reshape(len(genomes), -1)
 
     def macs(self, genomes: Genomes) -> Values:
-        """Their logarithms, (n,)."""
+        """Logarithms of their MACs, (n,)."""
         return np.log([self.price(genome)["macs"] for genome in genomes])
 
     def choose(self, genomes: Genomes, n: int, known: Genomes, metrics: Values) -> NDArray[np.int64]:
         """The indices of at most n of the genomes: the most promising first, then the others in order.
 
-        As long as too little is known, those that cost most otherwise than what was or will be measured. A genome
-        that breaks a limit by its static costs is chosen only where too few others are there.
+        Until enough subnets are measured, picks those whose MACs are farthest from all measured or already chosen ones.
+        A genome that breaks a limit on static costs is chosen only if too few others exist.
         """
         if len(genomes) <= n:
             return np.arange(len(genomes))
@@ -114,7 +118,7 @@ class Screen:
 
 
 def farthest(values: Values, known: Values, n: int) -> NDArray[np.int64]:
-    """The indices of n of the values (k,), one after another the one farthest from the known and those before it."""
+    """The indices of n of the values (k,), each the farthest from the known ones and those chosen before."""
     chosen: list[int] = []
     distance = abs(values[:, None] - known).min(axis=1) if len(known) else np.full(len(values), np.inf)
     for _ in range(n):
@@ -125,10 +129,11 @@ def farthest(values: Values, known: Values, n: int) -> NDArray[np.int64]:
 
 
 def most_promising(predicted: Values, known: Values, n: int) -> list[int]:
-    """The rows of predicted (k, m) that add most hypervolume to known (j, m), one after another; at most n.
+    """At most n rows of predicted (k, m), each the one that adds most hypervolume to known (j, m) and those chosen
+    before.
 
-    What a row adds only shrinks as others are chosen, so a stale figure is an upper bound: the row with the largest
-    one is looked at anew, and chosen if it still is the largest.
+    The gain of a row only shrinks as others are chosen, so an old gain is an upper bound. The row with the largest gain
+    is recomputed, and chosen if its gain is still the largest.
     """
     reference = np.full(known.shape[1], 1.1)
     front, chosen = known[pareto.non_dominated(known)], list[int]()

@@ -1,7 +1,7 @@
-"""Offspring: crossover and mutation on the free genes of a stage, and their pymoo wrappers.
+"""Offspring: crossover and mutation of the free genes of a stage, and their pymoo wrappers.
 
-Frozen genes of a child come from its own parent, so survivors of a coarser stage live on side by
-side. Genes are categorical: values are exchanged or redrawn, never interpolated.
+A child inherits its frozen genes from its own parent, so survivors of a coarser stage coexist. Genes are categorical:
+values are exchanged or redrawn, never interpolated.
 """
 
 from collections.abc import Container
@@ -18,7 +18,7 @@ from evo_c2f.space import Genomes, SearchSpace, Stage, trellis
 
 
 class Variation:
-    """The two steps that make children, for one stage of one space."""
+    """The two steps that make offspring, for one stage of one space."""
 
     def __init__(self, space: SearchSpace, stage: Stage):
         self.space = space
@@ -28,8 +28,8 @@ class Variation:
     def cross(self, mothers: Genomes, fathers: Genomes, rng: np.random.Generator) -> tuple[Genomes, Genomes]:
         """Two children of each pair, (n, n_genes) each, canonical and valid.
 
-        A free gene is exchanged, at even chances, only where it is active in both parents: a
-        canonical zero is not a choice. Path genes are exchanged up to a random cell.
+        A free gene is exchanged, with probability one half, only if it is active in both parents: a canonical zero is
+        not a choice. Path genes are exchanged up to a random cell.
         """
         space = self.space
         swap = rng.random(mothers.shape) < 0.5
@@ -42,7 +42,7 @@ class Variation:
     def mutate(self, genomes: Genomes, rng: np.random.Generator) -> Genomes:
         """Each genome with, on average, one of its free active genes redrawn; at least one if it has any.
 
-        Where that leaves a path with a jump, its repair may undo it.
+        If the new path has a jump, its repair may undo the mutation.
         """
         space = self.space
         genes = space.active(genomes) & self.free & (space.n_choices > 1)
@@ -71,8 +71,8 @@ class Variation:
     def first_population(self, n: int, seeds: Genomes, rng: np.random.Generator) -> Genomes:
         """Up to n different genomes, (n, n_genes): the seeds first, then random ones.
 
-        A later stage draws from each of its seeds in turn. Where widths alone are free, the narrowest come first:
-        what a limit on costs let through is then there from the start. 'path' and 'joint' draw paths of all lengths.
+        A later stage draws from each of its seeds in turn. If only widths are free, the narrowest come first, so that
+        the population has subnets within a limit on costs from the start. 'path' and 'joint' draw paths of all lengths.
         """
         space = self.space
         if self.free[space.paths].any():
@@ -122,9 +122,9 @@ class StageMutation(Mutation):  # type: ignore[misc]
 
 
 class NewSubnetsOnly(DuplicateElimination):  # type: ignore[misc]
-    """Lets through what the stage has not asked for yet, each once.
+    """Passes only subnets that the stage has not asked for yet, each once.
 
-    pymoo compares an offspring with the living population alone; here the dead count too.
+    pymoo compares offspring with the living population alone; this also compares with the dead.
     """
 
     def __init__(self, asked: Container[bytes]):

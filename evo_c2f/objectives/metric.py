@@ -1,4 +1,4 @@
-"""What is wanted: objectives and limits. The only place where signs are flipped."""
+"""Metrics, and the objectives and limits made of them. The only place where signs are flipped."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from evo_c2f.errors import InputError
 
 @dataclass(frozen=True)
 class Metric:
-    """A measured figure: which way is better, whether it is the network's cost, and what it reads like."""
+    """A measured figure: whether lower or higher is better, whether it is a cost of the network, and its label."""
 
     name: str
     better: Literal["lower", "higher"]
@@ -22,7 +22,7 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """1 where lower is better, -1 where higher is: sign * value is minimised."""
+        """1 if lower is better, -1 if higher is: sign * value is minimised."""
         return 1 if self.better == "lower" else -1
 
 
@@ -60,33 +60,33 @@ def metric(name: str) -> Metric:
 
 
 def is_quality(name: str) -> bool:
-    """Whether a quality has that name; False for what is no metric."""
+    """Whether a quality has that name; False for unknown names."""
     few = FEW.fullmatch(name.removesuffix(FULL))
     known = METRICS.get(few[1] if few else name.removesuffix(FULL))
     return known is not None and known.kind == "quality"
 
 
 def on_whole_images(objectives: tuple[Metric, ...]) -> tuple[Metric, ...]:
-    """The objectives of a final front: qualities as taken on the whole validation images."""
+    """The objectives of a final front: qualities measured on the whole validation images."""
     return tuple(metric(o.name + FULL) if o.kind == "quality" else o for o in objectives)
 
 
 def minimised(values: NDArray[np.float64], objectives: tuple[Metric, ...]) -> NDArray[np.float64]:
-    """Raw values (n, m) with the signs that make every column one to minimise."""
+    """Raw values (n, m) with signs flipped so that every column is minimised."""
     signed: NDArray[np.float64] = values * np.array([o.sign for o in objectives])
     return signed
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A metric must not pass a value: 'max' from below, 'min' from above."""
+    """A bound on a metric: 'max' is an upper bound, 'min' a lower one."""
 
     metric: Metric
     side: Literal["max", "min"]
     value: float
 
     def violation(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
-        """How far beyond the limit, relative to it (value / limit - 1); at most 0 where it is met."""
+        """The excess over the limit, relative to it (value / limit - 1); at most 0 if the limit is met."""
         excess = measured - self.value if self.side == "max" else self.value - measured
         relative: NDArray[np.float64] = excess / max(abs(self.value), 1e-12)
         return relative
@@ -96,7 +96,7 @@ class Limit:
 
 
 def limits(maxima: dict[str, float], minima: dict[str, float]) -> tuple[Limit, ...]:
-    """InputError if a metric is unknown or its two limits contradict each other."""
+    """The limits. InputError if a metric is unknown or its two limits contradict each other."""
     for name in maxima.keys() & minima.keys():
         if minima[name] > maxima[name]:
             raise InputError(f"{name} can't be at least {minima[name]:g} and at most {maxima[name]:g}; change one")
@@ -108,18 +108,18 @@ MARGIN = 0.1  # of a side of the box, by which its worst corner is worse than th
 
 
 def is_behind(objectives: tuple[Metric, ...], baseline: Mapping[str, float], widest: Mapping[str, float]) -> bool:
-    """Whether the widest subnet fails to beat the trivial baseline in one of the qualities."""
+    """Whether the widest subnet fails to beat the baseline in one of the qualities."""
     return any(o.sign * (baseline[o.name] - widest[o.name]) <= 0 for o in objectives if o.kind == "quality")
 
 
 @dataclass(frozen=True)
 class Box:
-    """What the hypervolume is measured in, fixed before the search with certain weights.
+    """The box of the hypervolume, fixed before the search with a set of weights.
 
-    Cost runs from the widest subnet (0) to nothing (1). Quality runs from the trivial baseline (0) to the widest subnet
-    (1); a network may be better than the widest, so a gain may pass 1. Where the widest doesn't beat the baseline,
-    perhaps no subnet does yet, and the hypervolume would be 0 whatever is found: there quality runs from a little
-    worse than the worse of the widest and the shallowest subnet (0) to the best of these and the baseline (1).
+    Cost runs from the widest subnet (0) to no cost (1). Quality runs from the baseline (0) to the widest subnet (1); a
+    network may be better than the widest, so a gain may exceed 1. If the widest doesn't beat the baseline, perhaps no
+    subnet does yet, and every hypervolume would be 0. In that case quality runs from a little worse than the worse of
+    the widest and the shallowest subnet (0) to the best of these and the baseline (1).
     """
 
     objectives: tuple[Metric, ...]
@@ -134,9 +134,9 @@ class Box:
         widest: Mapping[str, float],
         shallowest: Mapping[str, float] | None = None,
     ) -> "Box":
-        """baseline: the qualities had for nothing; widest, shallowest: all metrics of these subnets.
+        """baseline: its qualities, without a network; widest, shallowest: all metrics of these subnets.
 
-        shallowest: None if it wasn't measured, or failed; it matters only where `is_behind`.
+        shallowest: None if it wasn't measured, or failed; it matters only if `is_behind`.
         """
         behind = is_behind(objectives, baseline, widest)
         worst, best = [], []
@@ -152,7 +152,7 @@ class Box:
         return cls(objectives, tuple(worst), tuple(best))
 
     def gains(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Raw values (n, m) -> how far each came from worst (0) towards best (1), (n, m)."""
+        """Raw values (n, m) -> position of each between worst (0) and best (1), (n, m)."""
         worst, best = np.array(self.worst), np.array(self.best)
         gains: NDArray[np.float64] = (values - worst) / (best - worst)
         return gains

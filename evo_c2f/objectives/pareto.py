@@ -1,4 +1,4 @@
-"""Pareto fronts of values to be minimised, in numpy: mask, ranks, hypervolume, crowding, knee."""
+"""Pareto fronts of values to minimise, in numpy: mask, ranks, hypervolume, crowding, knee."""
 
 from bisect import bisect_left
 
@@ -9,7 +9,7 @@ Values = NDArray[np.float64]
 
 
 def non_dominated(values: Values) -> NDArray[np.bool_]:
-    """Which rows (n, m) no other row dominates; equal rows keep each other, a row with NaN never counts."""
+    """Mask of the rows (n, m) that no other row dominates; equal rows are all kept, rows with NaN never."""
     mask = np.zeros(len(values), dtype=bool)
     front = np.empty((0, values.shape[1]))
     finite = np.flatnonzero(np.isfinite(values).all(axis=1))
@@ -23,9 +23,9 @@ def non_dominated(values: Values) -> NDArray[np.bool_]:
 
 
 def ranks(values: Values) -> NDArray[np.int64]:
-    """The front each row (n, m) stands in, from 0; rows with NaN come after all others.
+    """The index of each row's front, (n, m) -> (n,), from 0; rows with NaN come after all others.
 
-    In lexical order each row goes to the first front that does not dominate it (ENS-BS, Zhang et al. 2015).
+    In lexical order, each row joins the first front that does not dominate it (ENS-BS, Zhang et al. 2015).
     """
     result = np.full(len(values), -1, dtype=np.int64)
     fronts: list[list[Values]] = []
@@ -78,7 +78,7 @@ def crowding(values: Values) -> Values:
 
 
 def spread(values: Values, k: int) -> NDArray[np.int64]:
-    """The indices of k rows of a front that lie well apart: the most crowded goes first, one at a time."""
+    """The indices of k rows of a front that lie well apart: the most crowded row is removed, one at a time."""
     kept = np.arange(len(values))
     while len(kept) > k:
         kept = np.delete(kept, np.argmin(crowding(values[kept])))
@@ -86,9 +86,9 @@ def spread(values: Values, k: int) -> NDArray[np.int64]:
 
 
 def knee(values: Values) -> int:
-    """The row of a front (n, m) with the least sum of values, each scaled to 0..1 over the front.
+    """The row of a front (n, m) with the smallest sum of values, each scaled to 0..1 over the front.
 
-    With two objectives that is the one farthest from the line through the front's ends.
+    With two objectives that is the row farthest from the line through the front's ends.
     """
     low, high = values.min(axis=0), values.max(axis=0)
     scaled = (values - low) / np.where(high > low, high - low, 1)

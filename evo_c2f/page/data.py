@@ -1,4 +1,4 @@
-"""What a run's page shows, as one dict that is ready for JSON: read from the run's files, and nothing else."""
+"""The content of a run's page, as one JSON-ready dict, read only from the run's files."""
 
 import json
 import shlex
@@ -25,7 +25,7 @@ FOR_NOTHING = "baseline"  # what the run has not said the name of
 
 
 def page_data(run: Run) -> dict[str, Any]:
-    """All that the page needs. DamagedFileError if a file of the run can't be read."""
+    """All content of the page. DamagedFileError if a file of the run can't be read."""
     stages, log, samples = scores.measured(run), read_log(run.log_file), read_samples(run)
     found, latest = scores.fronts_of(run, stages), scores.latest(run, stages)
     rows, front = scores.rows_of(stages, found), found.get(latest) if latest else None
@@ -56,7 +56,7 @@ def page_data(run: Run) -> dict[str, Any]:
 
 
 def described_space(space: SearchSpace) -> dict[str, Any]:
-    """The genes' choices, and the inner width in channels of each level, trunk width and ratio."""
+    """The choices of the genes, and the inner width in channels for each level, trunk width and ratio."""
     return {
         "n_cells": space.n_cells,
         "levels": space.levels,
@@ -70,7 +70,7 @@ def described_space(space: SearchSpace) -> dict[str, Any]:
 
 
 def described_context(m: Measured) -> dict[str, Any]:
-    """The weights' name, and what their subnets are compared with."""
+    """The name of the weights, and the baselines of their subnets."""
     return {"key": m.scores.context, "baseline": m.baseline}
 
 
@@ -83,7 +83,7 @@ def sentence(
     log: list[dict[str, Any]],
     baseline_name: str,
 ) -> str:
-    """What the run found, or how far it is. latest: the stage whose front this is."""
+    """The result of the run, or its progress. latest: the stage whose front this is."""
     if latest is None:
         first = run.recipe.training.stages[0]
         rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == first]
@@ -125,7 +125,9 @@ def _large(n: int) -> str:
 
 
 def pickable(run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any]) -> dict[str, Any]:
-    """Which rows `finetune --pick` refuses, since the newest score of their subnet failed or breaks a limit."""
+    """Rows that `finetune --pick` refuses, because their subnet's newest score failed or breaks a limit; and the
+    limits.
+    """
     contexts, limits = scores.different(stages), run.recipe.search.limits()
     oldest_first = sorted(contexts, key=lambda m: m.scores.rows["time"][0])
     offered = fronts.offered([m.frame for m in oldest_first], limits)
@@ -134,7 +136,7 @@ def pickable(run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any]) 
 
 
 def trainings(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The loss of each training by its rounds, the supernet's first; of one done again, the last time."""
+    """The loss of each training by round, the supernet's first; of a repeated training, the last run."""
     curves: dict[str, dict[int, float]] = {}
     for line in log:
         if line["event"] == "round":
@@ -150,7 +152,7 @@ def trainings(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def read_ledgers(run: Run) -> dict[str, Any]:
-    """Training -> the updates of every choice; empty before there are any."""
+    """Training -> the updates of every choice; empty if there are none yet."""
     try:
         found: dict[str, Any] = json.loads(run.ledger.read_text(encoding="utf-8")) if run.ledger.is_file() else {}
         return found
@@ -161,7 +163,7 @@ def read_ledgers(run: Run) -> dict[str, Any]:
 def read_samples(run: Run) -> dict[str, Any]:
     """The pictures that `report` made: titles, and images by subnet and weights; empty if there are none.
 
-    What doesn't read as that is left out: the page is worth having without pictures.
+    Unreadable content is left out, since the page is useful without pictures.
     """
     try:
         found = json.loads(run.samples.read_text(encoding="utf-8"))
@@ -176,7 +178,7 @@ def _setting(log: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def facts(run: Run, stages: Mapping[str, Measured], log: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the run rests on: cost in minutes, device, protocol, seeds, versions."""
+    """The basis of the run: cost in minutes, device, protocol, seeds, versions."""
     # A search that measured nothing was a replay.
     done = [line for line in log if line["event"] in ("trained", "evolved") and line.get("measured") != 0]
     last = {(line["event"], line["stage"]): line["seconds"] for line in done}

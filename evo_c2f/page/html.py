@@ -1,4 +1,4 @@
-"""A run's page as one HTML file: its data, style and scripts inside, and nothing fetched."""
+"""A run's page as one HTML file, with its data, style and scripts inside; it loads nothing else."""
 
 import base64
 import hashlib
@@ -23,7 +23,7 @@ def write_page(run: Run) -> None:
 
 
 def render(data: dict[str, Any], live: bool = False) -> str:
-    """The page. live: it asks the server that it came from for newer data."""
+    """The page. live: it polls its server for newer data."""
     plotly, ours = get_plotlyjs().replace("\r", ""), _scripts()  # a browser drops \r, and then the hash is another's
     parts = {
         "policy": _policy([plotly, ours], live),
@@ -38,7 +38,7 @@ def render(data: dict[str, Any], live: bool = False) -> str:
 
 
 def as_json(data: Any) -> str:
-    """JSON that can stand in a script element: no '<' that could end it, or begin a comment."""
+    """JSON for a script element: no '<' that could end the element or begin a comment."""
     text = to_json(data, compact=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""The scores of a run as its page shows them: rows, fronts, the hypervolume's curve, what each choice is worth."""
+"""The scores of a run for its page: rows, fronts, the hypervolume's curve, and the effect of each choice."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,14 +28,14 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Measured:
-    """What was scored with the same weights, in the order of measurement, and in what terms."""
+    """All scores with the same weights, in the order of measurement, and their metrics and objectives."""
 
     scores: Scores
     frame: Frame
 
     @property
     def metrics(self) -> list[str]:
-        """In the order of METRICS, the whole images' after the search's own."""
+        """In the order of METRICS, those of the search first, then those of the whole images."""
         known = list(METRICS)
         names = self.scores.metrics
         return sorted(names, key=lambda name: (name.endswith(FULL), _place(known, name.removesuffix(FULL))))
@@ -45,7 +45,7 @@ class Measured:
         return self.scores.baseline
 
     def widest(self) -> dict[str, float] | None:
-        """The metrics of the widest subnet; None before it was measured."""
+        """The metrics of the widest subnet; None if it was not measured yet."""
         rows = self.frame[self.frame["stage"] == "reference"]
         return None if rows.empty else {name: float(rows[name].iloc[0]) for name in self.scores.metrics}
 
@@ -55,7 +55,7 @@ def _place(known: Sequence[str], name: str) -> int:
 
 
 def measured(run: Run) -> dict[str, Measured]:
-    """Stage -> the newest weights that it was scored with, in the order of the search; empty before there are scores.
+    """Stage -> the newest weights that scored it, in the order of the search; empty before there are scores.
 
     The widest subnet alone is stage 'reference'.
     """
@@ -69,19 +69,19 @@ def measured(run: Run) -> dict[str, Measured]:
 
 
 def different(stages: Mapping[str, Measured]) -> list[Measured]:
-    """Each of them once, in order."""
+    """The distinct items, in order."""
     return list({m.scores.context: m for m in stages.values()}.values())
 
 
 def latest(run: Run, stages: Mapping[str, Measured]) -> Stage | None:
-    """The stage that is searched now, which has no front yet, or was searched last; None before there is one."""
+    """The stage that is being searched (it has no front yet) or was searched last; None before there is one."""
     known = [stage for stage in ORDER if stage in stages]
     searched = [stage for stage in run.searched() if stage in known]
     return next((stage for stage in reversed(known) if stage not in searched), searched[-1] if searched else None)
 
 
 def fronts_of(run: Run, stages: Mapping[str, Measured]) -> dict[Stage, Front]:
-    """Each stage's front as the stage wrote it, or what it has so far while it goes on."""
+    """Each stage's front as the stage wrote it; during a search, its present front."""
     found = {stage: _front_of(run, stage, stages[stage]) for stage in ORDER if stage in stages}
     return {stage: front for stage, front in found.items() if front}
 
@@ -100,7 +100,7 @@ def _front_of(run: Run, stage: Stage, m: Measured) -> Front | None:
 
 
 def rows_of(stages: Mapping[str, Measured], found: Mapping[Stage, Front]) -> dict[str, Any]:
-    """The table's columns, the fronts as numbers of rows, which rows are drawn, and how many there were in all."""
+    """The table's columns, the fronts as row numbers, the rows to draw, and the number of all rows."""
     contexts = different(stages)
     kept = _kept(contexts, {i for front in found.values() for i in front.frame["id"]})
     frames = [m.frame.iloc[rows] for m, rows in zip(contexts, kept, strict=True)]
@@ -164,12 +164,12 @@ def _columns(frames: Sequence[Frame], metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def numbers(values: Any) -> list[float | None]:
-    """Numbers for JSON, to eight digits; None for what is not finite."""
+    """Numbers for JSON, to eight digits; None for values that are not finite."""
     return [float(f"{v:.8g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float).tolist()]
 
 
 def growth(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
-    """The hypervolume after each subnet, a curve for each weights, and after how many each stage begins."""
+    """The hypervolume after each subnet, one curve for each set of weights, and the subnets before each stage."""
     curves, borders, done = [], [], 0
     for m in different(stages):
         names = m.frame["stage"].tolist()
@@ -208,7 +208,7 @@ def _steps(curve: NDArray[np.float64]) -> Indices:
 
 
 def effects(stages: Mapping[str, Measured]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Stage -> metric -> what each choice of the genes that it searches is worth, among the subnets it scored."""
+    """Stage -> metric -> the effect of each choice of the genes that the stage searches, among its scored subnets."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for stage, m in stages.items():
         if stage not in ORDER:

@@ -1,4 +1,4 @@
-"""A run's page on this machine alone, read from the run for each question, while others write it. GET, two paths."""
+"""Serves a run's page to this machine alone; each request reads the run while others write it. GET, two paths."""
 
 import hashlib
 import multiprocessing
@@ -21,7 +21,7 @@ Answer = tuple[str, bytes, str]  # content type, body, its tag
 
 
 class Pages:
-    """The page and its data, made anew only when a file of the run has changed."""
+    """The page and its data, rebuilt only when a file of the run has changed."""
 
     def __init__(self, run: Run):
         self.run = run
@@ -54,7 +54,7 @@ class Pages:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers GET / and GET /data.json, to those who call it by this machine's name; all else is refused."""
+    """Answers GET / and GET /data.json if the Host header names this machine; refuses everything else."""
 
     daemon_threads = True
 
@@ -95,11 +95,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the terminal is the search's."""
+        """Does nothing, since the search uses the terminal."""
 
 
 def open_server(run: Run, port: int) -> Server:
-    """InputError if the port is taken; 0 takes a free one."""
+    """Listen on the port; 0 takes a free one. InputError if the port is taken."""
     try:
         return Server(Pages(run), port)
     except OSError as error:
@@ -108,7 +108,7 @@ def open_server(run: Run, port: int) -> Server:
 
 @contextmanager
 def serving(run: Run, port: int) -> Iterator[str]:
-    """The page's address; a process of its own serves it meanwhile, for HDF5 can't read what its own process writes."""
+    """The page's address. A separate process serves the page, since HDF5 can't read a file that its process writes."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(run.folder, port, there), daemon=True)

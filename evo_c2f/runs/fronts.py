@@ -1,6 +1,6 @@
-"""A run's front: which one it is, by which metrics, and which of its rows are the best and the knee.
+"""A run's front: its stage, its metrics, its best row and its knee.
 
-All commands and the page ask here, so that what is printed is what is picked.
+All commands and the page use this module, so the printed front is the one that is picked from.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ REFERENCE = "reference"  # the stage, in the scores, of the widest subnet, which
 
 @dataclass(frozen=True)
 class Front:
-    """A stage's front, one row a subnet, the best by the first objective first.
+    """A stage's front, one row a subnet, ordered by the first objective, best first.
 
-    objectives: as taken on the whole images, where the front was scored on these.
+    objectives: those of the whole images, if the front was scored on them.
     """
 
     stage: Stage
@@ -33,16 +33,16 @@ class Front:
 
     @property
     def knee(self) -> int:
-        """The row where more cost begins to buy little, by the images that candidates are compared on.
+        """The row beyond which more cost buys little, measured on the images that candidates are compared on.
 
-        Not by the whole images: in translation they are `test/`, on which nothing is chosen (docs/decisions/0005).
+        Not on the whole images: in translation they are `test/`, on which nothing is chosen (docs/decisions/0005).
         """
         names = [o.name.removesuffix(FULL) for o in self.objectives]
         return pareto.knee(minimised(self.frame[names].to_numpy(dtype=float), self.objectives))
 
 
 def latest(run: Run, stage: Stage | None = None) -> Front:
-    """The front of the stage that was searched last, or of this one. InputError, with the command, if there is none."""
+    """The front of the given stage, or of the last searched one. InputError, with the command, if there is none."""
     searched = [s for s in run.searched() if stage in (None, s)]
     if not searched:
         first = stage or STAGES[0]
@@ -53,7 +53,7 @@ def latest(run: Run, stage: Stage | None = None) -> Front:
 
 
 def ordered(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front:
-    """The rows of a front, best first. InputError if they don't hold an objective."""
+    """The rows of a front, best first. InputError if an objective is missing."""
     whole = on_whole_images(objectives)
     objectives = whole if {o.name for o in whole} <= set(frame.columns) else objectives
     for o in objectives:
@@ -63,12 +63,12 @@ def ordered(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front
 
 
 def so_far(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front:
-    """What nothing dominates among the rows that a stage has scored. InputError if they don't hold an objective."""
+    """The Pareto front of the rows that a stage has scored. InputError if an objective is missing."""
     return Front(stage, analysis.front(frame, [o.name for o in objectives]), objectives)
 
 
 def objectives_of(run: Run, stage: Stage) -> tuple[Metric, ...]:
-    """Those that the stage was last searched on: `evolve` may have been given others than the recipe has."""
+    """The objectives of the stage's last search; `evolve` may have used others than the recipe."""
     lines = [line for line in read_log(run.log_file) if line["event"] == "evolved" and line["stage"] == stage]
     told = lines[-1].get("objectives") if lines else None
     return tuple(map(metric, told)) if told else run.recipe.search.metrics()
@@ -77,8 +77,8 @@ def objectives_of(run: Run, stage: Stage) -> tuple[Metric, ...]:
 def pick(run: Run, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]:
     """(the stage that scored it, genome (n_genes,)) of one subnet within the limits.
 
-    which: 'best' or 'knee' of the latest front, or the beginning of the id of any subnet that was measured.
-    InputError if no subnet is that.
+    which: 'best' or 'knee' of the latest front, or the beginning of the id of any measured subnet.
+    InputError if no subnet matches.
     """
     if which in ("best", "knee"):
         front = latest(run)
@@ -97,7 +97,7 @@ def pick(run: Run, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]
 
 
 def offered(frames: Sequence[Frame], limits: Sequence[Limit]) -> set[str]:
-    """The ids that `pick` takes, of scores with the same weights each, oldest first."""
+    """The ids that `pick` accepts. Each frame holds scores with the same weights, oldest first."""
     if not frames:
         return set()
     frame = newest(analysis.joined(frames))
@@ -105,9 +105,9 @@ def offered(frames: Sequence[Frame], limits: Sequence[Limit]) -> set[str]:
 
 
 def newest(frame: Frame) -> Frame:
-    """The newest score of each subnet that has any quality; `weights`: a stage that was scored with the same ones.
+    """The newest score of each subnet that has any quality; `weights`: a stage whose weights the scores must have.
 
-    frame: as `load_scores` gives it.
+    frame: as returned by `load_scores`.
     """
     stages = frame["stage"].where(frame["stage"] != REFERENCE)
     weights = stages.fillna(stages.groupby(frame["context"]).transform("last")).fillna(STAGES[0])
@@ -117,7 +117,7 @@ def newest(frame: Frame) -> Frame:
 
 
 def candidates(run: Run, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
-    """(stage, genome (n_genes,)) of up to n subnets that were measured within the limits, of all depths and operators.
+    """(stage, genome (n_genes,)) of up to n measured subnets within the limits, of all depths and operators.
 
     InputError if there are none.
     """
@@ -133,7 +133,7 @@ def candidates(run: Run, objective: Metric, limits: Sequence[Limit], n: int) -> 
 
 
 def within(frame: Frame, limits: Sequence[Limit], where: str) -> Frame:
-    """The rows that keep to the limits. where: what they are, in words. InputError if there is none."""
+    """The rows that meet the limits. where: a description of the rows. InputError if there is none."""
     for limit in limits:
         if limit.metric.name not in frame:
             raise InputError(f"{limit.metric.name} was never measured for {where}; limit another metric")
@@ -145,7 +145,7 @@ def within(frame: Frame, limits: Sequence[Limit], where: str) -> Frame:
 
 
 def is_within(frame: Frame, limits: Sequence[Limit]) -> NDArray[np.bool_]:
-    """Which rows keep to the limits; those lacking a limited metric don't."""
+    """Which rows meet the limits; rows without a limited metric don't."""
     kept = np.ones(len(frame), dtype=bool)
     for limit in limits:
         known = frame[limit.metric.name] if limit.metric.name in frame else np.full(len(frame), np.nan)

@@ -21,9 +21,9 @@ def draw_front(
     title: str,
     path: Path,
 ) -> None:
-    """All subnets so far, the stage's front, the trivial baseline and the widest subnet, as PNG.
+    """Write a PNG of all subnets so far, the stage's front, the baseline and the widest subnet.
 
-    The first objective is drawn upwards and the second to the right.
+    The first objective is the vertical axis, the second the horizontal one.
     """
     y, x = objectives[:2]
     figure = Figure(figsize=(7, 4.5), dpi=130, layout="constrained")
@@ -45,7 +45,7 @@ def draw_front(
 
 
 def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) -> None:
-    """What architectures came to alone (upwards) against each score, as PNG; coloured by MACs, choices hollow."""
+    """Write a PNG: quality after training alone (vertical) against each score; coloured by MACs, choices hollow."""
     figure = Figure(figsize=(4 * len(scores), 3.8), dpi=110, layout="constrained")
     for axes, score in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores, strict=True):
         for held_out, rows in frame.groupby("held_out"):
@@ -58,7 +58,7 @@ def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) ->
 
 
 def draw_operators(frame: Frame, alone: Sequence[str], path: Path) -> None:
-    """Quality against MACs of each operator's networks, as PNG: after each training alone, and by shared weights."""
+    """Write a PNG: quality against MACs of each operator's networks, by training alone and by shared weights."""
     figure = Figure(figsize=(4 * (len(alone) + 1), 3.8), dpi=110, layout="constrained")
     panels = figure.subplots(1, len(alone) + 1)
     for axes, column in zip(panels, (*alone, "shared"), strict=True):
@@ -72,7 +72,7 @@ def draw_operators(frame: Frame, alone: Sequence[str], path: Path) -> None:
 
 
 def draw_curves(frame: Frame, goal: float, path: Path) -> None:
-    """Hypervolume against evaluations, as PNG: of each strategy the median over its seeds, and its quartiles."""
+    """Write a PNG: hypervolume against evaluations, each strategy's median and quartiles over its seeds."""
     figure = Figure(figsize=(7, 4.5), dpi=120, layout="constrained")
     axes = figure.subplots()
     for name, rows in frame.groupby("strategy", sort=False):

@@ -1,4 +1,4 @@
-"""A run's settings: read from YAML, checked before anything starts, written as resolved."""
+"""A run's settings: read from YAML, checked before anything starts, stored with all defaults resolved."""
 
 import difflib
 import reprlib
@@ -64,7 +64,7 @@ class PairsSection(Section):
 
 
 class LossesSection(Section):
-    """The weight of each term; one at 0 is not computed. L1 stands alone in the first `pixel_rounds` rounds."""
+    """The weight of each loss term; terms at 0 are not computed. The first `pixel_rounds` rounds use L1 alone."""
 
     l1: Weight = 1.0
     l2: Weight = 0.0
@@ -78,13 +78,13 @@ class LossesSection(Section):
     pixel_rounds: Annotated[int, Field(ge=0)] = 0
 
     def in_words(self) -> str:
-        """The terms that count, with their weights."""
+        """The terms with a weight above 0, with their weights."""
         terms = {name: value for name, value in self if isinstance(value, float) and value}
         return " + ".join(f"{value:g} {name}" for name, value in terms.items())
 
 
 class PhaseLossesSection(LossesSection):
-    """Those of a phase, which has no `pixel_rounds`: L1 alone is a phase of its own."""
+    """The losses of a phase. A phase has no `pixel_rounds`: L1 alone is a phase of its own."""
 
     pixel_rounds: Literal[0] = 0
 
@@ -98,10 +98,10 @@ class DiscriminatorSection(Section):
 
 
 class TrainingSection(Section):
-    """`stages`: which trainings there are, each of the survivors of the stage before.
+    """`stages`: the trainings, each on the survivors of the previous stage.
 
-    'joint' trains paths, operators and widths at once. 'path' trains paths alone, with the reference operator at full
-    width; 'operator' then begins anew, so that no operator is ahead (docs/decisions/0013).
+    'joint' trains paths, operators and widths together. 'path' trains only paths, with the reference operator at full
+    width; 'operator' then starts from scratch, so that no operator is ahead (docs/decisions/0013).
     """
 
     rounds: Positive
@@ -148,14 +148,14 @@ class TrainingSection(Section):
         return self
 
     def lasting(self, rounds: int) -> "TrainingSection":
-        """The same for so many rounds: L1 stands alone in the same share of them."""
+        """The same settings for another number of rounds; the share of rounds with L1 alone stays the same."""
         pixel_rounds = round(self.losses.pixel_rounds * rounds / self.rounds)
         losses = self.losses.model_copy(update={"pixel_rounds": pixel_rounds})
         return self.model_copy(update={"rounds": rounds, "losses": losses})
 
 
 class PhaseSection(Section):
-    """A part of the fine-tuning. What is null is as in training."""
+    """A part of the fine-tuning. A null setting is as in training."""
 
     until: Annotated[float, Field(gt=0, le=1)]  # share of the rounds
     side: Positive | None = None  # of the patches (super-resolution: low-resolution pixels) or crops
@@ -163,7 +163,7 @@ class PhaseSection(Section):
 
 
 class FinetuneSection(Section):
-    """How one subnet is trained alone. `phases`: in order, the last until 1; none: all as in training."""
+    """How one subnet is trained alone. `phases`: in order, the last one until 1; without phases, as in training."""
 
     rounds: Positive = 4000
     batch: Positive | None = None
@@ -182,12 +182,12 @@ class FinetuneSection(Section):
         return phases
 
     def schedule(self, usual: LossesSection) -> list[tuple[int, LossesSection]]:
-        """(until which round, the losses until then); `usual` where a phase names none."""
+        """(until which round, the losses until then); `usual` for a phase without losses."""
         ends = [(phase.until, phase.losses or usual) for phase in self.phases] or [(1.0, usual)]
         return [(round(until * self.rounds), losses) for until, losses in ends]
 
     def losses_in_words(self, usual: LossesSection) -> str:
-        """What it trains on, phase by phase."""
+        """Its losses, phase by phase."""
         return ", then ".join(dict.fromkeys(losses.in_words() for _, losses in self.schedule(usual)))
 
 
@@ -199,7 +199,9 @@ class EvaluationsSection(Section):
 
 
 class SurvivorsSection(Section):
-    """How many subnets of a stage's front the next stage starts from; its training shares its rounds among them."""
+    """The number of subnets of a stage's front that the next stage starts from; its training shares its rounds among
+    them.
+    """
 
     path: Annotated[int, Field(ge=2)] = 8
     operator: Annotated[int, Field(ge=2)] = 8
@@ -221,9 +223,9 @@ class SearchSection(Section):
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The objectives. The first is the quality that decides between networks: the one that is named first.
+        """The objectives. The first is the quality that decides between networks: the first quality in the recipe.
 
-        The order of the others means nothing: costs follow, and then other qualities, each by name.
+        The order of the others is irrelevant: costs follow, then other qualities, each by name.
         InputError if one is unknown, or if there are fewer than two, or no quality.
         """
         if len(set(self.objectives)) < max(2, len(self.objectives)):
@@ -241,12 +243,12 @@ class SearchSection(Section):
         return tuple(sorted(found, key=lambda o: (o != first, o.kind == "quality", o.name)))
 
     def limits(self) -> tuple[Limit, ...]:
-        """InputError if they contradict each other."""
+        """The limits. InputError if they contradict each other."""
         return metrics.limits(self.max, self.min)
 
 
 class Recipe(Section):
-    """What a run does. `RECIPES` tells which of its kinds a task takes."""
+    """All settings of a run. `RECIPES` maps each task to its kind of recipe."""
 
     name: str
     seed: Annotated[int, Field(ge=0)] = 0
@@ -258,20 +260,20 @@ class Recipe(Section):
     finetune: FinetuneSection = FinetuneSection()
 
     def for_finetuning(self) -> TrainingSection:
-        """How one subnet is trained alone: as the supernet was, but for what `finetune` says."""
+        """The settings for training one subnet alone: those of the supernet, changed by `finetune`."""
         keys = TrainingSection.model_fields.keys() & FinetuneSection.model_fields.keys()
         as_long = self.training.lasting(self.finetune.rounds)
         return as_long.model_copy(update={key: getattr(self.finetune, key) for key in keys})
 
     def with_data(self, folder: str | None) -> Self:
-        """The same with the data in another folder."""
+        """The same recipe with the data in another folder."""
         return self.model_copy(update={"data": self.data.model_copy(update={"folder": folder})})
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def first_difference(self, other: "Recipe") -> str | None:
-        """The first setting in which the trained supernets of two recipes differ, in words."""
+        """The first setting that makes the trained supernets of two recipes differ, in words."""
         mine, theirs = (flat(r.model_dump(mode="json", exclude={"search", "finetune", "name"})) for r in (self, other))
         for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
@@ -293,7 +295,7 @@ RECIPES: dict[str, type[Recipe]] = {"super-resolution": SuperResolutionRecipe, "
 
 
 def kind_of(data: dict[str, Any], origin: str) -> type[Recipe]:
-    """The kind of recipe that its task takes. InputError if there is no such task."""
+    """The kind of recipe for its task. InputError if there is no such task."""
     task = data.get("task")
     name = task.get("name") if isinstance(task, dict) else None
     if not isinstance(task, dict) or "name" not in task:
@@ -304,7 +306,7 @@ def kind_of(data: dict[str, Any], origin: str) -> type[Recipe]:
 
 
 def flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dicts as one, with dotted keys."""
+    """Nested dicts flattened, with dotted keys."""
     result: dict[str, Any] = {}
     for key, value in data.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -317,7 +319,7 @@ def names() -> list[str]:
 
 
 def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """A recipe by name or file, changed by 'key=value' with dotted keys. InputError with one sentence."""
+    """A recipe by name or file, changed by 'key=value' with dotted keys. Every InputError is one sentence."""
     path = Path(name_or_file)
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
@@ -334,7 +336,7 @@ def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
 
 
 def load_run(path: Path) -> Recipe:
-    """The recipe of a run, as resolved. DamagedFileError if it can't be read."""
+    """The resolved recipe of a run. DamagedFileError if it can't be read."""
     try:
         return checked(parsed(path.read_text(encoding="utf-8"), str(path)), (), str(path))
     except (InputError, UnicodeDecodeError) as error:
@@ -342,7 +344,7 @@ def load_run(path: Path) -> Recipe:
 
 
 def changed(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
-    """The recipe with other settings of what is to come. InputError for one that the supernet was trained with."""
+    """The recipe with other settings for later steps. InputError for a setting that the supernet was trained with."""
     for override in overrides:
         if not override.startswith(("search.", "finetune.")):
             key = override.partition("=")[0]
@@ -381,7 +383,7 @@ def checked(data: dict[str, Any], overrides: tuple[str, ...], origin: str) -> Re
 
 
 def first_sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, with the nearest known key where one is unknown."""
+    """The first error, with the nearest known key if a key is unknown."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -397,7 +399,7 @@ def first_sentence(error: ValidationError) -> str:
 
 
 def nearest(key: str) -> str | None:
-    """The known setting most like a dotted key: in the same section by its short name, else dotted."""
+    """The known setting most similar to a dotted key: by short name in the same section, else by dotted name."""
     section, _, last = key.rpartition(".")
     known = {f"{prefix}{name}": name for prefix, names in SETTINGS.items() for name in names}
     here = difflib.get_close_matches(last, [name for full, name in known.items() if full == f"{section}.{name}"], n=1)
@@ -423,7 +425,7 @@ SETTINGS = {
 
 
 def survivors(recipe: Recipe, stage: Stage) -> int:
-    """How many of the stage's front are kept; of the last stage they are only marked."""
+    """How many subnets of the stage's front are kept; in the last stage they are only marked."""
     return int(getattr(recipe.search.survivors, stage, SurvivorsSection().operator))
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: where everything is, which recipe it holds, and its log."""
+"""A run's folder: its files, its recipe and its log."""
 
 import json
 import os
@@ -23,17 +23,17 @@ DATA_RECORD = "data.json"  # of the pictures that the run was begun with
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and the recipe that was resolved when it began."""
+    """A run folder and the recipe that was resolved when it started."""
 
     folder: Path
     recipe: Recipe
 
     @classmethod
     def begin(cls, folder: Path, recipe: Recipe) -> "Run":
-        """A run that is new, or taken up because the folder holds the same recipe. InputError if it holds another.
+        """A new run, or a resumed one if the folder holds the same recipe. InputError if it holds another.
 
-        Nothing is written: `keep_recipe` does that once the recipe has proved to work. The data may have been moved
-        where the run keeps a record of them, by which their content is checked.
+        Nothing is written: `keep_recipe` does that once the recipe has proved to work. The data may have been moved if
+        the run has a record of them, against which their content is checked.
         """
         if (folder / "recipe.yaml").exists():
             before = cls.open(folder).recipe
@@ -45,7 +45,7 @@ class Run:
         return cls(folder, recipe)
 
     def keep_recipe(self) -> None:
-        """Write the recipe as resolved. InputError if another run was begun here meanwhile."""
+        """Write the resolved recipe. InputError if another run started here meanwhile."""
         Run.begin(self.folder, self.recipe)
         write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
 
@@ -60,7 +60,7 @@ class Run:
         return cls(folder, recipes.load_run(path))
 
     def with_data(self, data: Path) -> "Run":
-        """The run with its data in another folder. InputError if it has no record by which these could be known."""
+        """The run with its data in another folder. InputError if it has no record to check them against."""
         if not self.data_record.is_file():
             raise InputError(
                 f"{self.folder} was begun by a version that kept no record of its pictures; they can be read from "
@@ -108,7 +108,7 @@ class Run:
         return self.folder / "fronts" / f"{stage}.order"
 
     def weights_for(self, stage: Stage) -> Path:
-        """The checkpoint that the stage is measured with. InputError, with the command, if it is missing."""
+        """The checkpoint for measuring the stage. InputError, with the command, if it is missing."""
         trainings = self.recipe.training.stages
         usable = [t for t in trainings if t == "joint" or (stage in STAGES and STAGES.index(t) <= STAGES.index(stage))]
         if not usable:
@@ -123,7 +123,7 @@ class Run:
         return path
 
     def latest_weights(self) -> Path:
-        """The checkpoint of the last training that is done. InputError, with the command, if there is none."""
+        """The checkpoint of the last finished training. InputError, with the command, if there is none."""
         done = [path for path in map(self.checkpoint, self.recipe.training.stages) if path.is_file()]
         return done[-1] if done else self.weights_for(STAGES[0])
 
@@ -141,37 +141,38 @@ class Run:
         return path
 
     def searched(self) -> list[str]:
-        """The stages that have a front, in the order in which they were last searched.
+        """The stages that have a front, in the order of their last searches.
 
-        By the log, which a copy of the run keeps, unlike the times of its files. What it doesn't tell of comes first.
+        The order comes from the log, since a copy of the run keeps it, unlike its files' times. Stages without a log
+        line come first.
         """
         told = [line["stage"] for line in read_log(self.log_file) if line["event"] == "evolved"]
         order = [*(s for s in ("joint", *STAGES) if s not in told), *reversed(dict.fromkeys(reversed(told)))]
         return [stage for stage in order if self.front(stage).is_file()]
 
     def seconds_of(self, event: str) -> float:
-        """What the log gives to an event, over all stages; of a stage that was done again, the last time."""
+        """The logged seconds of an event, over all stages; for a repeated stage, the last time."""
         return float(sum(line["seconds"] for line in self.last(event).values()))
 
     def last(self, event: str) -> dict[str, dict[str, Any]]:
-        """The last line that the log has of an event, for each stage."""
+        """The last log line of an event, for each stage."""
         return {line["stage"]: line for line in read_log(self.log_file) if line["event"] == event}
 
     def log(self, event: str, **fields: Any) -> None:
-        """Append one line to log.jsonl; the processes of a study may do so at once."""
+        """Append one line to log.jsonl; several processes of a study may do so at once."""
         line = to_json({"time": round(time.time(), 3), "event": event, **fields}) + "\n"
         with FileLock(self.folder / ".log.lock"), self.log_file.open("a+b") as file:
             file.truncate(_end_of_lines(file))
             file.write(line.encode())
 
     def write_ledger(self, training: str, ledger: dict[str, Any]) -> None:
-        """Keep the update counts of one training beside those of the others."""
+        """Store the update counts of one training beside those of the others."""
         ledgers = json.loads(self.ledger.read_text(encoding="utf-8")) if self.ledger.exists() else {}
         write_text(self.ledger, to_json({**ledgers, training: ledger}))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log, but for one that a killed writer left half. DamagedFileError if another is none."""
+    """The lines of a log, without a killed writer's half line. DamagedFileError if another line is damaged."""
     if not path.is_file():
         return []
     text, end, _ = path.read_bytes().rpartition(b"\n")

@@ -1,4 +1,4 @@
-"""One stage of a run from beginning to end: seeds, search, final scores, front, picture."""
+"""One stage of a run from start to end: seeds, search, final scores, front, picture."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +33,10 @@ STATIC_COSTS = ("params", "macs", "size_mb")
 
 @dataclass(frozen=True)
 class Instruments:
-    """What the supernet's side gives the search.
+    """The measures that the supernet's side provides to the search.
 
-    search: the cheap measure of every candidate, giving `names`; full: that of a final front, giving
-    `full_names`. baseline: the qualities had for nothing, under both.
+    search: the cheap measure of every candidate, with the metrics `names`; full: that of a final front, with
+    `full_names`. baseline: the baseline's qualities, under both names.
     """
 
     search: Measure
@@ -51,7 +51,7 @@ class Instruments:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a stage came to, for people and for JSON; `worst`: each quality's worst value among all it asked for."""
+    """The result of a stage, for people and for JSON; `worst`: each quality's worst value among all its subnets."""
 
     stage: Stage
     front: list[dict[str, Any]]
@@ -66,18 +66,18 @@ class Summary:
 
 
 def wanted_metrics(objectives: Sequence[Metric], limits: Sequence[Limit]) -> list[str]:
-    """What each candidate is measured for: the objectives, what is limited, and the static costs."""
+    """The metrics of each candidate: objectives, limited metrics and static costs."""
     names = [o.name for o in objectives] + [limit.metric.name for limit in limits]
     return list(dict.fromkeys([*names, *STATIC_COSTS]))
 
 
 def read_survivors(run: Run, stage: Stage) -> Genomes | None:
-    """The genomes that the stage, searched or trained, starts from; None if it starts from none.
+    """The genomes that the search or training of the stage starts from; None if it starts from none.
 
-    The reference is always among them: shared weights rank deep networks too low, and it is the deepest
+    The reference is always among them: it is the deepest, and shared weights rank deep networks too low
     (docs/decisions/0007).
 
-    InputError if the front before is missing, DamagedFileError if it is not of this space.
+    InputError if the previous front is missing, DamagedFileError if it is not of this space.
     """
     path = run.front_before(stage)
     if path is None:
@@ -93,10 +93,10 @@ def read_survivors(run: Run, stage: Stage) -> Genomes | None:
 
 
 def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
-    """What the search that the stage starts from asked for, and those before it, (n, n_genes).
+    """The genomes that the earlier searches of this stage's chain asked for, (n, n_genes).
 
-    Not all that is in the store: other searches may have been there, and a search is to find the same without them.
-    None if it was measured with other weights, or not for all that is wanted now. DamagedFileError if it can't be read.
+    Not the whole store: it may hold other searches, and the result must not depend on them. None if they were measured
+    with other weights, or lack a metric that is wanted now. DamagedFileError if unreadable.
     """
     space, before = run.recipe.space, run.front_before(stage)
     nothing = space.reference[None][:0]
@@ -116,7 +116,7 @@ def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
 
 
 def write_asked(path: Path, tools: Instruments, genomes: Genomes) -> None:
-    """What `read_asked` reads."""
+    """Write the file that `read_asked` reads."""
     found = {"context": tools.context.key, "metrics": tools.names, "genomes": genome_texts(genomes)}
     write_text(path, to_json(found) + "\n")
 
@@ -133,8 +133,8 @@ def run_stage(
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    recipe: the run's, perhaps with other search settings. retry_failed: measure what failed again.
-    pause: called after each measurement of the final front; what it raises stops the stage, and nothing is lost.
+    recipe: the run's, perhaps with other search settings. retry_failed: measure failed subnets again.
+    pause: called after each measurement of the final front; an error it raises stops the stage, and nothing is lost.
     InputError if no subnet meets the limits.
     """
     space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()

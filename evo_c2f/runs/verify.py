@@ -1,4 +1,4 @@
-"""Whether the files of a run are as they were written."""
+"""Checks that the files of a run are as they were written."""
 
 import json
 import re
@@ -20,7 +20,7 @@ ORDER = re.compile(r"[0-9a-f]{64}( [0-9]+)?\n([0-9a-f]+\n)*[0-9a-f]*")  # a kill
 
 @dataclass(frozen=True)
 class Finding:
-    """A file, and what is wrong with it and what to do, in a sentence; None if it is whole, or was not checked."""
+    """A file, and one sentence with its problem and the way out; None if it is intact, or was not checked."""
 
     path: Path
     fault: str | None
@@ -31,9 +31,10 @@ Read = Callable[[Path], object]  # raises as `read_scores` does
 
 
 def verify(folder: Path, readers: Mapping[str, Read]) -> Iterator[Finding]:
-    """One finding a file of the run, in the order of their names. readers: by suffix, of what this package can't read.
+    """One finding for each file of the run, ordered by name. readers: by suffix, for files that this package can't
+    read.
 
-    A file of another kind is found, and not checked: text can't be told to be whole. InputError if the folder holds
+    A file of another kind is listed, but not checked: damage in text can't be detected. InputError if the folder holds
     no run.
     """
     if not (folder / "recipe.yaml").is_file():

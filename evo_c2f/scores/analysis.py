@@ -1,4 +1,4 @@
-"""Scores as tidy pandas frames: one row a subnet, and what follows from them. The only import of pandas."""
+"""Scores as tidy pandas frames, one row a subnet, and statistics of them. The only module that imports pandas."""
 
 import json
 import re
@@ -28,11 +28,11 @@ DEFAULT_OBJECTIVES = ("psnr_y", "macs")
 def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJECTIVES) -> Frame:
     """One row a measured subnet: id, context, stage, generation, genes in words, every metric, front.
 
-    path: a run folder or its scores.h5. `front` is 0 for the Pareto front of its context over the
-    objectives (metric names), 1 for the next one, and so on; NaN in a context that lacks an objective;
-    None leaves the column out. The front that a search prints is another: of one stage, within the limits, and in the
-    end on the whole images (`evo_c2f.runs.fronts`). A metric that failed is NaN, and its row, which says why, stands in
-    the last front of all where that metric is an objective.
+    path: a run folder or its scores.h5. `front` is 0 for the Pareto front of its context over the objectives (metric
+    names), 1 for the next one, and so on; NaN in a context that lacks an objective; None leaves the column out. A
+    search prints a different front: that of one stage, within the limits, and in the end on the whole images
+    (`evo_c2f.runs.fronts`). A failed metric is NaN. Its row gives the reason and is in the last front of all if that
+    metric is an objective.
     """
     scores = read_scores(_store(path))
     frames = [frame_of(s) for s in scores if len(s.rows)]
@@ -46,7 +46,7 @@ def load_scores(path: str | Path, objectives: Sequence[str] | None = DEFAULT_OBJ
 
 
 def joined(frames: Sequence[Frame]) -> Frame:
-    """The rows of all of them, at least one, in order."""
+    """The rows of all the frames, at least one, in order."""
     return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
@@ -135,12 +135,12 @@ def gene_columns(space: SearchSpace, genomes: Genomes) -> dict[str, "pd.Categori
 
 
 def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame:
-    """The rows that no other row dominates, best first by the first objective, then by the next."""
+    """The rows that no other row dominates, ordered by the first objective, best first, then by the next."""
     return best_first(frame[pareto.non_dominated(_minimised(frame, objectives))], objectives)
 
 
 def best_first(frame: Frame, objectives: Sequence[str]) -> Frame:
-    """The rows in order: the best by the first objective first, then by the next."""
+    """The rows ordered by the first objective, best first, then by the next."""
     ascending = [metric(name).better == "lower" for name in objectives]
     return frame.sort_values(list(objectives), ascending=ascending, kind="stable")
 
@@ -148,8 +148,8 @@ def best_first(frame: Frame, objectives: Sequence[str]) -> Frame:
 def varied(frame: Frame, objective: Metric, n: int) -> Frame:
     """Up to n different subnets of a run's scores, of all depths and operators.
 
-    Scores of different weights can't be compared, so subnets are ordered by their rank within their stage. The best of
-    each depth and most frequent operator come first, then the second best, and so on.
+    Scores with different weights can't be compared, so subnets are ordered by their rank within their stage. The best
+    of each depth and most frequent operator come first, then the second best, and so on.
     """
     parts = []
     for stage in (*STAGES, "joint"):
@@ -168,7 +168,7 @@ def varied(frame: Frame, objective: Metric, n: int) -> Frame:
 
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:
-    """The box that the newest context's hypervolume is measured in; path as in `load_scores`."""
+    """The hypervolume's box in the newest context; path as in `load_scores`."""
     scores, wanted = read_scores(_store(path))[-1], tuple(metric(name) for name in objectives)
     try:
         found = box_of(scores, wanted)
@@ -181,7 +181,7 @@ def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box
 
 
 def box_of(scores: Scores, objectives: tuple[Metric, ...]) -> Box | None:
-    """The box of a context's hypervolume, as `search.fix_box` fixed it; None where the widest subnet wasn't measured.
+    """The box of a context's hypervolume, as `search.fix_box` fixed it; None if the widest subnet wasn't measured.
 
     KeyError if an objective was not measured.
     """
@@ -201,7 +201,7 @@ def _metrics_of(scores: Scores, genome: Genomes, names: Sequence[str]) -> dict[s
 
 
 def hypervolume_curve(frame: Frame, box: Box) -> "pd.Series[float]":
-    """The hypervolume after each of the frame's rows, over the box's objectives."""
+    """The hypervolume of the box's objectives after each of the frame's rows."""
     losses = 1 - box.gains(frame[[o.name for o in box.objectives]].to_numpy(dtype=float))
     kept, volume, curve = losses[:0], 0.0, []
     for row in losses:
@@ -227,19 +227,19 @@ def gene_effects(frame: Frame, value: str = "psnr_y") -> Frame:
 
 
 def records(frame: Frame) -> list[dict[str, Any]]:
-    """One plain dict a row, ready for JSON."""
+    """Each row as a plain dict, ready for JSON."""
     rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
     return rows
 
 
 def write_front(frame: Frame, path: Path) -> None:
-    """A front as CSV, by way of a temporary name."""
+    """Write a front as CSV, under a temporary name first."""
     with replacing(path) as partial:
         frame.to_csv(partial, index=False)
 
 
 def read_front(path: Path) -> Frame:
-    """What `write_front` wrote. DamagedFileError if it can't be read."""
+    """Read the file that `write_front` wrote. DamagedFileError if it can't be read."""
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False)
         if subnet_ids(genomes_of(frame)) != frame["id"].tolist():

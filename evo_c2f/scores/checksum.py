@@ -1,4 +1,4 @@
-"""Checksums of many rows at once: one that changes whenever one word of its row does."""
+"""Checksums of many rows at once; a checksum changes whenever one word of its row does."""
 
 import hashlib
 
@@ -14,8 +14,8 @@ BLOCK = 1024  # rows that stay in the processor's cache while their words are go
 def checks(rows: NDArray[np.generic], first: int, salt: str, used: int | None = None) -> Checks:
     """(n,) rows of any type -> (n,), never 0.
 
-    first: the number of the first row; it and the salt (whose rows they are) enter: a row in the place of another is
-    found. used: only so many bytes of each row count, as if the others were 0.
+    first: the number of the first row. It and the salt (the column) enter the checksum, so a row in the wrong place is
+    detected. used: only so many bytes of each row count; the others are taken as 0.
     """
     n, size = len(rows), rows.dtype.itemsize
     used = size if used is None else used

@@ -1,9 +1,9 @@
-"""How scores lie in an HDF5 file, and whether they are as they were written.
+"""The layout of scores in an HDF5 file, and the check that they are as they were written.
 
-One group a context: the attributes `context`, `notes` and `n_rows`, the table `rows`, a column a metric in `metrics`,
-and in `checks` a checksum beside each value of these. `failures` is text, which only grows: one line for each row and
-reason, its checksum and then JSON such as {"row": 7, "metrics": ["psnr_y"], "reason": "out of memory"}. It says which
-metrics were measured and came to no finite value. A value that comes later makes that void.
+Each context is one group: the attributes `context`, `notes` and `n_rows`, the table `rows`, one column a metric in
+`metrics`, and their checksums in `checks`. `failures` is text that only grows: one line for each row and reason, its
+checksum and then JSON such as {"row": 7, "metrics": ["psnr_y"], "reason": "out of memory"}. It lists measured metrics
+without a finite value. A later value overrides the failure.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ Failed = dict[str, str]  # the metrics that were measured and are not finite -> 
 
 @dataclass(frozen=True)
 class Context:
-    """What a score depends on besides the genome; its key names the group that holds the scores.
+    """Everything a score depends on besides the genome; its key names the group of the scores.
 
-    space: the space as a dict, so that the file can be decoded by itself; the others: short hashes or texts.
+    space: the space as a dict, so that the file can be decoded without the recipe; the others: short hashes or texts.
     """
 
     space: dict[str, Any]
@@ -46,7 +46,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Scores:
-    """A context's rows as arrays, in the order in which they were measured."""
+    """A context's rows as arrays, in the order of measurement."""
 
     context: str
     space: dict[str, Any]
@@ -58,7 +58,7 @@ class Scores:
 
     @property
     def baseline(self) -> dict[str, float]:
-        """The qualities had for nothing, where they are finite: an older version had infinite ones."""
+        """The baseline's finite qualities; an older version stored infinite ones."""
         known = self.notes.get("baseline", {})
         return {name: value for name, value in known.items() if value is not None and np.isfinite(value)}
 
@@ -76,7 +76,7 @@ def row_type(n_genes: int) -> np.dtype[np.void]:
 
 
 def begin(group: h5py.Group, context: Context, notes: Mapping[str, Any]) -> None:
-    """The empty rows of a context; `n_rows` last, since it says that all else is there."""
+    """Create a context without rows; `n_rows` is written last, since it marks the context as complete."""
     group.clear()
     group.attrs["context"] = json.dumps(vars(context))
     group.attrs["notes"] = to_json(dict(notes))
@@ -90,7 +90,7 @@ def begin(group: h5py.Group, context: Context, notes: Mapping[str, Any]) -> None
 
 
 def is_unborn(group: h5py.Group) -> bool:
-    """Whether a writer was killed before it had begun the context. OSError if there are rows, which none counts."""
+    """Whether a writer was killed before the context was complete. OSError if there are rows but no count."""
     if "n_rows" in group.attrs:
         return False
     if "rows" in group and len(group["rows"]):
@@ -104,7 +104,7 @@ def create_metric(group: h5py.Group, name: str) -> None:
 
 
 def put(group: h5py.Group, name: str, first: int, values: NDArray[Any]) -> None:
-    """Write values into a column from a row on."""
+    """Write values into a column, starting at a row."""
     dataset, end = group[name], first + len(values)  # to open it takes longer than to write a row
     if len(dataset) < end:
         dataset.resize((end,))
@@ -112,12 +112,12 @@ def put(group: h5py.Group, name: str, first: int, values: NDArray[Any]) -> None:
 
 
 def put_checks(group: h5py.Group, name: str, first: int, values: NDArray[Any]) -> None:
-    """Write the checksums of a column's values from a row on."""
+    """Write the checksums of a column's values, starting at a row."""
     put(group, f"checks/{name}", first, checks(values, first, salt(group, name)))
 
 
 def failure_lines(group: h5py.Group, first: int, failures: Mapping[int, Failed]) -> NDArray[np.uint8]:
-    """What `failures` gets from byte `first` on. A reason may have any length."""
+    """The lines to append to `failures` at byte `first`. A reason may have any length."""
     lines = b""
     for row, failed in failures.items():
         for reason in dict.fromkeys(failed.values()):
@@ -152,19 +152,20 @@ def digest(text: str) -> str:
 
 
 def salt(group: h5py.Group, name: str) -> str:
-    """Whose column it is, so that no other's passes for it."""
+    """Identifies the column, so that no other column's checksum is valid for it."""
     return f"{group.name}/{name}"
 
 
 def counts(n_rows: int, n_bytes: int) -> NDArray[np.uint64]:
-    """The numbers of rows and of bytes of failures, each with its complement: all are written at once, and none is
-    believed alone."""
+    """The numbers of rows and of bytes of failures, each with its complement. They are written together, and each is
+    checked against its complement.
+    """
     numbers = np.array([n_rows, n_bytes], dtype=np.uint64)
     return np.stack([numbers, ~numbers], axis=1).ravel()
 
 
 def counted(group: h5py.Group) -> tuple[int, int]:
-    """(rows, bytes of failures) that are acknowledged. OSError if that is not what was written."""
+    """The acknowledged (rows, bytes of failures). OSError if they are not as written."""
     numbers = np.ravel(group.attrs["n_rows"])
     if len(numbers) > 1 and (numbers[::2] != ~numbers[1::2]).any():  # format 1 had no complement
         raise OSError("the number of rows is not what was written")
@@ -173,7 +174,7 @@ def counted(group: h5py.Group) -> tuple[int, int]:
 
 
 def drop_uncounted(group: h5py.Group) -> None:
-    """Cut off what a killed writer wrote but never counted."""
+    """Cut off data that a killed writer wrote but never counted."""
     n_rows, n_bytes = counted(group)
     for part in (group, group["metrics"], group["checks"], group["checks/metrics"]):
         for dataset in part.values():
@@ -195,7 +196,7 @@ ReadRows = Callable[[h5py.Group, int, Mapping[str, NDArray[np.float64]]], tuple[
 def read_rows(
     group: h5py.Group, n: int, metrics: Mapping[str, NDArray[np.float64]]
 ) -> tuple[NDArray[np.void], dict[int, Failed]]:
-    """The counted rows and all failures. OSError if one is not what was written."""
+    """The counted rows and all failures. OSError if one is not as written."""
     rows = column(group, "rows", n, row_type(n_genes(json.loads(group.attrs["context"])["space"])))
     written = column(group, "checks/rows", n, np.dtype("u8"))
     if not np.array_equal(written, checks(rows, 0, salt(group, "rows"))):
@@ -204,7 +205,7 @@ def read_rows(
 
 
 def read_context(group: h5py.Group, read_rows: ReadRows = read_rows) -> Scores:
-    """A context's counted rows, all of which were found to be as they were written. OSError if one is not."""
+    """A context's counted rows, all checked. OSError if one is not as written."""
     n, checked = counted(group)[0], group.file.attrs["format"] > 1
     context = json.loads(group.attrs["context"])
     if checked:
@@ -230,16 +231,16 @@ def read_context(group: h5py.Group, read_rows: ReadRows = read_rows) -> Scores:
 
 
 def lacking(failed: Failed, row: int, metrics: Mapping[str, NDArray[np.float64]]) -> Failed:
-    """The failures of a row but for the metrics that have a value."""
+    """The failures of a row, without the metrics that have a value now."""
     return {name: reason for name, reason in failed.items() if np.isnan(metrics[name][row])}
 
 
 def unacknowledged(
     expected: NDArray[np.uint64], none: NDArray[np.uint64], written: NDArray[np.uint64], what: str
 ) -> NDArray[np.bool_]:
-    """Which values have the checksum of none: their writer was killed before it wrote theirs.
+    """Which values have the checksum of a missing value: their writer was killed before it wrote their own.
 
-    OSError if one has yet another, or there are too few.
+    OSError if a checksum fits neither, or if there are too few.
     """
     if len(written) < len(expected) or ((written != expected) & (written != none)).any():
         raise OSError(f"{what} is not what was written")
@@ -271,7 +272,7 @@ def _metric(group: h5py.Group, name: str, n: int, checked: bool) -> NDArray[np.f
 
 
 def column(group: h5py.Group, name: str, n: int, kind: np.dtype[Any]) -> NDArray[Any]:
-    """At most n elements of a column. OSError if it is of another type, or longer than the file."""
+    """At most n elements of a column. OSError if it has another type, or is longer than the file."""
     dataset = group[name]
     if dataset.dtype != kind or dataset.ndim != 1:
         raise OSError(f"{name} is of another type")

@@ -1,7 +1,7 @@
-"""Stores of formats 1 and 2: how they are read, and brought to the format of today.
+"""Stores of formats 1 and 2: reading them, and converting them to the present format.
 
 Their rows ended in the field `failure`, one text of at most 160 bytes: the reason, "; not finite: " and the names of
-the metrics. In format 2 it had checksums of its own, in `checks/failures`.
+the metrics. In format 2 it had its own checksums, in `checks/failures`.
 """
 
 import io
@@ -23,7 +23,7 @@ CHECKS = np.dtype("u8")
 
 
 def read(group: h5py.Group) -> Scores:
-    """A context of a file of any format. Raises as `layout.read_context` does."""
+    """A context of a file of any format. Raises like `layout.read_context`."""
     if group.file.attrs["format"] == layout.FORMAT:
         return layout.read_context(group)
     return layout.read_context(group, read_rows)
@@ -32,7 +32,7 @@ def read(group: h5py.Group) -> Scores:
 def read_rows(
     group: h5py.Group, n: int, metrics: Mapping[str, NDArray[np.float64]]
 ) -> tuple[NDArray[np.void], dict[int, Failed]]:
-    """As `layout.read_rows`."""
+    """Like `layout.read_rows`."""
     kind = layout.row_type(layout.n_genes(json.loads(group.attrs["context"])["space"]))
     rows = layout.column(group, "rows", n, np.dtype([*kind.descr, FAILURE]))
     if group.file.attrs["format"] > 1:
@@ -66,7 +66,7 @@ def _failures(texts: NDArray[np.bytes_], metrics: Mapping[str, NDArray[np.float6
 
 
 def upgraded(file: h5py.File) -> bytes:
-    """What the file is in the format of today: the same contexts, rows and scores, with checksums."""
+    """The file in the present format: the same contexts, rows and scores, with checksums."""
     content = io.BytesIO()  # not at once to the disk: the library ends badly where it finds no room
     with h5py.File(content, "w") as new:
         new.attrs["format"] = layout.FORMAT

@@ -1,7 +1,7 @@
-"""Whether the HDF5 library comes back from a file: a damaged one can keep it busy for ever, or end its process.
+"""Tests whether the HDF5 library returns from reading a file: damage can keep it busy for ever, or end its process.
 
-That happens in C, where nothing in Python can stop it. So another process reads the file first, which the system ends
-when its time is used up. It runs this very file, and then waits for the next one to read.
+That happens in C, where Python can't stop it. So another process, which the operating system ends when its CPU time is
+used up, reads the file first. It runs this very file, and then waits for the next one to read.
 """
 
 import json
@@ -24,7 +24,7 @@ _idle: "list[subprocess.Popen[str]]" = []  # the process that reads, while it ha
 
 
 def comes_back(path: Path) -> bool:
-    """Whether reading the file ends, be it with an error. Also True where no other process can read it."""
+    """Whether reading the file ends, even with an error. Also True if no other process can read it."""
     order = json.dumps([str(path.absolute()), SECONDS + path.stat().st_size / BYTES_PER_SECOND])
     with _one_at_a_time:
         reader = _idle.pop() if _idle else _start()

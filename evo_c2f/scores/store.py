@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 class ScoreStore:
     """Append-only map from genome to raw metrics, in one HDF5 group.
 
-    One writer. A value is never overwritten: a new checkpoint or protocol is a new group. A row is
-    acknowledged when `append` returns, and then survives the death of the process: the number of
-    rows is written after the rows, and a tail that was never counted is dropped on opening.
+    One writer. A value is never overwritten: a new checkpoint or protocol is a new group. A row is acknowledged when
+    `append` returns, and then survives the death of the process: the number of rows is written after the rows, and
+    uncounted rows at the end are dropped on opening.
     """
 
     def __init__(self, path: Path, context: Context, notes: Mapping[str, Any] | None = None):
-        """notes: what a reader should know beside the scores (JSON); kept from the first opening.
+        """notes: additional information for readers (JSON); kept from the first opening.
 
-        A file of an older format is brought to that of today. Who holds the file open for reading is waited for.
+        A file of an older format is converted. Waits for processes that have the file open for reading.
         InputError if another process writes, DamagedFileError if the file can't be read, FailedError if there is no
         room.
         """
@@ -85,7 +85,7 @@ class ScoreStore:
         return self._n
 
     def get(self, genome: Genomes) -> Row | None:
-        """The metrics known of a canonical genome, or None if it was never measured."""
+        """The known metrics of a canonical genome, or None if it was never measured."""
         index = self._index.get(genome.tobytes())
         if index is None:
             return None
@@ -93,7 +93,7 @@ class ScoreStore:
         return {name: value for name, value in known.items() if value == value}
 
     def failed(self, genome: Genomes) -> Failed:
-        """The metrics for which the genome was measured, and which came to no finite value; each with its reason."""
+        """The metrics of the genome that were measured without a finite value, each with its reason."""
         return self._failures.get(self._index.get(genome.tobytes(), -1), {})
 
     def append(
@@ -105,10 +105,10 @@ class ScoreStore:
         seconds: Sequence[float],
         reasons: Sequence[str] = (),
     ) -> None:
-        """Add different genomes with their metrics, or metrics that known ones lack; acknowledged on return.
+        """Add different genomes with their metrics, or missing metrics of known genomes; acknowledged on return.
 
-        generation: of all, or of each. A metric that is not finite is a failure of that metric, with the row's reason
-        if one is given, until it gets a value. FailedError if there is no room.
+        generation: one for all, or one for each. A metric that is not finite is a failure of that metric until it gets
+        a value; the row's reason is stored, if given. FailedError if there is no room.
         """
         known, generations = self._n, np.broadcast_to(generation, len(genomes))
         keys = [genome.tobytes() for genome in genomes]

@@ -11,7 +11,7 @@ from evo_c2f.objectives.metric import FULL, METRICS
 
 
 def print_front(console: Console, rows: Sequence[dict[str, Any]]) -> None:
-    """Print a front as a table that fits the console: columns for which there is no room are named below it."""
+    """Print a front as a table that fits the console; columns without room are named below it."""
     metrics = [name for name, value in rows[0].items() if isinstance(value, float)]
     left_out: list[str] = []
     # No figure is cut. First goes what a column of the whole images tells better, then what follows from the genome.
@@ -37,7 +37,7 @@ def _loss(metrics: Sequence[str], name: str) -> tuple[int, int]:
 
 
 def front_table(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table:
-    """A front: ids, metrics, and the path with one sign a cell (a level, or . for a skip)."""
+    """A front: ids, metrics, and the path with one character a cell (a level, or . for a skip)."""
     table = Table()
     table.add_column("id", no_wrap=True)
     for name in metrics:
@@ -50,7 +50,7 @@ def front_table(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table
 
 
 def in_short(value: float) -> str:
-    """Four or five digits, with k, M or G for thousands, millions or milliards."""
+    """Four or five digits, with k, M or G for thousands, millions or billions."""
     for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= unit:
             return f"{value / unit:.4g}{letter}"
@@ -58,7 +58,7 @@ def in_short(value: float) -> str:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as a Markdown table; a figure that a row lacks stays empty, lists are left out."""
+    """The rows as a Markdown table; missing figures stay empty, lists are left out."""
     names = [
         n
         for n in dict.fromkeys(name for row in rows for name in row)

@@ -1,4 +1,4 @@
-"""What is searched: the space of networks, the genomes that name them, and the grammar of paths."""
+"""The search space of networks, its genomes, and the grammar of paths."""
 
 from evo_c2f.space.architecture import Architecture, Cell, inner_width
 from evo_c2f.space.genomes import Genomes, genome_keys, genome_texts, subnet_id, subnet_ids

@@ -1,4 +1,4 @@
-"""What a genome stands for: the active cells in order, and the trunk widths of the levels that they visit."""
+"""A decoded genome: the active cells in order, and the trunk widths of the levels that they visit."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cell:
-    """An active cell: the supernet's cell it comes from, its level, block, and inner width in channels."""
+    """An active cell: its position in the supernet, its level, block, and inner width in channels."""
 
     position: int
     level: int
@@ -28,7 +28,7 @@ class Architecture:
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What two subnets share when they differ only in which cells they skip."""
+        """A key that is equal for two subnets if they differ only in which cells they skip."""
         return tuple((c.level, c.operator, c.inner) for c in self.cells), self.widths
 
     def to_dict(self) -> dict[str, Any]:

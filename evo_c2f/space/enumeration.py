@@ -9,7 +9,7 @@ from evo_c2f.space import Genomes, SearchSpace, Stage, trellis
 
 
 def n_reachable(space: SearchSpace, stage: Stage, seeds: Genomes) -> int:
-    """How many genomes `reachable` gives, without giving them."""
+    """The number of genomes that `reachable` gives, without computing them."""
     if stage == "path":
         return trellis.count(space.n_cells, space.n_levels)
     if stage == "joint":

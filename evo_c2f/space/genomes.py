@@ -14,12 +14,12 @@ def subnet_id(genome: Genomes) -> str:
 
 
 def subnet_ids(genomes: Genomes) -> list[str]:
-    """Those of many, (n, n_genes)."""
+    """Short names of many genomes, (n, n_genes)."""
     return [digest.hexdigest()[:10] for digest in map(hashlib.sha256, genome_keys(genomes))]
 
 
 def genome_keys(genomes: Genomes) -> list[bytes]:
-    """`tobytes` of each of many, (n, n_genes)."""
+    """`tobytes` of each genome, (n, n_genes)."""
     if not len(genomes):  # of a front without rows, which has no columns either
         return []
     keys: list[bytes] = np.ascontiguousarray(genomes).view(f"V{genomes.shape[1]}").ravel().tolist()
@@ -27,5 +27,5 @@ def genome_keys(genomes: Genomes) -> list[bytes]:
 
 
 def genome_texts(genomes: Genomes) -> list[str]:
-    """Two hexadecimal digits a gene for each of many, (n, n_genes)."""
+    """Two hexadecimal digits a gene for each genome, (n, n_genes)."""
     return list(map(bytes.hex, genome_keys(genomes)))

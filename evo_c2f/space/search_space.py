@@ -1,4 +1,4 @@
-"""The search space: what the genes are, what they mean, and how many networks there are.
+"""The search space: its genes, their meaning, and the number of networks.
 
 A genome is one uint8 vector over the genes of all stages:
 
@@ -98,7 +98,7 @@ class SearchSpace:
 
     @property
     def paths(self) -> slice:
-        """The columns of the path genes; likewise `blocks`, `inners` and `trunks`."""
+        """The columns of the path genes; `blocks`, `inners` and `trunks` are the other genes' columns."""
         return slice(0, self.n_cells)
 
     @property
@@ -140,7 +140,7 @@ class SearchSpace:
         return np.any([self.free(s) for s in later], axis=0) if later else np.zeros(self.n_genes, dtype=bool)
 
     def gene_text(self, gene: int, value: int) -> str:
-        """A gene's value as a person reads it: a level, an operator, a ratio, a width."""
+        """A gene's value in words: a level, an operator, a ratio, a width."""
         if gene < self.blocks.start:
             return "skip" if value == SKIP else str(self.levels[value - 1])
         if gene < self.inners.start:
@@ -152,7 +152,7 @@ class SearchSpace:
     # -- genomes -------------------------------------------------------------------------------
 
     def active(self, genomes: Genomes) -> NDArray[np.bool_]:
-        """Which genes say something about their network, (n, n_genes); path genes always do."""
+        """Which genes affect their network, (n, n_genes); path genes always do."""
         paths = np.ascontiguousarray(genomes[:, self.paths].T)  # gene after gene: a million are seen fast
         cells = paths != SKIP
         visited = np.stack([(paths == k).any(axis=0) for k in range(1, self.n_levels + 1)])
@@ -185,14 +185,14 @@ class SearchSpace:
 
     @cached_property
     def shallowest(self) -> Genomes:
-        """The last cell of the reference path alone, like it at full width: a cheap part of the widest, (n_genes,)."""
+        """The last cell of the reference path alone, at full width too: a cheap part of the widest, (n_genes,)."""
         genome = self.reference.copy()
         genome[self.paths][: np.flatnonzero(genome[self.paths])[-1]] = SKIP
         alone: Genomes = self.canonical(genome[None])[0]
         return alone
 
     def complete(self, genomes: Genomes, genes: NDArray[np.bool_]) -> Genomes:
-        """Genomes whose `genes`, none of them a path's, take the reference operator and full width; canonical."""
+        """Canonical genomes in which `genes` (none of them path genes) take the reference operator and full width."""
         full = (self.n_choices - 1).astype(np.uint8)
         full[self.blocks] = self.operators.index(self.reference_operator)
         return self.canonical(np.where(genes, full, genomes).astype(np.uint8))
@@ -221,7 +221,7 @@ class SearchSpace:
         return Architecture(cells, tuple((self.levels[k - 1], trunk[k]) for k in visited))
 
     def encode(self, architecture: Architecture) -> Genomes:
-        """The canonical genome of an architecture, (n_genes,). ValueError if this space doesn't hold it."""
+        """The canonical genome of an architecture, (n_genes,). ValueError if the architecture is not of this space."""
         genome = np.zeros(self.n_genes, dtype=np.uint8)
         try:
             for level, width in architecture.widths:
@@ -267,5 +267,5 @@ class SearchSpace:
 
     @property
     def digest(self) -> str:
-        """A short hash of everything above."""
+        """A short hash of the whole space."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]

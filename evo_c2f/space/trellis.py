@@ -38,8 +38,8 @@ def is_valid(paths: Paths) -> NDArray[np.bool_]:
 def sample(n: int, n_cells: int, n_levels: int, rng: np.random.Generator) -> Paths:
     """n random valid paths, (n, n_cells).
 
-    The number of active cells is uniform, so that a first population spans the costs: among all
-    valid paths the short ones are too rare to be met.
+    The number of active cells is uniform, so that a first population covers all costs: short paths are rare among all
+    valid ones.
     """
     paths = np.zeros((n, n_cells), dtype=np.uint8)
     for path in paths:
@@ -103,8 +103,8 @@ def count(
 ) -> int:
     """The exact number of valid paths, weighted.
 
-    An active cell multiplies by `per_cell`, a visited level by its entry of `per_level` (default 1).
-    Without `skips`, the paths of all lengths 1..n_cells that skip no cell.
+    Each active cell multiplies by `per_cell`, each visited level by its entry of `per_level` (default 1). Without
+    `skips`, counts only the paths of all lengths 1..n_cells that skip no cell.
     """
     weights = per_level or [1] * n_levels
 

@@ -1,4 +1,4 @@
-"""What the score store costs on this machine, and what more workers gain."""
+"""Measures the cost of the score store on this machine, and the speedup by more workers."""
 
 import time
 from contextlib import closing
@@ -21,7 +21,7 @@ BLOCK, TURNS = 16, 5
 def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> dict[str, float]:
     """Rows a second in batches, ms of one row (flushed), us of a look-up, s of opening and of load_scores.
 
-    With n_rows scores, and without the numbers of the fronts.
+    With n_rows scores, and without computing front numbers.
     """
     genomes = np.unique(space.random(2 * n_rows, rng), axis=0)[:n_rows]
     genomes = genomes[rng.permutation(len(genomes))]
@@ -61,7 +61,7 @@ def bench_store(space: SearchSpace, n_rows: int, rng: np.random.Generator) -> di
 
 
 def bench_processes(n: int, task: Task, space: SearchSpace, rng: np.random.Generator) -> dict[str, float]:
-    """Subnets a minute by one worker of one thread, and by n, in turn on the same subnets; and their ratio."""
+    """Subnets a minute by one worker of one thread, and by n, alternating on the same subnets; and their ratio."""
     architectures = [space.decode(genome) for genome in space.random(BLOCK * n, rng)]
     with closing(Processes(1, task, threads=1)) as one, closing(Processes(n, task, threads=1)) as many:
         rates: dict[int, list[float]] = {1: [], n: []}

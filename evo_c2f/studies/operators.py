@@ -1,4 +1,6 @@
-"""Which operators are worth their cost, and whether a supernet sees it: networks of one operator each."""
+"""Tests which operators are worth their cost, and whether a supernet distinguishes them, on networks of one operator
+each.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ UNSEEN = 0.25
 def single_operator_networks(space: SearchSpace, n_costs: int) -> tuple[list[str], Genomes]:
     """The reference path with one operator in all cells, at the n_costs widest trunks.
 
-    Operators (n,) and genomes (n, n_genes). Inner widths are full. A level with fewer widths stays at its narrowest.
+    Operators (n,) and genomes (n, n_genes). Inner widths are full. A level with fewer widths keeps its narrowest.
     """
     names, genomes = [], []
     for gene, operator in enumerate(space.operators):
@@ -42,9 +44,9 @@ def study_operators(
     path: Path,
     after_each: Callable[[], None] = lambda: None,
 ) -> analysis.Frame:
-    """One row a network: operator, MACs, what it came to alone after each length of training, its shared score.
+    """One row a network: operator, MACs, its quality after each length of training alone, its shared score.
 
-    lengths: (rounds, what trains alone for so long), ascending. All qualities are gains: higher is better.
+    lengths: (rounds, measure that trains alone for so long), ascending. All qualities are gains: higher is better.
     """
     operators, genomes = single_operator_networks(lab.space, n_costs)
     macs = [lab.costs(lab.space.decode(genome))["macs"] for genome in genomes]
@@ -57,11 +59,11 @@ def study_operators(
 
 
 def operators_table(lab: Laboratory, frame: analysis.Frame, rounds: Sequence[int]) -> list[dict[str, Any]]:
-    """One row an operator, the best first: means over its networks, and how wrongly shared scores rank them.
+    """One row an operator, best first: means over its networks, and the rank error of shared scores.
 
-    rank_error: rank by shared score minus rank by the longest training alone, as a share of all ranks; positive where
-    the supernet rates the operator too high. low, high: its 95 % bootstrap interval over the operator's networks.
-    dominated: each of its networks has another operator's beside it that is better alone and costs no more.
+    rank_error: rank by shared score minus rank by the longest training alone, as a share of all ranks; positive if the
+    supernet rates the operator too high. low, high: its 95 % bootstrap interval over the operator's networks.
+    dominated: for each of its networks, another operator has one that is better alone and costs no more.
     """
     last = f"alone_{rounds[-1]}"
     frame = frame.assign(rank_error=ranking.rank_error(frame["shared"].to_numpy(), frame[last].to_numpy()))
@@ -98,10 +100,10 @@ def operators_summary(lab: Laboratory, frame: analysis.Frame, rounds: Sequence[i
 
 
 def sight(lab: Laboratory, frame: analysis.Frame, rounds: int) -> dict[str, float]:
-    """Whether the supernet tells operators apart, without the reference, which some samplers train most.
+    """Whether the supernet distinguishes operators; without the reference, which some samplers train most.
 
     tau_others: of shared scores against so many rounds alone. spread: the largest difference of shared scores between
-    two operators at full width; spread_alone likewise.
+    two operators at full width; spread_alone: the same for training alone.
     """
     others = frame[frame["operator"] != lab.space.reference_operator]
     shared, truth = others["shared"].to_numpy(), others[f"alone_{rounds}"].to_numpy()
@@ -114,5 +116,5 @@ def sight(lab: Laboratory, frame: analysis.Frame, rounds: int) -> dict[str, floa
 
 
 def sees_operators(found: Mapping[str, float]) -> bool:
-    """Of what `sight` gives: whether the order is at all that of training alone, and scores don't lie together."""
+    """Whether, by `sight`'s result, the order agrees at all with training alone, and scores are not nearly equal."""
     return found["tau_others"] > 0 and found["spread"] > UNSEEN * found["spread_alone"]

@@ -1,4 +1,4 @@
-"""Does the supernet rank subnets as training each alone does? Which to try, and how well two orders agree."""
+"""Does the supernet rank subnets like training alone? Draws the subnets, and measures how well two orders agree."""
 
 import warnings
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def draw(
 ) -> tuple[Genomes, Values]:
     """n different architectures, evenly spread over the logarithm of their MACs, ascending: genomes and MACs.
 
-    Nothing but the MACs decides which are kept. on_paths_of: genomes (k, n_genes), whose paths alone are drawn.
+    Only MACs decide which are kept. on_paths_of: genomes (k, n_genes); only their paths are drawn.
     ValueError if there are too few.
     """
     genomes = space.random(CANDIDATES * n, rng)
@@ -42,7 +42,7 @@ def draw(
 
 
 def evenly(macs: Values, n: int) -> NDArray[np.int64]:
-    """The rows of n of the networks, ascending by MACs and evenly spread over their logarithm."""
+    """The row numbers of n networks, ascending by MACs and evenly spread over their logarithm."""
     left, kept = np.log(macs), []
     for target in np.linspace(left.min(), left.max(), n):
         kept.append(int(np.argmin(abs(left - target))))
@@ -52,8 +52,9 @@ def evenly(macs: Values, n: int) -> NDArray[np.int64]:
 
 
 def held_out(n: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which of n architectures, ordered by cost, give the figures; the others are for choices. The same share of
-    every ten neighbours."""
+    """Which of n architectures, ordered by cost, are held out for the figures; choices use the others. The share is the
+    same among every ten neighbours.
+    """
     mask = np.zeros(n, dtype=bool)
     for start in range(0, n, 10):
         group = np.arange(start, min(start + 10, n))
@@ -62,7 +63,7 @@ def held_out(n: int, share: float, rng: np.random.Generator) -> NDArray[np.bool_
 
 
 def tau(a: Values, b: Values, axis: int = -1) -> Values:
-    """Kendall's tau-b of two orders of the same things, (..., n) each -> (...): 1 the same, 0 unrelated, -1 reversed.
+    """Kendall's tau-b of two orders of the same items, (..., n) each -> (...): 1 equal, 0 unrelated, -1 reversed.
 
     scipy's kendalltau takes one pair of orders at a time, and a bootstrap needs thousands.
     """
@@ -75,7 +76,7 @@ def tau(a: Values, b: Values, axis: int = -1) -> Values:
 
 
 def interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, float]:
-    """A 95 % bootstrap interval (percentiles) of tau, resampling the pairs; NaN where a resample is all tied."""
+    """A 95 % bootstrap interval (percentiles) of tau, resampling the pairs; NaN if a resample has only ties."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)
         found = bootstrap((a, b), tau, paired=True, method="percentile", n_resamples=RESAMPLES, batch=BATCH, rng=rng)
@@ -83,14 +84,16 @@ def interval(a: Values, b: Values, rng: np.random.Generator) -> tuple[float, flo
 
 
 def mean_tau(scores: Values, alone: Values, rng: np.random.Generator) -> dict[str, float]:
-    """The mean tau of several scores (seeds, n), with a 95 % bootstrap interval; all lose the same architectures."""
+    """The mean tau of several scores (seeds, n), with a 95 % bootstrap interval; all seeds use the same resampled
+    architectures.
+    """
     return _resampled(
         ("tau", "low", "high"), len(alone), lambda rows: tau(scores[:, rows], alone[rows]).mean(axis=0), rng
     )
 
 
 def lead(scores: Values, rivals: Values, alone: Values, rng: np.random.Generator) -> dict[str, float]:
-    """How far the mean tau of scores (seeds, n) is above that of rivals, with its interval, as in `mean_tau`."""
+    """The mean tau of scores (seeds, n) minus that of rivals, with its interval, as in `mean_tau`."""
 
     def difference(rows: NDArray[np.int64]) -> Values:
         each = tau(scores[:, rows], alone[rows]) - tau(rivals[:, rows], alone[rows])
@@ -101,13 +104,13 @@ def lead(scores: Values, rivals: Values, alone: Values, rng: np.random.Generator
 
 
 def rank_error(score: Values, alone: Values) -> Values:
-    """Rank by score minus rank alone, as a share of all ranks, (n,): positive where the score rates too high."""
+    """Rank by score minus rank alone, as a share of all ranks, (n,): positive if the score rates a network too high."""
     error: Values = (rankdata(score) - rankdata(alone)) / len(score)
     return error
 
 
 def mean_error(errors: Values, rng: np.random.Generator) -> dict[str, float]:
-    """The mean of some networks' rank errors, with a 95 % bootstrap interval; of one network, no interval (NaN)."""
+    """The mean rank error of some networks, with a 95 % bootstrap interval; for one network, the interval is NaN."""
     names = ("rank_error", "low", "high")
     if len(errors) < 2:
         return dict(zip(names, (float(errors.mean()), float("nan"), float("nan")), strict=True))
@@ -133,13 +136,13 @@ def _resampled(
 
 
 def top_overlap(a: Values, b: Values, k: int = TOP) -> float:
-    """The share of the k best (highest) by a that are among the k best by b."""
+    """The share of the k best (highest) by a that are also among the k best by b."""
     return len({*np.argsort(-a)[:k]} & {*np.argsort(-b)[:k]}) / k
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well a score orders architectures, against what each came to alone; higher is better in both."""
+    """How well a score orders architectures, compared with their quality alone; higher is better in both."""
 
     n: int
     tau: float
@@ -149,7 +152,7 @@ class Ranking:
     bands: tuple[tuple[float, float, float], ...]  # tau and its interval within each third of the costs
 
     def columns(self) -> dict[str, float]:
-        """Flat, for a table."""
+        """As a flat dict, for a table."""
         flat = {key: value for key, value in asdict(self).items() if key != "bands"}
         names = ("tau", "low", "high")
         return flat | {
@@ -160,7 +163,7 @@ class Ranking:
 
 
 def compare(score: Values, alone: Values, macs: Values, rng: np.random.Generator) -> Ranking:
-    """A score against the truth, (n,) each; bands of equal number by MACs."""
+    """A score against the ground truth, (n,) each; bands of equal number by MACs."""
     bands = []
     for rows in np.array_split(np.argsort(macs, kind="stable"), BANDS):
         bands.append((float(tau(score[rows], alone[rows])), *interval(score[rows], alone[rows], rng)))

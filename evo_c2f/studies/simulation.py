@@ -1,4 +1,4 @@
-"""What many workers would do: a steady search whose measuring only sleeps, for real or on a virtual clock."""
+"""Simulates many workers: a steady-state search whose measuring only sleeps, in real time or on a virtual clock."""
 
 import heapq
 import time
@@ -30,7 +30,7 @@ CROWDS = [("threads", 64, 1500, 1000), *(("virtual", 512, 6000, 10**power) for p
 
 
 def scores_of(architectures: Sequence[Architecture]) -> list[dict[str, float]]:
-    """Any numbers, the same for the same architecture."""
+    """Arbitrary numbers, the same for the same architecture."""
     macs = [float(sum(cell.inner * a.width(cell.level) for cell in a.cells)) for a in architectures]
     return [
         {"psnr_y": float(np.log(m)) + a.cells[0].level, "macs": m} for a, m in zip(architectures, macs, strict=True)
@@ -38,7 +38,7 @@ def scores_of(architectures: Sequence[Architecture]) -> list[dict[str, float]]:
 
 
 class Sleeping:
-    """Workers that take the given seconds, one after another; `spans` tells from when to when each was busy."""
+    """Workers that sleep for the given seconds, one duration after another; `spans`: when each was busy."""
 
     def __init__(self, n: int, seconds: NDArray[np.float64]):
         self.task, self.n, self.seconds = Task(scores_of, NAMES), n, seconds
@@ -52,7 +52,7 @@ class Sleeping:
 
 
 class Threads(Sleeping):
-    """Really asleep, on a thread each."""
+    """Sleep in real time, each on a thread."""
 
     def __init__(self, n: int, seconds: NDArray[np.float64]):
         super().__init__(n, seconds)
@@ -86,7 +86,7 @@ class Threads(Sleeping):
 
 
 class Virtual(Sleeping):
-    """Asleep on a clock that jumps; what the search itself takes passes on it as it does on the wall."""
+    """Sleep on a virtual clock that jumps; the search's own computing time is added to it."""
 
     def __init__(self, n: int, seconds: NDArray[np.float64]):
         super().__init__(n, seconds)
@@ -113,9 +113,9 @@ class Virtual(Sleeping):
 def simulate(
     space: SearchSpace, workers: Threads | Virtual, evaluations: int, known: int, rng: np.random.Generator
 ) -> dict[str, float]:
-    """A steady search with a population of as many as there are workers, in a store of so many scores.
+    """A steady-state search with as many subnets in the population as workers, in a store with so many scores.
 
-    busy: the workers' share of the time until nothing is left to begin; driver_ms: the search's own for each subnet.
+    busy: the workers' busy share of the time until no task is left to start; driver_ms: the search's own time a subnet.
     """
     judge = Judge(space, "joint", NAMES, (metric("psnr_y"), metric("macs")), (), lambda architecture: {})
     with TemporaryDirectory() as folder:
@@ -149,7 +149,7 @@ def fill(store: ScoreStore, genomes: Genomes) -> None:
 def bench_workers(space: SearchSpace, seconds: NDArray[np.float64], seed: int) -> list[dict[str, Any]]:
     """Rows of workers, their kind, the scores in the store, busy and driver_ms.
 
-    seconds: what measuring took somewhere, of which the sleeps are drawn, stretched to MEAN_SECONDS.
+    seconds: recorded measuring times, from which the sleeps are drawn, scaled to a mean of MEAN_SECONDS.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.choice(seconds, 20_000)

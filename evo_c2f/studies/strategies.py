@@ -1,6 +1,6 @@
-"""Ways to search one space with one measure, to compare: who comes to which hypervolume after how many subnets.
+"""Search strategies for one space with one measure, to compare their hypervolume after each number of subnets.
 
-Each takes an arena, and random numbers, and gives the genomes that it asked for, in order, (n, n_genes).
+Each takes an arena and a random generator, and returns the genomes that it asked for, in order, (n, n_genes).
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ Strategy = Callable[["Arena", np.random.Generator], Genomes]
 
 @dataclass(frozen=True)
 class Arena:
-    """What is the same for all: the space, the measure, the box, how many subnets, how many a generation."""
+    """The common conditions: the space, the measure, the box, the number of subnets, and the size of a generation."""
 
     space: SearchSpace
     evaluator: Evaluator
@@ -57,7 +57,7 @@ class Arena:
     def evolve(
         self, stage: Stage, seeds: Genomes, asked: Genomes, budget: Budget, rng: np.random.Generator
     ) -> StageResult:
-        """Search a stage; asked: (n, n_genes), by the stages before."""
+        """Search a stage; asked: genomes (n, n_genes) from the previous stages."""
         earlier = Scored(asked, self.evaluator(asked, "search", 0))
         return evolve(self.space, stage, seeds, self.evaluator, self.judge(stage), self.box, earlier, budget, rng)
 
@@ -70,10 +70,10 @@ def coarse_to_fine(
     screen: int = 1,
     population: int | None = None,
 ) -> Genomes:
-    """The three stages, each from the survivors of the one before and the reference; shares of the evaluations.
+    """The three stages, each from the previous survivors and the reference; shares of the evaluations.
 
-    A fourth share: all genes at once, from the survivors of the last stage. population: of a generation, if not the
-    arena's.
+    A fourth share searches all genes at once, from the survivors of the last stage. population: of a generation, if not
+    the arena's.
     """
     seeds = arena.space.reference[None]
     asked = seeds[:0]
@@ -105,7 +105,7 @@ def at_random(arena: Arena, rng: np.random.Generator) -> Genomes:
 
 
 def integer_codes(arena: Arena, rng: np.random.Generator) -> Genomes:
-    """NSGA-II with SBX and polynomial mutation on the genes as integers, as DyNAS-T searches (arXiv 2202.12954)."""
+    """NSGA-II with SBX and polynomial mutation on the genes as integers, like DyNAS-T (arXiv 2202.12954)."""
     space, asked = arena.space, dict[bytes, Genomes]()
 
     def settle(x: NDArray[np.int64]) -> Genomes:
@@ -136,8 +136,9 @@ def integer_codes(arena: Arena, rng: np.random.Generator) -> Genomes:
 
 
 def predictor_loop(arena: Arena, rng: np.random.Generator, generations: int = 8) -> Genomes:
-    """LINAS, as DyNAS-T searches (arXiv 2202.12954): a predictor learns from all that was measured, a genetic
-    search runs on its predictions alone, the best that it found are measured, and so on."""
+    """LINAS, as in DyNAS-T (arXiv 2202.12954): a predictor learns from all measured subnets, a genetic search runs on
+    its predictions alone, its best subnets are measured, and so on.
+    """
     space, variation, judge = arena.space, Variation(arena.space, "joint"), arena.judge("joint")
     screen = Screen(space, judge, int(rng.integers(2**31)))
     asked = different(space.random(2 * arena.population, rng))[: arena.population]
@@ -158,10 +159,10 @@ def predictor_loop(arena: Arena, rng: np.random.Generator, generations: int = 8)
 
 
 def once_for_all(arena: Arena, rng: np.random.Generator, limits: int = 4) -> Genomes:
-    """One objective under each of some limits on the cost in turn, as Once-for-All searches (arXiv 1908.09791).
+    """One objective under several limits on the cost in turn, as Once-for-All searches (arXiv 1908.09791).
 
-    The best quarter of what was measured under a limit has children, half of them mutants and half crossings. The
-    limits lie evenly over the logarithm of the costs of random subnets.
+    The best quarter of the measured subnets under a limit has offspring, half by mutation and half by crossover. The
+    limits are evenly spread over the logarithm of the costs of random subnets.
     """
     space, variation = arena.space, Variation(arena.space, "joint")
     cost = arena.box.objectives[1].name

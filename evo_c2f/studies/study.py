@@ -1,4 +1,4 @@
-"""The evidence: does the supernet rank as training alone does, which training ranks best, which search pays?"""
+"""The studies: does the supernet rank like training alone, which training ranks best, and which search pays?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -41,7 +41,7 @@ RIVAL = "joint"  # whose final hypervolume is the goal of the other searches
 
 @dataclass(frozen=True)
 class Instrument:
-    """A measure, the metrics that it gives, what its scores rest on, and the qualities had for nothing."""
+    """A measure, its metrics, the context of its scores, and the baseline's qualities."""
 
     measure: Measure
     names: tuple[str, ...]
@@ -51,11 +51,11 @@ class Instrument:
 
 @dataclass(frozen=True)
 class Laboratory:
-    """What the supernet's side gives a study.
+    """The measures that the supernet's side provides to a study.
 
-    alone: seed -> trains each architecture by itself. shared: (training, seed) -> the supernet trained so, and the
-    rounds, seconds and MACs that it took. quality: what is compared, of the search's images; it has a `*_full` too.
-    own: the training that is the recipe's. workers: who measures, and trains alone.
+    alone: seed -> trains each architecture from scratch. shared: (training, seed) -> the supernet with this training,
+    and its rounds, seconds and MACs. quality: the compared metric on the search's images; `*_full` exists too.
+    own: the recipe's training. workers: measure, and train alone.
     """
 
     space: SearchSpace
@@ -70,7 +70,7 @@ class Laboratory:
 
 @dataclass(frozen=True)
 class Sample:
-    """The architectures of a study, by ascending MACs: genomes (n, n_genes), MACs (n,), which give the figures."""
+    """The architectures of a study, by ascending MACs: genomes (n, n_genes), MACs (n,), and which are held out."""
 
     genomes: Genomes
     macs: Values
@@ -79,9 +79,9 @@ class Sample:
 
     @classmethod
     def draw(cls, lab: Laboratory, n: int, n_again: int, on_paths_of: Genomes | None = None) -> "Sample":
-        """Nothing but MACs and the seed decides, among all paths or those of some genomes (k, n_genes).
+        """Only MACs and the seed decide, among all paths or those of some genomes (k, n_genes).
 
-        n_again: how many of those held out are trained twice.
+        n_again: how many of the held-out ones are trained twice.
         """
         rng = np.random.default_rng([lab.seed, DRAW])
         genomes, macs = ranking.draw(lab.space, n, lab.costs, rng, on_paths_of)
@@ -99,8 +99,9 @@ def scores(
     after_each: Callable[[], None] = lambda: None,
     hire: Callable[[Task], Workers] = Here,
 ) -> dict[str, Values]:
-    """Each quality of the genomes, (n,), as a gain: higher is better. What the store at `path` holds is not measured
-    again."""
+    """Each quality of the genomes, (n,), as a gain: higher is better. Scores in the store at `path` are not measured
+    again.
+    """
     workers = hire(Task(tool.measure, tool.names))
     with ScoreStore(path, tool.context) as store, closing(workers):
         table = Evaluator(lab.space, store, workers)(genomes, stage, 0, after_each)
@@ -108,12 +109,14 @@ def scores(
 
 
 def gains(values: Values, names: Sequence[str]) -> Values:
-    """Metrics (n, len(names)) turned so that higher is better."""
+    """Metrics (n, len(names)) with signs such that higher is better."""
     return -minimised(values, tuple(metric(name) for name in names))
 
 
 def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
-    """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
+    """One row an architecture: id, MACs, whether it is held out, its quality after training alone, and after a second
+    training.
+    """
     first = scores(lab, path, lab.alone(0), sample.genomes, "alone", after_each, lab.workers)
     second = scores(lab, path, lab.alone(1), sample.genomes[sample.again], "again", after_each, lab.workers)
     columns = {"macs": sample.macs, "held_out": sample.held_out}
@@ -127,24 +130,24 @@ def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callabl
 def agreement(
     lab: Laboratory, frame: analysis.Frame, score: Values
 ) -> Iterator[tuple[str, NDArray[np.int64], ranking.Ranking]]:
-    """How well a score (n,) orders the architectures of each part, 'choices' and 'held out', whose rows are given."""
+    """How well a score (n,) orders the architectures of each part, 'choices' and 'held out', given by their rows."""
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
     for part, at in parts(frame):
         yield part, at, ranking.compare(score[at], truth[at], macs[at], chances(lab))
 
 
 def parts(frame: analysis.Frame) -> list[tuple[str, NDArray[np.int64]]]:
-    """'choices' and 'held out', and their rows."""
+    """The row numbers of 'choices' and of 'held out'."""
     return [("choices", np.flatnonzero(~frame["held_out"])), ("held out", np.flatnonzero(frame["held_out"]))]
 
 
 def chances(lab: Laboratory) -> np.random.Generator:
-    """Of each bootstrap, the same."""
+    """A bootstrap's random generator; the same for each bootstrap."""
     return np.random.default_rng([lab.seed, BOOTSTRAP])
 
 
 def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
-    """Tau, with its interval, of a measure's order of all of the frame's architectures; and what MACs alone get."""
+    """Tau, with its interval, of a measure's order of all architectures in the frame; and the tau of MACs alone."""
     rows = measure([lab.space.decode(genome) for genome in genomes])
     score = gains(np.array([[row[lab.quality]] for row in rows]), [lab.quality])[:, 0]
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
@@ -154,7 +157,7 @@ def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Mea
 
 
 def ceiling(lab: Laboratory, frame: analysis.Frame) -> float:
-    """Tau between two trainings alone, of those that were trained twice: no score can be expected to agree better."""
+    """Tau between two trainings alone of the same architectures: no score can be expected to agree better."""
     columns = [f"{time}_{lab.quality}_full" for time in ("alone", "again")]
     first, second = frame.dropna(subset=columns)[columns].to_numpy().T
     return float(ranking.tau(first, second))
@@ -167,9 +170,10 @@ def study_trainings(
     planned: Sequence[tuple[str, int]],
     path: Path,
 ) -> list[dict[str, Any]]:
-    """One row a score and a part of the sample: how well it ranks, and how far the recipe's own training is ahead of
-    it with the same seed; then the means over the seeds. planned: trainings and seeds; MACs, as a score, come first.
-    Adds each score to the frame as a column."""
+    """One row a score and a part of the sample: its tau, and the lead of the recipe's own training with the same seed.
+    The means over the seeds follow. planned: trainings and seeds; MACs, as a score, come first. Adds each score to the
+    frame as a column.
+    """
     costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
     for name, number in planned:
         tool, costs[name, number] = lab.shared(name, number)
@@ -187,7 +191,7 @@ def study_trainings(
 
 
 def means(lab: Laboratory, frame: analysis.Frame, planned: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
-    """One row a training with several seeds and a part of the sample: its mean tau, and how far ours is ahead."""
+    """One row a training with several seeds and a part of the sample: its mean tau, and our lead."""
     truth, columns = frame[f"alone_{lab.quality}_full"].to_numpy(), dict[str, list[str]]()
     for name, number in planned:
         columns.setdefault(name, []).append(f"{name} {number}")
@@ -204,7 +208,7 @@ def means(lab: Laboratory, frame: analysis.Frame, planned: Sequence[tuple[str, i
 
 @dataclass(frozen=True)
 class Contest:
-    """Ways to search one trained supernet, each with so many seeds, and so many subnets in generations of so many."""
+    """Search strategies for one trained supernet, with the numbers of seeds, subnets, and subnets in a generation."""
 
     strategies: Mapping[str, Strategy]
     seeds: int
@@ -217,7 +221,7 @@ def study_search(
 ) -> analysis.Frame:
     """The hypervolume after each distinct subnet: columns strategy, seed, evaluations, hypervolume.
 
-    All search the same scores, kept in the store at `path`, in one box.
+    All strategies use the same scores, stored at `path`, in one box.
     InputError if the space is small.
     """
     if lab.space.n_subnets < ROOM * contest.evaluations:
@@ -239,9 +243,9 @@ def study_search(
 
 
 def search_table(frame: analysis.Frame, rival: str) -> list[dict[str, Any]]:
-    """One row a strategy: final hypervolume, and how soon it reached the median final one of the rival.
+    """One row a strategy: its final hypervolume, and the evaluations until it reached the rival's median final one.
 
-    NaN: more than half of the seeds never did.
+    NaN: more than half of the seeds never reached it.
     """
     goal = final_of(frame[frame["strategy"] == rival]).median()
     rows = []

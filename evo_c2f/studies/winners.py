@@ -1,4 +1,4 @@
-"""Does the search find what is better than a random or a hand-made network of its size, trained alike?"""
+"""Does the search find better networks than random or hand-made ones of the same size, trained alike?"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,7 +22,7 @@ Train = Callable[[Sequence[tuple[str, int]], int], Sequence[Scores]]  # names an
 def random_within(
     space: SearchSpace, costs: Costs, name: str, least: float, most: float, n: int, rng: np.random.Generator
 ) -> Genomes:
-    """n random subnets (n, n_genes) whose cost `name` lies between two figures. InputError if fewer were drawn."""
+    """n random subnets (n, n_genes) whose cost `name` lies between two values. InputError if fewer were found."""
     found: dict[tuple[Any, ...], Genomes] = {}
     for genome in space.random(DRAWN, rng):
         architecture = space.decode(genome)
@@ -38,10 +38,11 @@ def random_within(
 def study_winners(
     kinds: Mapping[str, Iterable[str]], trial_images: int, images: int, seeds: int, train: Train, by: str, sign: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Each kind's contestants go through successive halving, and its best is trained in full with several seeds.
+    """Each kind's contestants go through successive halving; the best one is trained in full with several seeds.
 
-    train(names and seeds, images): trains contestants alike, and gives their metrics. by, sign: the metric that
-    decides, better where sign * it is lower. Gives the trials, one row each, and the finals: one row a kind and seed.
+    train(names and seeds, images): trains contestants alike, and returns their metrics. by, sign: the metric that
+    decides; a value is better if sign * it is lower. Returns the trials, one row each, and the finals: one row a kind
+    and seed.
     """
     trials, finals = list[dict[str, Any]](), list[dict[str, Any]]()
     for kind, names in kinds.items():
@@ -59,10 +60,10 @@ def study_winners(
 def winners_table(
     finals: Sequence[Mapping[str, Any]], metrics: Sequence[str], sign: int, costs: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """One row a kind: means over the seeds of metrics and costs, and how far the searched one is ahead in the metrics.
+    """One row a kind: means over the seeds of metrics and costs, and the searched network's lead in the metrics.
 
-    sign: the metrics are better where sign * they are lower. `* lead`, `* lead_low`, `* lead_high`: the mean
-    difference, and its 95 % interval by Student's t over pairs of one seed; no interval of a single seed.
+    sign: a metric is better if sign * it is lower. `* lead`, `* lead_low`, `* lead_high`: the mean difference, and its
+    95 % interval by Student's t over pairs with the same seed; a single seed has no interval.
     """
     frame = analysis.rows_frame(finals)
     ours = frame[frame["kind"] == SEARCHED].set_index("seed")

@@ -1,4 +1,4 @@
-"""Workers on the machines of a Ray cluster: they come and go, and the search does not notice."""
+"""Workers on the machines of a Ray cluster; they may join and leave during a search."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 class RayWorkers:
-    """One actor for every so many CPUs and GPUs that the cluster has, now or later.
+    """One actor for each share of CPUs and GPUs in the cluster, including nodes that join later.
 
-    The task goes to each once. What an actor was measuring when it died is given to another, and after some deaths
-    held to be a failure. An actor is given one architecture at a time, and only once it has said that it is there.
+    Each actor receives the task once. If an actor dies, another takes over its architecture; after several deaths, the
+    architecture counts as a failure. An actor gets one architecture at a time, once it has reported that it is ready.
     """
 
     def __init__(self, task: Task, address: str | None, cpus: int, gpus: float):
-        """address: of a running cluster; None for one on this machine alone. InputError if there is none, or no Ray."""
+        """address: of a running cluster; None starts one on this machine. InputError if there is none, or no Ray."""
         try:
             import ray
         except ImportError:
@@ -59,7 +59,7 @@ class RayWorkers:
 
     @property
     def n(self) -> int:
-        """How many measure, or will as soon as they have started."""
+        """How many actors measure, or will once they have started."""
         return len(self.starting) + len(self.idle) + len(self.busy)
 
     def submit(self, ticket: int, architecture: Architecture) -> None:
@@ -143,7 +143,7 @@ class RayWorkers:
 
 
 class Actor:
-    """Holds the task in a process of its own."""
+    """Holds the task in a separate process."""
 
     def __init__(self, task: Task):
         self.task = task
@@ -156,7 +156,7 @@ class Actor:
 
 
 def refuse_unanswered(address: str, mine: str) -> None:
-    """InputError if nobody listens at host:port: Ray would try for a quarter of an hour. mine: this machine's IP."""
+    """InputError if nobody listens at host:port; Ray would try for a quarter of an hour. mine: this machine's IP."""
     try:
         host, port = urlsplit(f"//{address}").hostname, urlsplit(f"//{address}").port
     except ValueError:

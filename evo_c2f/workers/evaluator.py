@@ -1,4 +1,4 @@
-"""Genomes to scores: look up, have measured what is missing, append."""
+"""Genomes to scores: look up known ones, measure missing ones, append them."""
 
 import time
 from collections.abc import Callable
@@ -19,12 +19,12 @@ SECONDS_UNWRITTEN = 1.0
 
 
 class Evaluator:
-    """Scores subnets, each at most once; what was measured is in the store when a call or a `with` ends."""
+    """Scores subnets, each at most once; all measured scores are in the store when a call or a `with` ends."""
 
     def __init__(self, space: SearchSpace, store: ScoreStore, workers: Workers, retry_failed: bool = False):
-        """retry_failed: those in the store are measured again, once.
+        """retry_failed: measure failures in the store again, once.
 
-        A subnet one of whose `names` failed (time, memory, or not finite) is NaN in each of them.
+        If one of a subnet's `names` failed (time, memory, or not finite), all of them are NaN.
         """
         self.space, self.store, self.workers, self.names = space, store, workers, workers.task.names
         self.retry_failed, self.retried = retry_failed, set[bytes]()
@@ -40,7 +40,7 @@ class Evaluator:
     ) -> Values:
         """Different canonical genomes (n, n_genes) -> metrics (n, len(names)).
 
-        If after_each raises, what was measured by then is written first.
+        If after_each raises, all scores measured before are written first.
         """
         missing = [genome for genome in genomes if not self.knows(genome)]
         try:
@@ -56,27 +56,27 @@ class Evaluator:
         return np.array([self.values(genome) for genome in genomes]).reshape(len(genomes), len(self.names))
 
     def knows(self, genome: Genomes) -> bool:
-        """Whether `values` has the genome's metrics, or one of them failed, so that it need not be measured."""
+        """Whether the genome's metrics are known, or one of them failed, so that it need not be measured."""
         missing = set(self.names) - (self.store.get(genome) or {}).keys()
         if missing & self.store.failed(genome).keys():
             return not self.retry_failed or genome.tobytes() in self.retried
         return not missing
 
     def values(self, genome: Genomes) -> Values:
-        """The metrics of a genome in the store, (len(names),)."""
+        """The genome's metrics in the store, (len(names),)."""
         # A metric that failed later, on whole images, leaves the others as the search saw them.
         row = self.store.get(genome) or {}
         known = set(self.names) <= row.keys()
         return np.array([row[name] if known else np.nan for name in self.names])
 
     def submit(self, genome: Genomes, stage: str, generation: int) -> None:
-        """Have a genome measured that is not known."""
+        """Start measuring an unknown genome."""
         ticket = next(self._tickets)
         self._submitted[ticket] = genome, stage, generation
         self.workers.submit(ticket, self.space.decode(genome))
 
     def wait(self) -> tuple[Genomes, Values]:
-        """One of those submitted, once it is measured, and its metrics."""
+        """Wait until one of the submitted genomes is measured; returns it with its metrics."""
         while True:
             due = SECONDS_UNWRITTEN - (time.monotonic() - self._unwritten_since) if self._unwritten else 60.0
             if self._unwritten and due <= 0:
@@ -97,7 +97,7 @@ class Evaluator:
         return genome, values if np.isfinite(values).all() else np.full(len(self.names), np.nan)
 
     def write(self) -> None:
-        """Acknowledge what was measured."""
+        """Write all measured scores; they are then acknowledged."""
         for stage in {stage: None for _, stage, _, _ in self._unwritten}:
             alike = [entry for entry in self._unwritten if entry[1] == stage]
             genomes, _, generations, measured = zip(*alike, strict=True)

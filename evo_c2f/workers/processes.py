@@ -1,6 +1,6 @@
-"""Who measures: this process, or several of this machine; `cluster` has those of many machines.
+"""The workers that measure: this process, or several on this machine; `cluster` has those on many machines.
 
-An architecture goes out with a ticket, and comes back with it whenever it is finished.
+An architecture is sent out with a ticket, and returns with it whenever it is finished.
 """
 
 import os
@@ -35,7 +35,7 @@ MOST_DEATHS = 3  # of workers on one architecture, before it is held to be what 
 
 @dataclass(frozen=True)
 class Measured:
-    """An architecture's metrics, all NaN where it failed; why it did; and how long it took."""
+    """An architecture's metrics, all NaN if it failed; the reason of the failure; and the time it took."""
 
     row: Row
     reason: str
@@ -44,14 +44,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Task:
-    """What workers do with each architecture. timeout: the seconds that one may take."""
+    """The work on each architecture. timeout: the most seconds for one."""
 
     measure: Measure
     names: tuple[str, ...]
     timeout: float | None = None
 
     def __call__(self, architecture: Architecture) -> Measured:
-        """A lack of memory or of time is a failure; whatever else is raised is a mistake, and stays raised."""
+        """Running out of memory or time is a failure; any other error is a bug, and is raised."""
         start = time.perf_counter()
         try:
             with at_most(self.timeout):
@@ -75,7 +75,7 @@ class Task:
 
 
 class Workers(Protocol):
-    """What measures for the search."""
+    """The workers of a search."""
 
     @property
     def task(self) -> Task: ...
@@ -86,14 +86,14 @@ class Workers(Protocol):
     def submit(self, ticket: int, architecture: Architecture) -> None: ...
 
     def finished(self, wait: float) -> tuple[int, Measured] | None:
-        """One that was submitted, with its ticket; None if none is ready within so many seconds."""
+        """One finished architecture, with its ticket; None if none finishes within so many seconds."""
 
     def close(self) -> None:
-        """Give up what is not finished."""
+        """Abandon everything that is not finished."""
 
 
 class Here:
-    """This very process, one after another in the order in which they were submitted."""
+    """This very process, one architecture after another in the order of submission."""
 
     n = 1
 
@@ -113,10 +113,10 @@ class Here:
 
 
 class Processes:
-    """Processes of this machine; one that dies is replaced, and what it measured is given to another."""
+    """Processes of this machine; one that dies is replaced, and another takes over its architecture."""
 
     def __init__(self, n: int, task: Task, threads: int):
-        """threads: of each. The task is pickled to them, once for each."""
+        """threads: of each process. The task is pickled once for each."""
         self.n, self.task = n, task
         self.pool = ProcessPool(
             n, initializer=_begin, initargs=(pickle.dumps(task), threads), context=get_context("spawn")
@@ -150,7 +150,7 @@ class Processes:
 
 
 def in_processes(n: int, threads: int, work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-    """work(*job) of each job, as it ends, from n processes of so many threads; the first error ends all."""
+    """work(*job) of each job, as it finishes, from n processes of so many threads; the first error ends all."""
     pool = ProcessPool(n, initializer=_begin_alone, initargs=(threads,), context=get_context("spawn"))
     try:
         for future in as_completed([pool.schedule(work, args=job) for job in jobs]):
@@ -181,7 +181,9 @@ def _work(architecture: Architecture) -> Measured:
 
 @contextmanager
 def at_most(seconds: float | None) -> Iterator[None]:
-    """TimeoutError after so many seconds, as soon as Python is asked. In a process's main thread alone; None: never."""
+    """TimeoutError after so many seconds, as soon as Python can raise it. Works only in a process's main thread; None:
+    never.
+    """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return

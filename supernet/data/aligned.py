@@ -1,4 +1,4 @@
-"""Paired images as pix2pix publishes them: a folder with train/ and val/ or test/, A|B side by side in a file."""
+"""Paired images in pix2pix's format: a folder with train/ and val/ or test/; each file holds A|B side by side."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plu
 
 
 def split_files(root: Path, split: str) -> list[Path]:
-    """The image files of one split, by name. InputError if it is absent or empty."""
+    """The image files of one split, by name. InputError if it is missing or empty."""
     folder = root / split
     if not folder.is_dir():
         there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
@@ -44,7 +44,7 @@ def split_files(root: Path, split: str) -> list[Path]:
 
 
 def held_out(root: Path) -> tuple[str, str]:
-    """(split to search on, split to judge on): val/ and test/, or the one that is there for both."""
+    """(split to search on, split to judge on): val/ and test/; if only one exists, it serves for both."""
     if not root.is_dir():
         raise InputError(f"{root} is no folder; --data takes an aligned folder, which holds train/ and val/ or test/")
     there = [split for split in ("val", "test") if (root / split).is_dir()]
@@ -54,10 +54,11 @@ def held_out(root: Path) -> tuple[str, str]:
 
 
 def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
-    """Write an aligned folder `out` of root's files whose test/ is n_test of those in train/; the files of each split.
+    """Write an aligned folder `out` from root's files, with n_test of train/ as its test/; the number of files of each
+    split.
 
-    Chosen by the hash of the seed and their names, so that everyone who has the images gets the same test/. val/
-    stays. The files are hard links where the disk allows, else copies. InputError if too few would be left to train on.
+    The hash of the seed and the names decides, so everyone with the same images gets the same test/. val/ stays. The
+    files are hard links if the disk allows, else copies. InputError if too few training files would remain.
     """
     if out.exists():
         raise InputError(f"{out} exists already; name a new folder")
@@ -82,12 +83,12 @@ def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
 
 
 def by_hash(paths: Sequence[Path], seed: int) -> list[Path]:
-    """In an order that the seed and the files' names decide: neighbours in a folder are often alike."""
+    """Ordered by a hash of the seed and the names, since neighbours in a folder are often alike."""
     return sorted(paths, key=lambda path: hashlib.sha256(f"{seed}:{path.name}".encode()).digest())
 
 
 def read_pair(path: Path, direction: Direction) -> tuple[Pixels, Pixels]:
-    """(source, target), the halves of the file exactly as cut. InputError if it can't be halved."""
+    """(source, target), the halves of the file exactly as cut. InputError if the file can't be halved."""
     try:
         pixels = read_rgb(path)
     except ValueError as error:
@@ -101,7 +102,7 @@ def read_pair(path: Path, direction: Direction) -> tuple[Pixels, Pixels]:
 def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sentence: None) -> tuple[int, int]:
     """(height, width) of each half, the same in all files, read from the headers alone.
 
-    warn: is told what of the files is lost. InputError naming the first file that differs or can't be halved.
+    warn: gets a message about the files' losses. InputError naming the first file that differs or can't be halved.
     """
     expected: tuple[int, int] | None = None
     losses = dict[str, tuple[str, ...]]()
@@ -129,17 +130,17 @@ def refuse_odd(path: Path, width: int) -> None:
 
 
 def resize(pixels: Pixels, side: int | None) -> Pixels:
-    """Bicubic to a square of `side`, as pix2pix loads; None leaves it as it is."""
+    """Bicubic to a square of `side`, as pix2pix loads images; None keeps the size."""
     if side is None or pixels.shape[:2] == (side, side):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
 
 
 class Pairs:
-    """The pairs of one split, decoded when first asked for and kept while they fit in memory."""
+    """The pairs of one split, decoded on first use and cached while they fit in memory."""
 
     def __init__(self, paths: Sequence[Path], direction: Direction, load_size: int | None):
-        """load_size: side of the square that images are resized to; None takes them as they are."""
+        """load_size: side of the square that images are resized to; None keeps their sizes."""
         self.paths, self.direction, self.load_size = list(paths), direction, load_size
         self.known: dict[int, tuple[Pixels, Pixels]] = {}
         self.bytes = 0
@@ -165,12 +166,12 @@ class Pairs:
 
 
 class PairBatches:
-    """Training batches. One depends on the seed and its index alone, so training resumes anywhere."""
+    """Training batches. A batch depends only on the seed and its index, so training can resume anywhere."""
 
     def __init__(
         self, pairs: Pairs, crop: int, flip: bool, batch: int, seed: int | Sequence[int], ranks: Ranks = ALONE
     ):
-        """crop: side of the square cut out at random; flip: mirror half of them. This process gets its part."""
+        """crop: side of the random square crop; flip: mirror half of them. This process gets its part of each batch."""
         self.pairs, self.crop, self.flip, self.batch, self.part = pairs, crop, flip, batch, ranks.part(batch)
         self.seed = [seed] if isinstance(seed, int) else [*seed]
 
@@ -200,7 +201,7 @@ def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:
 
 
 class PairSettings(Protocol):
-    """The part of a recipe that says which pairs are used, and how."""
+    """The part of a recipe that selects the pairs and their use."""
 
     @property
     def folder(self) -> str | None: ...
@@ -220,7 +221,7 @@ class PairSettings(Protocol):
 
 @dataclass
 class PairData:
-    """A job's pairs, found when first needed."""
+    """A job's pairs, read on first use."""
 
     settings: PairSettings
     seed: int
@@ -232,7 +233,7 @@ class PairData:
     def splits(self) -> dict[str, list[Path]]:
         """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
 
-        Those that the run was begun with. InputError if the folder can't serve.
+        They are the ones that the run started with. InputError if the folder is not usable.
         """
         settings = self.settings
         if settings.folder is None:
@@ -261,7 +262,7 @@ class PairData:
         return found
 
     def record(self) -> Record:
-        """What a run is to remember of them. InputError if one can't be decoded: now, not after hours of training."""
+        """The run's record of its pairs. InputError if one can't be decoded: now, not after hours of training."""
         rows = dict[Path, list[str]]()
         uses = {NOT_USED: pictures_in(self.splits["search"][0].parent), **self.splits}  # the others of val/
         for path in dict.fromkeys(path for paths in uses.values() for path in paths):
@@ -271,12 +272,12 @@ class PairData:
 
     @cached_property
     def pairs(self) -> "Pairs":
-        """Those of training, which remember what was decoded: a study trains hundreds of networks on them."""
+        """The training pairs, cached once decoded, since a study trains hundreds of networks on them."""
         return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
 
     @property
     def judged_size(self) -> int | None:
-        """Where training images are resized, to be cut, those to judge on are resized to the cut, as pix2pix does."""
+        """If training images are resized and cropped, images to judge on are resized to the crop, as in pix2pix."""
         return self.settings.crop if self.settings.load_size else None
 
     def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
@@ -284,12 +285,12 @@ class PairData:
 
     @property
     def side(self) -> int:
-        """Of the targets in training."""
+        """The side of training targets."""
         return self.settings.crop
 
     @property
     def largest_side(self) -> int:
-        """Of a crop: what the images have."""
+        """The largest possible crop: the side of the images."""
         return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
 
     @property
@@ -298,39 +299,39 @@ class PairData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of the held-out images and of how they are used."""
+        """A short hash of the held-out images and of their use."""
         files = self.splits["search"] + self.splits["full"]
         return fingerprint(files, self.settings.direction, self.judged_size, len(self.splits["search"]))
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(number, least side) of the images that a search compares on, and of those of its final front."""
+        """(number, smallest side) of the images for the search, and of those for its final front."""
         side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
         return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
 
     def training(
         self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
     ) -> PairBatches:
-        """Batches to train on; side and batch: None for the recipe's."""
+        """Batches to train on; side and batch: None for the recipe's values."""
         settings = self.settings
         return PairBatches(self.pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
-        """What all candidates are compared on."""
+        """The images that all candidates are compared on."""
         return self.judged("search")
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
-        """What a final front is scored on."""
+        """The images that a final front is scored on."""
         return self.judged("full")
 
 
 def content_hash(path: Path) -> str:
-    """Of a file's bytes."""
+    """The hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def fingerprint(paths: Sequence[Path], *protocol: object) -> str:
-    """A short hash of the files' bytes and of how they are used."""
+    """A short hash of the files' bytes and of their use."""
     digest = hashlib.sha256(repr(protocol).encode())
     for path in paths:
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Benchmarks of super-resolution such as Set14, in the two customary layouts."""
+"""Benchmarks of super-resolution such as Set14, in the two common layouts."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,12 +13,12 @@ from supernet.data.picture_files import is_picture, place_of, tell_losses
 def read_benchmark(
     folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None
 ) -> list[tuple[str, Tensor, Tensor]]:
-    """(name, low, high) of a benchmark folder in one of the two customary layouts, paired by name.
+    """(name, low, high) of a benchmark folder in one of the two common layouts, paired by name.
 
     `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
-    warn: is told what of the files is lost.
-    InputError if the folder or its layout is none, an image is broken or lacks its partner, two have the same name, or
-    sizes don't fit.
+    warn: gets a message about the files' losses.
+    InputError if the folder or its layout is wrong, an image is broken or lacks its partner, two have the same name, or
+    sizes don't match.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name a benchmark such as Set14")

@@ -17,13 +17,13 @@ Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 def read_rgb(path: Path) -> Pixels:
     """The image as 8-bit RGB, upright: grey is repeated, alpha is laid on white, 16 bits are scaled to 8.
 
-    ValueError, in a few words, if the file is no readable image.
+    ValueError, in a few words, if the file is not a readable image.
     """
     return read_with_losses(path)[0]
 
 
 def read_with_losses(path: Path) -> tuple[Pixels, tuple[str, ...]]:
-    """`read_rgb`, and what of the file isn't in it, in words."""
+    """The result of `read_rgb`, and in words the parts of the file that it lacks."""
     with opening(path) as opened:
         image, losses = opened.upright(), opened.losses
         if image.mode.startswith("I"):
@@ -53,5 +53,5 @@ def round_to_8_bits(tensor: Tensor) -> Tensor:
 
 
 def resize_bicubic(images: Tensor, scale: float) -> Tensor:
-    """Antialiased bicubic (a = -0.5), the customary degradation and baseline; (b, c, h, w)."""
+    """Antialiased bicubic (a = -0.5), the usual degradation and baseline; (b, c, h, w)."""
     return F.interpolate(images, scale_factor=scale, mode="bicubic", antialias=True)

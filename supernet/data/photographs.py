@@ -47,7 +47,7 @@ def embedded() -> list[Path]:
 
 
 def listed(folder: Path) -> list[Path]:
-    """The image files of a folder, by name. InputError if it is none, or holds none."""
+    """The image files of a folder, by name. InputError if it is not a folder, or holds no images."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
     paths = pictures_in(folder)
@@ -59,9 +59,9 @@ def listed(folder: Path) -> list[Path]:
 
 
 def load(paths: Sequence[Path], least_side: int, warn: Callable[[str], None]) -> list[Photograph]:
-    """The photographs in the files. One that can't be read is named through `warn` and left out; so are losses.
+    """The photographs in the files. `warn` names those that can't be read (they are left out) and all losses.
 
-    InputError if none is left, or if one is smaller than `least_side`.
+    InputError if none remains, or if one is smaller than `least_side`.
     """
     photographs, losses = list[Photograph](), dict[str, tuple[str, ...]]()
     for path in paths:
@@ -78,7 +78,7 @@ def load(paths: Sequence[Path], least_side: int, warn: Callable[[str], None]) ->
 
 
 def photograph(name: str, pixels: Pixels, least_side: int) -> Photograph:
-    """InputError if it is smaller than `least_side`."""
+    """A photograph of these pixels. InputError if it is smaller than `least_side`."""
     height, width = pixels.shape[:2]
     if min(height, width) < least_side:
         raise InputError(
@@ -89,7 +89,7 @@ def photograph(name: str, pixels: Pixels, least_side: int) -> Photograph:
 
 
 def refuse_benchmark_images(photographs: Iterable[Photograph], benchmark: Iterable[Photograph]) -> None:
-    """InputError if a photograph also stands in a benchmark: its figures would be worthless."""
+    """InputError if a photograph is also in a benchmark, whose figures would then be worthless."""
     known = {image.digest: image.name for image in benchmark}
     for image in photographs:
         if image.digest in known:
@@ -99,7 +99,7 @@ def refuse_benchmark_images(photographs: Iterable[Photograph], benchmark: Iterab
 def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tuple[list[Photograph], list[Photograph]]:
     """(training, validation), decided by each image's hash and the seed, not by names or order.
 
-    Copies of one image stay on one side. InputError if nothing would be left for training.
+    Copies of one image stay in the same split. InputError if no image would remain for training.
     """
     order = sorted({p.digest for p in photographs}, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
     if len(order) <= n_validation:
@@ -122,14 +122,14 @@ def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
 
 
 def pairs(photographs: Iterable[Photograph], scale: int) -> list[tuple[Pixels, Pixels]]:
-    """(low, high) of each, as 8-bit numbers."""
+    """(low, high) of each photograph, as 8-bit numbers."""
     return [low_and_high(image.pixels, scale) for image in photographs]
 
 
 class PatchPairs:
-    """Training batches, cut from pairs of whole images.
+    """Training batches of patches from whole images.
 
-    A batch depends on the seed and its index alone, so training resumes anywhere.
+    A batch depends only on the seed and its index, so training can resume anywhere.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class PatchPairs:
         seed: int | Sequence[int],
         ranks: Ranks = ALONE,
     ):
-        """patch: side of the low-resolution patches in pixels. Of each batch, this process gets its part."""
+        """patch: side of the low-resolution patches in pixels. This process gets its part of each batch."""
         self.pairs, self.scale, self.patch, self.batch, self.part = pairs, scale, patch, batch, ranks.part(batch)
         self.seed = [seed] if isinstance(seed, int) else [*seed]
         areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float)
@@ -168,8 +168,8 @@ class PatchPairs:
 def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n: int) -> tuple[Tensor, Tensor]:
     """n fixed square crops in one batch, (low, high); `side` in high-resolution pixels.
 
-    Dealt evenly over the photographs, at the places with the most detail that don't overlap: flat
-    sky tells no two generators apart.
+    They are spread evenly over the photographs, at the most detailed places that don't overlap, since flat sky does not
+    distinguish generators.
     """
     candidates: list[tuple[int, Pixels]] = []
     for image in photographs:
@@ -187,7 +187,7 @@ def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n
 
 
 def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
-    """A short hash of the images and of how they are used."""
+    """A short hash of the images and of their use."""
     text = "\n".join([*sorted(p.digest for p in photographs), *map(repr, protocol)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -198,7 +198,7 @@ def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Te
 
 
 class PhotographSettings(Protocol):
-    """The part of a recipe that says which photographs are used, and how."""
+    """The part of a recipe that selects the photographs and their use."""
 
     @property
     def folder(self) -> str | None: ...
@@ -218,7 +218,7 @@ class PhotographSettings(Protocol):
 
 @dataclass
 class PhotographData:
-    """A job's photographs, read when first needed."""
+    """A job's photographs, read on first use."""
 
     settings: PhotographSettings
     scale: int
@@ -228,7 +228,7 @@ class PhotographData:
 
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:
-        """(training, validation), those that the run was begun with. InputError if the folder can't serve."""
+        """(training, validation), the ones that the run started with. InputError if the folder is not usable."""
         settings = self.settings
         if settings.folder is None:
             raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
@@ -248,34 +248,34 @@ class PhotographData:
         return split(found, settings.validation_images, self.seed)
 
     def record(self) -> Record:
-        """What a run is to remember of them."""
+        """The run's record of its photographs."""
         uses = zip(("training", "held out"), self.images, strict=True)
         return {use: [[p.name, p.digest] for p in photographs] for use, photographs in uses}
 
     @cached_property
     def pairs(self) -> list[tuple[Pixels, Pixels]]:
-        """Those of training: a study trains hundreds of networks on them."""
+        """The training pairs, cached, since a study trains hundreds of networks on them."""
         return pairs(self.images[0], self.scale)
 
     @property
     def side(self) -> int:
-        """Of the targets in training."""
+        """The side of training targets."""
         return self.settings.patch * self.scale
 
     @property
     def largest_side(self) -> int:
-        """Of a patch, in low-resolution pixels: what the smallest training image has."""
+        """The largest possible patch, in low-resolution pixels: the side of the smallest training image."""
         return int(min(min(image.pixels.shape[:2]) for image in self.images[0])) // self.scale
 
     side_setting = "data.crop"
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of the validation images and of how crops are taken from them."""
+        """A short hash of the validation images and of their crops."""
         return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops)
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(number, least side) of the images that a search compares on, and of those of its final front."""
+        """(number, smallest side) of the images for the search, and of those for its final front."""
         sizes, crop = [image.pixels.shape[:2] for image in self.images[1]], self.settings.crop
         fit = sum((height // crop) * (width // crop) for height, width in sizes)
         side, least = (side - side % self.scale for side in (crop, min(map(min, sizes))))
@@ -284,22 +284,22 @@ class PhotographData:
     def training(
         self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
     ) -> PatchPairs:
-        """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's."""
+        """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's values."""
         patch, batch = side or self.settings.patch, batch or self.settings.batch
         return PatchPairs(self.pairs, self.scale, patch, batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
-        """What all candidates are compared on: the validation crops."""
+        """The images that all candidates are compared on: the validation crops."""
         settings = self.settings
         return [validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops)]
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
-        """What a final front is scored on: the whole validation images."""
+        """The images that a final front is scored on: the whole validation images."""
         return whole_images(self.images[1], self.scale)
 
 
 def benchmark_highs(folder: Path) -> list[Path]:
-    """The high-resolution files of a benchmark folder in either customary layout. InputError if there are none."""
+    """The high-resolution files of a benchmark folder in either layout. InputError if there are none."""
     if (folder / "HR").is_dir():
         return listed(folder / "HR")
     highs = [path for path in listed(folder) if path.stem.endswith("_HR")]

@@ -1,4 +1,4 @@
-"""Picture files as users have them: which of a folder are read, how large they are upright, and what of one is lost."""
+"""Users' picture files: which files of a folder are read, their upright sizes, and what reading loses."""
 
 import sys
 import warnings
@@ -43,7 +43,7 @@ ON_WHITE = "its transparency is laid on white"
 class Opened:
     """A picture file whose header was read.
 
-    size: (height, width), as the picture is seen; losses: what can't be had of the file, in words.
+    size: (height, width) of the upright picture; losses: the parts of the file that can't be used, in words.
     """
 
     file: Image.Image
@@ -65,7 +65,9 @@ class Opened:
 
 @contextmanager
 def opening(path: Path) -> Iterator[Opened]:
-    """The file, whose picture can be decoded within the `with`. ValueError, in a few words, if one of both fails."""
+    """The file, whose picture can be decoded within the `with`. ValueError, in a few words, if opening or decoding
+    fails.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's name no file; what they are of is in `losses`, or an error
@@ -79,7 +81,7 @@ def opening(path: Path) -> Iterator[Opened]:
 
 
 def refuse_unscaled(file: Image.Image) -> None:
-    """ValueError if it can't be told which numbers are black and white."""
+    """ValueError if the values of black and white are unknown."""
     tags = getattr(file, "tag_v2", {})
     bits = tags.get(258, (8,))[0]
     if file.mode == "F" or (file.mode == "I" and tags):
@@ -90,7 +92,7 @@ def refuse_unscaled(file: Image.Image) -> None:
 
 
 def read_exif(file: Image.Image, path: Path) -> tuple[Transpose | None, bytes | None]:
-    """(how to turn it upright, the EXIF without that), the latter None if it can't be read."""
+    """(the transposition that makes it upright, the other EXIF); the latter is None if it can't be read."""
     try:
         late = file.format == "PNG" and "exif" not in file.info and any(map(path.read_bytes().__contains__, LATE_EXIF))
         exif = file.getexif() if late else Image.Image.getexif(file)
@@ -112,7 +114,7 @@ def read_exif(file: Image.Image, path: Path) -> tuple[Transpose | None, bytes | 
 
 
 def losses_of(file: Image.Image, bits: int, exif: bytes | None) -> Iterator[str]:
-    """What of the file can't be had, in words."""
+    """The parts of the file that can't be used, in words."""
     if getattr(file, "n_frames", 1) > 1:
         yield FIRST_PAGE
     if bits > 8 and not file.mode.startswith("I"):
@@ -124,7 +126,7 @@ def losses_of(file: Image.Image, bits: int, exif: bytes | None) -> Iterator[str]
 
 
 def bits_of(file: Image.Image) -> int:
-    """Of a channel in the file, as far as a header tells: Pillow gives 8 of them in all modes but 'I'."""
+    """Bits of a channel in the file, as far as a header shows; Pillow gives 8 in all modes but 'I'."""
     if file.mode.startswith("I"):
         return 16
     if file.format in ("PNG", "TIFF"):
@@ -134,7 +136,7 @@ def bits_of(file: Image.Image) -> int:
 
 
 def low_bytes(path: Path, opened: Opened) -> Image.Image | None:
-    """The low byte of each number of 16-bit colour, of which Pillow gives the high one; None where there is none."""
+    """The low byte of each number of 16-bit colour (Pillow gives the high one); None if there is none."""
     if opened.bits != 16 or opened.file.mode not in ("RGB", "RGBA"):
         return None
     with Image.open(path, formats=FORMATS) as file:
@@ -156,34 +158,34 @@ def low_bytes(path: Path, opened: Opened) -> Image.Image | None:
 
 
 def place_of(path: Path) -> str:
-    """A picture's name with its folder's: that of another split may have the same name."""
+    """A picture's name with its folder's, since another split may use the same name."""
     return f"{path.parent.name}/{path.name}"
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a system keeps it for itself, such as macOS's `._1.png`: no file of a user's."""
+    """Whether it is a system's own file, such as macOS's `._1.png`, not a user's."""
     return path.name.startswith(".") or path.name.lower() in KEPT_BY_SYSTEMS
 
 
 def is_picture(path: Path) -> bool:
-    """By its name."""
+    """Whether its name is that of a picture."""
     return path.suffix.lower() in SUFFIXES and not is_hidden(path)
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """By name. Folders within it are not looked into."""
+    """The folder's pictures, by name. Subfolders are not searched."""
     return sorted(path for path in folder.iterdir() if is_picture(path))
 
 
 def tell_others(folder: Path, warn: Callable[[str], None], but: Path | None = None) -> None:
-    """Count and name, in one sentence, what of the folder is left out: what isn't named like a picture, and folders."""
+    """Count and name, in one sentence, the ignored entries of the folder: other files, and folders."""
     others = [path for path in sorted(folder.iterdir()) if not (is_picture(path) or is_hidden(path) or path == but)]
     if others:
         warn(f"left out of {folder}, not named like pictures ({len(others)}): {names_of(p.name for p in others)}")
 
 
 def tell_losses(losses: Mapping[str, Iterable[str]], warn: Callable[[str], None]) -> None:
-    """losses: name of a picture -> what of it is lost; a sentence a kind of loss."""
+    """losses: name of a picture -> its losses; one sentence for each kind of loss."""
     for loss in dict.fromkeys(loss for some in losses.values() for loss in some):
         names = [name for name, some in losses.items() if loss in some]
         warn(f"not used as in the file ({len(names)}), {loss}: {names_of(names)}")

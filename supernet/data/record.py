@@ -1,4 +1,4 @@
-"""Which pictures a run was begun with, and what each is for: by content, so that a folder may be moved or renamed."""
+"""A run's record of its pictures and their use, by content, so that the folder may be moved or renamed."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def read_record(path: Path) -> Record | None:
-    """What a run was begun with; None if it is new, or of a version that kept no record.
+    """The run's record; None if the run is new, or of a version that kept no record.
 
     DamagedFileError if it can't be read.
     """
@@ -33,9 +33,9 @@ def read_record(path: Path) -> Record | None:
 def as_before(
     record: Record, found: Sequence[tuple[str, str, Item]], where: str, warn: Callable[[str], None]
 ) -> dict[str, list[Item]]:
-    """Use -> the pictures that the run was begun with, in their order, of those found (name, hash, picture).
+    """Use -> the pictures that the run started with, in their order, taken from those found (name, hash, picture).
 
-    InputError that names those that are missing; those that are new are named through `warn`, and not used.
+    InputError that names missing pictures; `warn` names new ones, which are not used.
     """
     by_hash: Mapping[str, Item] = {digest: item for _, digest, item in found}
     uses = {digest: use for use, rows in record.items() for _, digest in rows}

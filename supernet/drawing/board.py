@@ -1,4 +1,4 @@
-"""Training as TensorBoard shows it: losses, a quality, and the same held-out images again and again."""
+"""Training in TensorBoard: losses, a quality, and the same held-out images at intervals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,14 +22,14 @@ JUDGED_BY = "psnr_y"
 
 @dataclass
 class Curve:
-    """One training's curves, in a folder of their own. What is done again is written over what was there."""
+    """One training's curves, in a separate folder. Repeated rounds overwrite the old ones."""
 
     folder: Path
     writer: "SummaryWriter | None" = None
     last: int = 0
 
     def at(self, index: int) -> "SummaryWriter":
-        """The writer for this round. After a resumption or a setback, the rounds from it on are forgotten first."""
+        """The writer for this round. After a resumption or a setback, it first discards the rounds from this one on."""
         from torch.utils.tensorboard import SummaryWriter
 
         if self.writer is None or index <= self.last:
@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Board:
-    """Where trainings are drawn, and the held-out images that are shown. InputError without tensorboard."""
+    """Where trainings are logged, and the held-out images to show. InputError without tensorboard."""
 
     folder: Path
     task: Task
@@ -66,7 +66,7 @@ class Board:
         rounds: int,
         on_round: Callable[[int, float], None],
     ) -> Callable[[int, float], None]:
-        """on_round, once the round is drawn: its mean loss, and now and then what the network makes of the images."""
+        """An on_round that also logs the round: its mean loss, and now and then the network's output images."""
         curve = self.curves.setdefault(title, Curve(self.folder / title))
         source, target = self.shown()
         tag = f"{self.task.baseline_name}, output, target".replace(" ", "_")

@@ -20,7 +20,7 @@ MOST_SUBNETS = 48  # of one front
 
 @dataclass(frozen=True)
 class Part:
-    """A part of an image: the input with a margin, where the part lies in it, and its target (3, h, w)."""
+    """A part of an image: the input with a margin, the part's position in it, and its target (3, h, w)."""
 
     source: Tensor
     top: int
@@ -30,7 +30,7 @@ class Part:
 
 
 def parts_of(batches: Sequence[tuple[Tensor, Tensor]], scale: int) -> list[Part]:
-    """The part with most detail of each of a few images, spread evenly; whole images where nothing is enlarged."""
+    """The most detailed part of each of a few images, spread evenly; whole images if the task doesn't enlarge."""
     pairs = [(source[i], target[i]) for source, target in batches for i in range(len(source))]
     wanted = sorted({round(i * (len(pairs) - 1) / (N_IMAGES - 1)) for i in range(N_IMAGES)})
     return [_part(*pairs[i], scale) for i in wanted]
@@ -57,13 +57,13 @@ def _cut(image: Tensor, place: tuple[int, int], side: tuple[int, int], scale: in
 
 @torch.inference_mode()
 def outputs(network: nn.Module, parts: Iterable[Part], scale: int, device: torch.device) -> list[str]:
-    """What a network makes of each part, as data URLs."""
+    """A network's output for each part, as data URLs."""
     made = ((p, network(p.source[None].to(device))[0].cpu()) for p in parts)
     return [as_url(_cut(image, (p.top, p.left), p.side, scale)) for p, image in made]
 
 
 def comparisons(parts: Sequence[Part], task: Task) -> dict[str, list[str]]:
-    """What stands beside: the inputs, what is had for nothing, the targets."""
+    """The pictures beside them: the inputs, the baseline, the targets."""
     scale = 2**task.frame.input_level
     inputs = [as_url(_cut(p.source, (p.top, p.left), p.side, 1)) for p in parts]
     shown = {"input": inputs, "target": [as_url(p.target) for p in parts]}
@@ -82,5 +82,5 @@ def as_url(image: Tensor) -> str:
 
 
 def spread_evenly(n: int) -> list[int]:
-    """At most MOST_SUBNETS of the numbers below n, the ends among them."""
+    """At most MOST_SUBNETS of the numbers below n, including both ends."""
     return sorted({round(i * (n - 1) / (MOST_SUBNETS - 1)) for i in range(MOST_SUBNETS)})

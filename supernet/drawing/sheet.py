@@ -29,9 +29,9 @@ def sample_columns(
 
 
 def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = DOTS_AN_INCH) -> None:
-    """Write a PNG: one column a title, one row an image (3, h, w) in 0..1; all columns are equally long.
+    """Write a PNG: each column is a title, each row an image (3, h, w) in 0..1; all columns have the same length.
 
-    dots: an inch; a cell is 1.3 inches wide.
+    dots: per inch; a cell is 1.3 inches wide.
     """
     from matplotlib.figure import Figure
 

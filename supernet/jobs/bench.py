@@ -1,4 +1,4 @@
-"""What things cost on this machine: ratios from runs in turn, so that a drifting machine cancels."""
+"""Costs on this machine, as ratios from alternating runs, so that a drifting machine cancels out."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,7 +64,7 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
 
 
 def bench_latencies(job: Job, output_size: tuple[int, int], out: Path, say: Callable[[str], None]) -> dict[str, float]:
-    """Write the latency of every part of the space, and tell how well their sums order whole networks."""
+    """Write the latency of every part of the space, and measure how well their sums rank whole networks."""
     table = measure_table(job.space, job.task.frame, output_size, job.device)
     table.save(out)
     genomes = job.space.random(RANDOM_SUBNETS, np.random.default_rng(job.seed))
@@ -82,7 +82,7 @@ def bench_latencies(job: Job, output_size: tuple[int, int], out: Path, say: Call
 
 
 def optimizer_steps(network: nn.Module) -> dict[str, float]:
-    """Milliseconds of a step by each optimiser; torch's own Muon (from 2.9 on) gets the matrices alone, flattened."""
+    """Milliseconds of a step by each optimiser; torch's own Muon (from 2.9 on) gets only the matrices, flattened."""
     parameters = list(network.parameters())
     matrices = [nn.Parameter(p.detach().flatten(1)) for p in parameters if is_matrix(p)]
     for parameter in (*parameters, *matrices):

@@ -1,4 +1,4 @@
-"""Models side by side: one row each, with its qualities on benchmarks, its costs, and how it was trained."""
+"""Models side by side, one row each: qualities on benchmarks, costs, and training."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
 
 
 def check(benchmarks: Sequence[Path], scale: int, warn: Callable[[str], None] = lambda sentence: None) -> None:
-    """InputError if one can't be read or judged, or if two of them would be called the same in a table.
+    """InputError if a model can't be read or judged, or if two would have the same name in a table.
 
-    warn: is told what of their files is lost.
+    warn: gets a message about their files' losses.
     """
     titles = [folder.resolve().name for folder in benchmarks]
     for title, folder in zip(titles, benchmarks, strict=True):
@@ -36,7 +36,7 @@ def side_by_side(
 ) -> list[dict[str, Any]]:
     """One row a model: costs for an output of (height, width), training, `<benchmark> <metric>` of each benchmark.
 
-    InputError if a model or a benchmark is absent, or of another task.
+    InputError if a model or a benchmark is missing, or belongs to another task.
     """
     rows = []
     for name, path in models.items():
@@ -50,7 +50,7 @@ def side_by_side(
 
 
 def training_of(model: Model) -> dict[str, Any]:
-    """What the file of a fine-tuned model says: where it started, its losses, images and seconds."""
+    """The training as stored in a fine-tuned model's file: its start, losses, images and seconds."""
     about, metadata = model.metadata.get("about", {}), model.metadata
     known = {name: about[name] for name in ("subnet", "start", "losses", "images") if name in about}
     return known | {"seconds": round(metadata["seconds"])} if "seconds" in metadata else known

@@ -26,9 +26,10 @@ Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]
 
 @dataclass(frozen=True)
 class Trained:
-    """A network that was trained alone, and what that took.
+    """A network that was trained alone, and its training's record.
 
-    curve: the search's first metric on the way; the last point is that of `network`, which has the averaged weights.
+    curve: the search's first metric during training; the last point is that of `network`, which has the averaged
+    weights.
     """
 
     network: nn.Module
@@ -38,7 +39,7 @@ class Trained:
     curve: list[float]
 
     def row(self) -> dict[str, Any]:
-        """How it was trained, for a table."""
+        """Its training, for a table."""
         return {
             "learning_rate": self.learning_rate,
             "images": self.images,
@@ -49,10 +50,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Trials:
-    """How networks are compared: each is tried with some learning rates, and trained with the best of them.
+    """How networks are compared: each tries some learning rates, and is trained with the best of them.
 
-    images: seen by each network; trial_images: to choose the rate by the first metric of the search, which is
-    better where sign * it is lower.
+    images: for each network's training; trial_images: for choosing the rate by the search's first metric, which is
+    better if sign * it is lower.
     """
 
     images: int
@@ -64,7 +65,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class Finalist:
-    """A subnet that may be the best, and the supernet's weights that it was found with."""
+    """A subnet that may be the best, and the supernet's weights that scored it."""
 
     id: str
     architecture: Architecture
@@ -73,7 +74,7 @@ class Finalist:
 
 @dataclass
 class Comparison:
-    """Trains networks for one comparison; each is kept in `folder` by its name, and taken from there the next time."""
+    """Trains networks for one comparison. Each is stored in `folder` by its name, and loaded from there later."""
 
     job: Job
     settings: TrainingSettings
@@ -83,9 +84,9 @@ class Comparison:
     watching: Watching
 
     def train(self, name: str, network: nn.Module, images: int, learning_rate: float) -> Trained:
-        """Train the network on so many images; its weights in the end are the averaged ones.
+        """Train the network on so many images; it ends with the averaged weights.
 
-        InputError if a network of that name is there that was trained otherwise.
+        InputError if a network of that name exists that was trained differently.
         """
         target = self.folder / f"{name}.safetensors"
         if not target.is_file():
@@ -126,14 +127,14 @@ class Comparison:
     def train_at_best_rate(
         self, name: str, make: Callable[[], nn.Module], trials: Trials, rates: Sequence[float]
     ) -> tuple[Trained, list[dict[str, Any]]]:
-        """The network (`make` gives a fresh one) at the best of the rates, and what each of them came to."""
+        """The network (`make` returns a fresh one) at the best of the rates, and the score of each rate."""
         tried = [self.train(f"{name}-trial-{rate:g}", make(), trials.trial_images, rate) for rate in rates]
         best = min(tried, key=lambda trial: trials.sign * trial.curve[-1])
         rows = [{"network": name, **trial.row()} for trial in tried]
         return self.train(name, make(), trials.images, best.learning_rate), rows
 
     def try_finalist(self, finalist: Finalist, size: tuple[int, int], images: int, trials: Trials) -> dict[str, Any]:
-        """Train it from scratch on so many images, at the middle rate; its row, whose curve ends in its score.
+        """Train it from scratch on so many images, at the middle rate. Returns its row, whose curve ends in its score.
 
         size: (height, width) for the costs.
         """
@@ -186,7 +187,7 @@ def new_teacher(width: int, job: Job) -> ResNetGenerator:
 
 
 def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:
-    """The network that always answers with the mean of these batches' targets."""
+    """A network whose output is always the mean of these batches' targets."""
     total = sum(target.sum(dim=0, keepdim=True) for _, target in batches)
     assert isinstance(total, Tensor)
     mean = total / sum(len(target) for _, target in batches)
@@ -194,7 +195,7 @@ def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], 
 
 
 def forget_another(state: Path, metadata: dict[str, Any]) -> None:
-    """Remove the state of a stopped training of another kind, which must not pass for this one's."""
+    """Remove the state of a stopped training of another kind, which must not be resumed as this one."""
     if state.is_file():
         before, wanted = checkpoint.load(state)[1]["notes"], json.loads(json.dumps(metadata))
         if any(before.get(key) != value for key, value in wanted.items() if key != "curve"):

@@ -1,4 +1,4 @@
-"""What a search has to beat: hand-made networks of a size, beside subnets of its space."""
+"""The networks that a search has to beat: hand-made ones of its size, beside subnets of its space."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LEAST = 0.9  # the share of a size that a hand-made network uses
 
 @dataclass(frozen=True)
 class Contestant:
-    """A network that is trained for a comparison: a subnet's architecture, or the (width, blocks) of a plain one."""
+    """A network in a comparison: a subnet's architecture, or the (width, blocks) of a plain network."""
 
     architecture: Architecture | None = None
     plain: tuple[int, int] | None = None
@@ -35,7 +35,7 @@ class Contestant:
 
 
 def plain_size_mb(width: int, blocks: int, scale: int) -> float:
-    """Megabytes of its weights in float32."""
+    """Megabytes of the plain network's weights in float32."""
     with torch.device("meta"):
         network = PlainUpscaler(width, blocks, scale)
     return sum(p.numel() for p in network.parameters()) * BYTES_PER_PARAMETER / 1e6
@@ -54,7 +54,7 @@ def plain_networks(size_mb: float, scale: int) -> dict[str, Contestant]:
 
 
 def single_operator_networks(space: SearchSpace, frame: Frame, size_mb: float) -> dict[str, Contestant]:
-    """For each operator the largest network of it alone within a size, on the first cells of the reference path."""
+    """The largest network of each single operator within a size, on the first cells of the reference path."""
     found: dict[str, Contestant] = {}
     for operator in space.operators:
         sized = [(costs(a, frame, (1, 1))["size_mb"], len(a.cells), a) for a in _of_operator(space, operator)]

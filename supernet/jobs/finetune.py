@@ -1,4 +1,4 @@
-"""One subnet as a model of its own: trained alone, judged on held-out images, and kept with what that rests on."""
+"""Turns one subnet into a model: trains it alone, judges it on held-out images, and stores it with its history."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ BEGUN = "finetune.json"  # beside the model: what its training was begun with
 
 
 class PhaseSettings(Protocol):
-    """A part of the training; what is None is as in the rest."""
+    """A part of the training; None keeps the setting of the rest."""
 
     @property
     def until(self) -> float: ...
@@ -30,7 +30,7 @@ class PhaseSettings(Protocol):
 
 
 class FinetuneSettings(Protocol):
-    """The part of a recipe that says how a subnet is trained alone."""
+    """The part of a recipe that sets how a subnet is trained alone."""
 
     @property
     def rounds(self) -> int: ...
@@ -42,9 +42,9 @@ class FinetuneSettings(Protocol):
 
 
 def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | None) -> Plan:
-    """The phases in rounds; where one says nothing of its losses, they are `losses`.
+    """The phases in rounds; a phase without losses uses `losses`.
 
-    supernet: whose widest subnet may guide.
+    supernet: its widest subnet may guide.
     """
     sides = [(round(phase.until * how.rounds), phase.side) for phase in how.phases]
     return Plan(how.batch, sides, how.schedule(losses), supernet)
@@ -52,7 +52,7 @@ def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | No
 
 @dataclass(frozen=True)
 class Finetuning:
-    """Where a model goes, and what it is trained by."""
+    """The target folder of a model, and its training."""
 
     job: Job
     folder: Path
@@ -61,7 +61,7 @@ class Finetuning:
     about: dict[str, Any]  # subnet, start, settings: the same for the same model
 
     def begin(self) -> Path:
-        """The model's file. InputError if the folder holds, or was begun as, another model."""
+        """The model's file. InputError if the folder holds another model, or was started as one."""
         begun = self.folder / BEGUN
         if begun.is_file():
             try:
@@ -80,7 +80,9 @@ class Finetuning:
         return self.folder / model.FILE
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:
-        """Train it unless that was done; what its file says: `metrics` on the held-out images, `seconds`, `about`."""
+        """Train the model unless that is done. Returns its file's content: `metrics` on the held-out images, `seconds`,
+        `about`.
+        """
         ranks = self.job.ranks
         self.plan.check(self.job.data)
         self.job.check_full(names)

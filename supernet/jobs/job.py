@@ -1,4 +1,4 @@
-"""One job: a task, its data, and networks to train and to measure."""
+"""One job: a task, its data, and networks to train and measure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -59,7 +59,7 @@ class Data(Protocol):
 
 
 class LossSettings(criterion.Weights, Protocol):
-    """The weights of the losses, and what their terms are made of."""
+    """The weights of the losses, and their terms' settings."""
 
     @property
     def perceptual_layers(self) -> list[str]: ...
@@ -70,7 +70,7 @@ class LossSettings(criterion.Weights, Protocol):
 
 
 class DiscriminatorSettings(Protocol):
-    """The discriminator and how it learns."""
+    """The discriminator and its training."""
 
     @property
     def loss(self) -> Adversarial: ...
@@ -85,7 +85,7 @@ class DiscriminatorSettings(Protocol):
 
 
 class TrainingSettings(loop.Settings, Protocol):
-    """The part of a recipe that says how networks are trained."""
+    """The part of a recipe that sets how networks are trained."""
 
     @property
     def sampler(self) -> Sampler: ...
@@ -96,14 +96,14 @@ class TrainingSettings(loop.Settings, Protocol):
     @property
     def discriminator(self) -> DiscriminatorSettings: ...
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """The same settings but for those of `update`."""
+        """The same settings, changed by `update`."""
 
     def lasting(self, rounds: int) -> Self:
-        """The same settings for so many rounds."""
+        """The same settings for another number of rounds."""
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' is the GPU if there is one. InputError if there is no such device."""
+    """'auto' is the GPU if there is one. InputError if the device does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32; for speed there is `training.precision`
@@ -116,10 +116,10 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the training of one network changes on the way.
+    """How the training of one network changes over its rounds.
 
-    sides: (until which round, side of the patches); losses: (until which round, the losses until
-    then), the settings' own follow. supernet: whose widest subnet may guide.
+    sides: (until which round, side of the patches); losses: (until which round, the losses until then), followed by the
+    settings' own. supernet: its widest subnet may guide.
     """
 
     batch: int | None = None
@@ -134,7 +134,7 @@ class Plan:
                 raise InputError(f"patches of side {side} don't fit images of side {data.largest_side}")
 
     def batches(self, job: "Job") -> loop.Batches:
-        """Those of each round."""
+        """The batches of each round."""
         seed = (job.seed, 0, 3)
         sides = {None, *(side for _, side in self.sides)}
         kinds = {side: job.data.training(seed, side, self.batch, job.ranks) for side in sides}
@@ -154,7 +154,7 @@ class Scheduled:
 
 @dataclass
 class Job:
-    """Everything torch-side that the commands share."""
+    """The torch-side state and functions that all commands share."""
 
     space: SearchSpace
     task: Task
@@ -165,7 +165,7 @@ class Job:
     board: Board | None = None  # where its trainings are drawn
 
     def __post_init__(self) -> None:
-        """InputError if the space names an operator that there is none of."""
+        """InputError if the space names an unknown operator."""
         unknown = [name for name in self.space.operators if name not in OPERATORS]
         if unknown:
             raise InputError(
@@ -175,9 +175,9 @@ class Job:
         self.operators = [OPERATORS[name] for name in self.space.operators]
 
     def check(self, settings: TrainingSettings, names: Sequence[str], rescored: Sequence[str]) -> None:
-        """InputError, before anything is trained, if the images, the space, the losses or the metrics can't serve.
+        """InputError, before training starts, if the images, the space, the losses or the metrics are not usable.
 
-        names: the metrics of the search, which its final front is scored on too; rescored: further ones of that.
+        names: the metrics of the search and of its final front; rescored: additional metrics of that front.
         """
         (n, side), full = self.data.counts()
         wanted = [name for name in names if qualities.is_quality(name, self.task)]
@@ -187,7 +187,7 @@ class Job:
         self.criterion(settings, self.supernet())
 
     def check_full(self, names: Sequence[str]) -> None:
-        """InputError if one of these qualities can't be taken of the images that final fronts are scored on."""
+        """InputError if one of these qualities can't be measured on the images for final fronts."""
         n, side = self.data.counts()[1]
         for name in names:
             qualities.check(name, self.task, n, side, self.data.side_setting)
@@ -197,19 +197,20 @@ class Job:
         return partial(costs, frame=self.task.frame, output_size=output_size)
 
     def supernet(self) -> Supernet:
-        """Freshly initialised from the seed, on the job's device."""
+        """A supernet freshly initialised from the seed, on the job's device."""
         torch.manual_seed(self.seed)
         return Supernet(self.space, self.task.frame).to(self.device)
 
     def fresh(self, architecture: Architecture) -> Subnet:
-        """One subnet by itself, initialised from the seed for its own widths, on the job's device."""
+        """One subnet alone, initialised from the seed for its own widths, on the job's device."""
         torch.manual_seed(self.seed)
         return Subnet(architecture, self.task.frame).to(self.device)
 
     def trained(self, path: Path, ranks: Ranks = ALONE) -> Supernet:
-        """With the weights of a checkpoint. DamagedFileError if it can't be read, InputError if older than its task.
+        """A supernet with the weights of a checkpoint. DamagedFileError if unreadable, InputError if older than its
+        task.
 
-        ranks: whose first reads it for all.
+        ranks: the first process reads it for all.
         """
         supernet = self.supernet()
         tensors, metadata = ranks.from_first(lambda: checkpoint.load(path))
@@ -225,11 +226,11 @@ class Job:
     def criterion(
         self, settings: TrainingSettings, supernet: Supernet | None, earlier: Sequence[tuple[int, LossSettings]] = ()
     ) -> Criterion:
-        """The recipe's losses, and those until certain rounds. InputError if one of them can't be had.
+        """The recipe's losses, and those until certain rounds. InputError if one of them is not available.
 
-        earlier: (until which round, the losses until then). supernet: whose widest subnet may guide.
-        In the first `pixel_rounds` rounds L1 stands alone: perceptual and adversarial terms on a generator that makes
-        no image yet only disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
+        earlier: (until which round, the losses until then). supernet: its widest subnet may guide. The first
+        `pixel_rounds` rounds use L1 alone: before a generator makes an image, perceptual and adversarial terms only
+        disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
         judge, parts, begun = settings.discriminator, list[tuple[int, LossSettings]](), 0
         for until, losses in [*earlier, (settings.rounds, settings.losses)]:
@@ -270,9 +271,9 @@ class Job:
     ) -> None:
         """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`.
 
-        finish: is told the updates of every choice, and the seconds that it took in all sittings, before `target` is
-        there: so what it keeps is there whenever `target` is, whatever is killed. Of several processes that call this
-        together, the first alone tells and writes.
+        finish: gets the updates of every choice, and the total seconds over all sittings, before `target` is written.
+        So its results exist whenever `target` does, even after a kill. If several processes call this together, only
+        the first calls `finish` and writes.
         """
         supernet = self.trained(start, self.ranks) if start else self.supernet()
         # Each training draws its own batches and its own decks: its place here is part of the seed.
@@ -317,8 +318,8 @@ class Job:
     ) -> None:
         """Train one network by the same loop and losses, and write its averaged weights to `target`.
 
-        metadata: goes into the file, with the `seconds` that it took, in all sittings; it is kept with the state.
-        plan: what changes on the way; None for the recipe's batches and losses throughout.
+        metadata: goes into the file, with the total `seconds` over all sittings; the state includes it too.
+        plan: changes during training; None for the recipe's batches and losses throughout.
         """
         state, plan = checkpoint.state_of(target), plan or Plan()
         network.to(self.device)
@@ -340,14 +341,14 @@ class Job:
     ) -> Measure:
         """The cheap measure of the search, on the images that all candidates are compared on.
 
-        latencies: a table of them, not to measure them. InputError if it is of something else.
+        latencies: a table to use instead of measuring latency. InputError if it was made for something else.
         """
         about = describe(self.space, self.task.frame, output_size, self.device)
         latency = read_table(latencies, about) if latencies else None
         return Measure(supernet, self.task, self.data.search(), names, output_size, latency=latency)
 
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
-        """That of a final front; qualities are named `*_full`."""
+        """The measure of a final front; its qualities are named `*_full`."""
         wanted = [name for name in names if qualities.is_quality(name, self.task)]
         return Measure(supernet, self.task, self.data.full(), wanted, output_size, suffix="_full")
 

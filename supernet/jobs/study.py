@@ -1,4 +1,4 @@
-"""What the studies of a supernet train: subnets alone, and supernets at equal cost."""
+"""The trainings of a supernet's studies: subnets alone, and supernets at equal cost."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ STREAM = 5  # of the job's seed: the rounds that are only counted
 
 
 class TrainedAlone:
-    """A measure: each architecture is trained by itself, from scratch, and judged as candidates and fronts are."""
+    """A measure: trains each architecture from scratch, and judges it like candidates and fronts."""
 
     def __init__(self, job: Job, settings: TrainingSettings, plan: Plan, names: Sequence[str], folder: Path):
-        """names: qualities; each is also given as `*_full`. folder: for the one that is being trained."""
+        """names: qualities; each is also given as `*_full`. folder: holds the network in training."""
         self.job, self.settings, self.plan, self.folder = job, settings, plan, folder
         self.scores = [job.score(names), Score(job.task, job.data.full(), names, job.device, suffix="_full")]
         self.names = [name for score in self.scores for name in score.qualities]
@@ -43,9 +43,9 @@ class TrainedAlone:
 
 
 def rounds_at_cost(job: Job, sampler: Sampler, fair_rounds: int) -> tuple[int, float]:
-    """How many rounds of the sampler cost what so many fair ones do, and the MACs of all their forward passes.
+    """How many rounds of the sampler cost as much as so many fair ones, and the MACs of all their forward passes.
 
-    For one patch an update; the last round may go a little beyond.
+    For one patch an update; the last round may slightly exceed the cost.
     """
     price = job.costs((job.data.side, job.data.side))
 

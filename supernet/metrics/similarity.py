@@ -1,4 +1,4 @@
-"""PSNR and SSIM by the protocol of the super-resolution field."""
+"""PSNR and SSIM by the usual super-resolution protocol."""
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ def y_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]
 
 
 def rgb_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]:
-    """As `y_pair`, on the three colours, in 0..255."""
+    """Like `y_pair`, on the three colours, in 0..255."""
     output = torch.where(output.isfinite(), output, torch.nan)
     inside = (..., slice(border, target.shape[-2] - border), slice(border, target.shape[-1] - border))
     return 255 * round_to_8_bits(output)[inside], 255 * target[inside]
@@ -40,7 +40,7 @@ def psnr_y(output: Tensor, target: Tensor, border: int) -> Tensor:
 
 
 def psnr_rgb(output: Tensor, target: Tensor, border: int) -> Tensor:
-    """As `psnr_y`, over all three colours at once."""
+    """Like `psnr_y`, over all three colours at once."""
     return psnr(*rgb_pair(output, target, border))
 
 
@@ -50,18 +50,18 @@ def ssim_y(output: Tensor, target: Tensor, border: int) -> Tensor:
 
 
 def ssim_rgb(output: Tensor, target: Tensor, border: int) -> Tensor:
-    """As `ssim_y`, the mean over the three colours."""
+    """Like `ssim_y`, the mean over the three colours."""
     return ssim(*rgb_pair(output, target, border)).to(output.dtype)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Of values in 0..255, at most PSNR_CEILING, which equal images have; (b, c, h, w) -> (b,)."""
+    """PSNR of values in 0..255, capped at PSNR_CEILING, the value of equal images; (b, c, h, w) -> (b,)."""
     error = (a.double() - b.double()).square().mean(dim=(1, 2, 3))
     return (10 * torch.log10(255**2 / error)).clamp(max=PSNR_CEILING)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Of values in 0..255; (b, c, h, w) -> (b,)."""
+    """SSIM of values in 0..255; (b, c, h, w) -> (b,)."""
     make_torchvision_importable()
     # Imported here: torchmetrics takes seconds to load, and a search on PSNR alone never needs it.
     from torchmetrics.functional.image import structural_similarity_index_measure

@@ -1,4 +1,4 @@
-"""What a task is: how its generators meet the image, and how they are scored."""
+"""Tasks: each fixes the input and output of its generators, and their metrics."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ Metric = Callable[[Tensor, Tensor], Tensor]  # (output, target), each (b, 3, h, 
 
 
 class Task(Protocol):
-    """`metrics`: one number an image each, without a network; `baseline_name`: what `baseline` gives, in words.
+    """`metrics`: each returns one number an image, without a network; `baseline_name`: the baseline in words.
 
-    `border`: so many pixels on each side are not judged by `metrics`.
+    `border`: `metrics` ignore so many pixels on each side.
     """
 
     name: str
@@ -36,7 +36,7 @@ OTHERS: dict[str, Metric] = {}  # that plugins add
 
 @dataclass(frozen=True)
 class Judged:
-    """A plugin's metric, which sees nothing of the border, and no more than can be shown."""
+    """A plugin's metric; it gets outputs clamped to the displayable range, without the border."""
 
     metric: Metric
     border: int
@@ -49,14 +49,14 @@ class Judged:
 
 
 def metrics_with(border: int) -> dict[str, Metric]:
-    """Those of both tasks, with `border` pixels on each side not judged."""
+    """The metrics of both tasks, ignoring `border` pixels on each side."""
     known = {"psnr_y": psnr_y, "ssim_y": ssim_y, "psnr_rgb": psnr_rgb, "ssim_rgb": ssim_rgb}
     own: dict[str, Metric] = {name: partial(metric, border=border) for name, metric in known.items()}
     return own | {name: Judged(metric, border) for name, metric in OTHERS.items()}
 
 
 class SuperResolution:
-    """From a low-resolution photograph to one `scale` times as large."""
+    """From a low-resolution photograph to one that is `scale` times as large."""
 
     name = "super-resolution"
     baseline_name = "bicubic"
@@ -72,11 +72,11 @@ class SuperResolution:
         self.metrics = metrics_with(self.border)
 
     def baseline(self, source: Tensor) -> Tensor:
-        """What is had for nothing: the bicubic enlargement."""
+        """The output without a network: the bicubic enlargement."""
         return resize_bicubic(source, self.scale)
 
     def protocol(self) -> str:
-        """How the metrics are taken, as it enters the hash of a scores' context."""
+        """How the metrics are computed, as it enters the hash of a scores' context."""
         return f"{self.name} x{self.scale}, Y of BT.601, 8-bit, border {self.scale}"
 
 
@@ -92,11 +92,11 @@ class Translation:
         self.metrics = metrics_with(self.border)
 
     def baseline(self, source: Tensor) -> Tensor:
-        """What is had for nothing: the input."""
+        """The output without a network: the input."""
         return source
 
     def protocol(self) -> str:
-        """How the metrics are taken, as it enters the hash of a scores' context."""
+        """How the metrics are computed, as it enters the hash of a scores' context."""
         return f"{self.name}, 8-bit"
 
 

@@ -1,4 +1,4 @@
-"""A model's card: what it is, how it was made, what it costs and how to run it, from what its file says of itself."""
+"""A model's card: its description, training, costs and use, from the metadata in its file."""
 
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,12 @@ LICENCES = {
 
 
 def data_name(folder: str | None) -> str:
-    """What a model's file says of the images that it was trained on: no path of the machine."""
+    """The training images' name in a model's file, without the machine's paths."""
     return folder if folder in LICENCES else f"{Path(folder).name}/" if folder else ""
 
 
 def card(model: Model, name: str) -> str:
-    """Markdown; name: of the ONNX file that it tells how to run."""
+    """The card as Markdown; name: of the ONNX file that it explains."""
     about, metadata = model.metadata.get("about", {}), model.metadata
     task = f"x{model.scale} {model.task.name}" if model.scale > 1 else model.task.name
     kind = "A subnet" if "architecture" in metadata else "A network designed by hand"
@@ -65,7 +65,7 @@ def in_and_out(scale: int) -> str:
 
 
 def history(metadata: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
-    """What the file says of the training, in words; what it doesn't say is left out."""
+    """The training in words, as far as the file records it."""
     known = {
         "recipe": about.get("recipe"),
         "subnet": about.get("subnet"),
@@ -78,7 +78,7 @@ def history(metadata: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
 
 
 def write_card(model: Model, path: Path, name: str) -> bool:
-    """Write it, unless there is something else; whether it was written."""
+    """Write the card, unless the path holds something else; whether it was written."""
     if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         return False
     write_text(path, card(model, name))

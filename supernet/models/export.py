@@ -29,11 +29,10 @@ PROBES = ((1, 3, 64, 64), (2, 3, 47, 33), (1, 3, 24, 40))
 def export(
     network: nn.Module, path: Path, form: Format, metadata: Mapping[str, Any], samples: Sequence[Tensor], half: bool
 ) -> float:
-    """Write the file, of images (b, 3, h, w) in 0..1 with dynamic b, h and w; the largest difference that was found.
+    """Write the file, for images (b, 3, h, w) in 0..1 with dynamic b, h and w; the largest difference found.
 
-    samples: real inputs, which the file is tried on beside random ones. half: the weights are stored
-    in 16 bits, and computed with in 32 (ONNX alone). FailedError, with nothing written, if an output
-    differs by more than 1e-4.
+    samples: real inputs to test the file on, beside random ones. half: stores the weights in 16 bits and computes in 32
+    (ONNX alone). FailedError, with nothing written, if an output differs by more than 1e-4.
     """
     if half and form != "onnx":
         raise InputError(f"16-bit weights are for ONNX; leave --half out for {form}")
@@ -54,7 +53,7 @@ def export(
 
 
 def metadata_of(model: Model) -> dict[str, Any]:
-    """What a file says of itself: the task, what it takes and gives, the network, and how it was trained."""
+    """A file's description of itself: the task, its inputs and outputs, the network, and its training."""
     return {
         "task": model.task.name,
         "scale": model.scale,
@@ -65,7 +64,7 @@ def metadata_of(model: Model) -> dict[str, Any]:
 
 
 def sample_images(paths: Sequence[Path]) -> list[Tensor]:
-    """The images (1, 3, h, w) in the files. InputError if one can't be read, or is too small to try a network on."""
+    """The images (1, 3, h, w) in the files. InputError if one can't be read, or is too small for a test."""
     images = [torch.from_numpy(read_picture(path).colour).movedim(-1, 0)[None] for path in paths]
     for path, image in zip(paths, images, strict=True):
         if min(image.shape[2:]) < LEAST_SIDE:
@@ -79,14 +78,14 @@ def random_image(shape: tuple[int, ...]) -> Tensor:
 
 @torch.no_grad()
 def round_to_half(network: nn.Module) -> None:
-    """The weights that 16 bits can hold."""
+    """Round the weights to 16-bit values."""
     for parameter in network.parameters():
         parameter.copy_(parameter.half().float())
 
 
 @torch.no_grad()
 def largest_difference(network: nn.Module, found: Callable[[Tensor], Tensor], images: Sequence[Tensor]) -> float:
-    """Over all pixels of all images; NaN counts as one."""
+    """The largest difference over all pixels of all images; NaN counts as one."""
     return max(float((network(image) - found(image)).abs().nan_to_num(float("inf")).max()) for image in images)
 
 
@@ -124,7 +123,7 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half
 
 
 def forget_sources(model: Any) -> None:
-    """Drop the stack traces that torch writes to each node: paths of this machine, and a third of the file."""
+    """Remove the stack traces that torch writes to each node: paths of this machine, and a third of the file."""
     graph = model.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
@@ -132,7 +131,7 @@ def forget_sources(model: Any) -> None:
 
 
 def store_in_half(model: Any) -> None:
-    """Each weight as 16 bits and a cast to 32."""
+    """Store each weight as 16 bits and a cast to 32."""
     import onnx
     from onnx import numpy_helper
 
@@ -151,8 +150,8 @@ def store_in_half(model: Any) -> None:
 def load_pt2(path: Path) -> nn.Module:
     """The module in an exported program, for images of any size.
 
-    Torch's guards would refuse sizes that lie in memory otherwise than the example did; that the
-    program serves these too is what `export` tries.
+    Torch's guards would refuse sizes with another memory layout than the example's; `export` tests that the program
+    handles these too.
     """
     program = torch.export.load(path)
     if "check_guards" in inspect.signature(program.module).parameters:  # an older torch has no guards

@@ -1,4 +1,4 @@
-"""A model against the images of a benchmark: image by image, on average, and what it costs."""
+"""A model on the images of a benchmark: each image, the average, and its costs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ LARGEST = 1024 * 1024  # input pixels that are run at once; larger images are ti
 
 @dataclass(frozen=True)
 class Judged:
-    """One image to judge on."""
+    """One image to judge a model on."""
 
     name: str  # no other's
     source: Tensor  # (1, 3, h, w)
@@ -43,9 +43,9 @@ def read_judged(
     side: int | None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> list[Judged]:
-    """The images of a benchmark folder for super-resolution, of an aligned folder's split for translation.
+    """The images of a benchmark folder (super-resolution), or of an aligned folder's split (translation).
 
-    warn: is told what of the files is lost, and what isn't read.
+    warn: gets a message about the files' losses and about ignored files.
     """
     if isinstance(model.task, SuperResolution):
         return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn)]
@@ -57,7 +57,7 @@ def read_judged(
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """The files' names without their suffixes, but with them where two would be the same."""
+    """The files' names without suffixes; with them if two names would be equal."""
     stems = [path.stem for path in paths]
     return stems if len(set(stems)) == len(stems) else [path.name for path in paths]
 
@@ -83,7 +83,7 @@ def judge(
     device: torch.device,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
-    """`images`: name -> qualities of each; `mean`: their averages, and the Frechet distances, which are of the set."""
+    """`images`: name -> qualities of each; `mean`: their averages, and the Frechet distances over the whole set."""
     for name in names:
         if not qualities.is_quality(name, model.task):
             raise InputError(f"{name} is no quality of {model.task.name}; there are {', '.join(known(model))}")
@@ -122,7 +122,7 @@ def costs_of(model: Model, size: tuple[int, int]) -> dict[str, float]:
 
 @torch.inference_mode()
 def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[str, Any]:
-    """Median time in milliseconds for one output of (height, width), after two warm-ups, and where it was taken."""
+    """Median time in milliseconds for one output of (height, width), after two warm-ups; the threads and the device."""
     if isinstance(model.network, nn.Module):
         run: Callable[[Tensor], Tensor] = model.network.to(device)
     else:  # an ONNX file, which ONNX Runtime runs on the CPU

@@ -1,4 +1,4 @@
-"""A trained network as one file: its weights, and in the header what it is. Or as an ONNX file that was exported."""
+"""A trained network as one file: its weights, and its description in the header. Or an exported ONNX file."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,7 +24,7 @@ FILE = "model.safetensors"  # of a model's folder
 
 @dataclass(frozen=True)
 class Model:
-    """A network that may be an ONNX file's, its task, and what its file says of it."""
+    """A network (perhaps from an ONNX file), its task, and its file's metadata."""
 
     network: Network | OnnxNetwork
     task: Task
@@ -37,7 +37,7 @@ class Model:
 
 
 def header(network: nn.Module) -> dict[str, Any]:
-    """What `load_network` needs to build the network again."""
+    """The metadata from which `load_network` rebuilds the network."""
     if isinstance(network, ResNetGenerator):
         return {"resnet": network.settings}
     if isinstance(network, PlainUpscaler):
@@ -60,7 +60,7 @@ def build_network(metadata: dict[str, Any]) -> Network:
 
 
 def file_of(path: Path) -> Path:
-    """The file of a model given as a file or as its folder. InputError if it is absent."""
+    """The file of a model given as a file or as its folder. InputError if it is missing."""
     file = path / FILE if path.is_dir() else path
     if not file.is_file() or file.suffix not in (".safetensors", ".onnx"):
         trouble = "no model" if file.is_file() else "absent"
@@ -69,9 +69,9 @@ def file_of(path: Path) -> Path:
 
 
 def load_network(path: Path) -> Network:
-    """The network of a model written here, frozen.
+    """The network of a model that this project wrote, frozen.
 
-    InputError if it is absent, exported or no model of this project, DamagedFileError if it is damaged.
+    InputError if it is missing, exported or not of this project, DamagedFileError if it is damaged.
     """
     file = file_of(path)
     if file.suffix == ".onnx":
@@ -92,9 +92,9 @@ def _read(file: Path) -> tuple[Network, dict[str, Any]]:
 
 
 def read_model(path: Path, warn: Callable[[str], None] = lambda sentence: None) -> Model:
-    """A model written here, or exported to ONNX. Errors as of `load_network`.
+    """A model that this project wrote, or exported to ONNX. Errors like `load_network`.
 
-    warn: is told if another program has rewritten the exported file.
+    warn: gets a message if another program has rewritten the exported file.
     """
     file = file_of(path)
     if file.suffix == ".onnx":

@@ -15,8 +15,8 @@ from supernet.models.seal import check_onnx
 class OnnxNetwork:
     """(b, 3, h, w) in 0..1 -> the network's output, on the CPU, with as many threads as torch has.
 
-    metadata: what the export wrote. DamagedFileError if the file is damaged, InputError if it is none of ours, or ONNX
-    Runtime is not installed. warn: is told if another program has rewritten the file, perhaps to 16 bits.
+    metadata: written by the export. DamagedFileError if the file is damaged, InputError if it is not ours, or ONNX
+    Runtime is not installed. warn: gets a message if another program has rewritten the file, perhaps to 16 bits.
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None]):
@@ -39,7 +39,7 @@ class OnnxNetwork:
             raise InputError(f"{path} was not exported by this project: it doesn't tell its task") from None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """InputError if the file takes no such images: another program may have fixed their size."""
+        """InputError if the file does not accept such images: another program may have fixed their size."""
         values = x.half() if self.input.type == "tensor(float16)" else x
         try:
             output, *_ = self.session.run(None, {self.input.name: values.cpu().numpy()})

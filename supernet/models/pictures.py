@@ -1,4 +1,4 @@
-"""Pictures of any mode through a generator: what is colour goes through, what is not is kept beside it."""
+"""Pictures of any mode through a generator: the colours pass through it, everything else is kept beside it."""
 
 import io
 import struct
@@ -45,7 +45,9 @@ Deep = NDArray[np.uint16]  # (height, width, 3 or 4)
 
 @dataclass(frozen=True)
 class Picture:
-    """An opened picture, upright. colour: (h, w, 3) in 0..1; alpha: of 8 bits, or floats in 0..1 if deep; or None."""
+    """An opened picture, upright. colour: (h, w, 3) in 0..1; alpha: 8 bits, or floats in 0..1 for deep pictures; or
+    None.
+    """
 
     colour: NDArray[np.float32]
     alpha: Image.Image | None
@@ -56,7 +58,7 @@ class Picture:
 
 
 def read_picture(path: Path) -> Picture:
-    """InputError if the file is no readable image."""
+    """InputError if the file is not a readable image."""
     try:
         with opening(path) as opened:
             image, losses, low = opened.upright(), opened.losses, low_bytes(path, opened)
@@ -80,9 +82,9 @@ def read_picture(path: Path) -> Picture:
 
 
 def generate(network: Generator, picture: Picture, tile: int, device: torch.device) -> Image.Image | Deep:
-    """The picture by the network, in the mode that it came in: colour or grey, 8 or 16 bits, with alpha or without.
+    """The network's output, in the picture's mode: colour or grey, 8 or 16 bits, with or without alpha.
 
-    16-bit colour, for which Pillow has no mode, is an array.
+    16-bit colour, for which Pillow has no mode, is returned as an array.
     """
     image = torch.from_numpy(picture.colour).movedim(-1, 0)[None].to(device)
     height, width = (side * network.scale for side in picture.colour.shape[:2])
@@ -103,9 +105,9 @@ def generate(network: Generator, picture: Picture, tile: int, device: torch.devi
 
 
 def plan(source: Path, out: Path, overwrite: bool, skip: bool = False) -> list[tuple[Path, Path]]:
-    """(picture, where it goes) of a file or a folder; the names stay. InputError if there is nothing to do or too much.
+    """(picture, target) of a file or a folder; the names stay. InputError if there is nothing to do or too much.
 
-    A file goes into the folder `out`, or to the file `out` if it is named like an image.
+    A file goes into the folder `out`, or to the file `out` if that has an image's suffix.
     """
     if source.is_dir():
         pictures = pictures_in(source)
@@ -132,12 +134,12 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False) -> list[t
 
 
 def written_name(picture: Path) -> str:
-    """The picture's own name, but for a format that isn't written."""
+    """The picture's own name, with another suffix if its format can't be written."""
     return picture.with_suffix(".png").name if picture.suffix.lower() == ".gif" else picture.name
 
 
 def save_picture(image: Image.Image | Deep, target: Path, info: dict[str, Any]) -> tuple[str, ...]:
-    """Whole or not at all. What the format can't hold is left out, and given in words: alpha on white, 16 bits as 8."""
+    """Write the whole picture or nothing; the losses of the format, in words: alpha laid on white, 16 bits as 8."""
     suffix, losses = target.suffix.lower(), list[str]()
     if suffix not in WITH_16_BITS:
         if isinstance(image, np.ndarray):
@@ -169,7 +171,7 @@ def to_8_bits(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def save_deep(pixels: Deep, path: Path, info: dict[str, Any]) -> tuple[str, ...]:
-    """Write 16-bit colour, as PNG or TIFF; what was lost, in words."""
+    """Write 16-bit colour, as PNG or TIFF; the losses, in words."""
     alpha, profile, exif = pixels.shape[2] == 4, info.get("icc_profile"), info.get("exif")
     if path.suffix.lower() != ".png":
         extra = ["unassalpha"] if alpha else None
@@ -196,9 +198,9 @@ def apply(
     device: torch.device,
     warn: Callable[[str], None],
 ) -> Iterator[Path]:
-    """Each picture that was written.
+    """Yields each picture that was written.
 
-    warn: is told of one that can't be read, or held by its format, and at last what of the others was lost.
+    warn: gets a message about a picture that can't be read or stored in its format, and at the end about all losses.
     """
     losses = dict[str, tuple[str, ...]]()
     try:

@@ -1,4 +1,4 @@
-"""Whether an exported file is as it was written."""
+"""Checks that an exported file is as it was written."""
 
 import hashlib
 import zipfile
@@ -12,12 +12,12 @@ KEY, OLD_KEY = b"evo_c2f_seal", b"evo_c2f_sha256"
 
 
 def head(key: bytes, padded: bool) -> bytes:
-    """What stands before the checksum: an entry of ONNX's metadata_props, field 14 of the file's message.
+    """The bytes before the checksum: an entry of ONNX's metadata_props, field 14 of the file's message.
 
-    In the entry, field 1 is the key and 2 the value. A message may be continued by further fields: so a checksum of all
-    before it can stand at the end, and any reader passes over it. padded: the entry's length takes two bytes where one
-    would do. Every reader takes that, and no writer of ONNX does it: a program that reads the file and writes it anew
-    leaves one byte, by which a rewritten file is told from a damaged one.
+    In the entry, field 1 is the key and 2 the value. Further fields may follow a message, so a checksum of everything
+    before it can stand at the end, and every reader skips it. padded: the entry's length takes two bytes, although one
+    is enough. Every reader accepts that, and no ONNX writer does it. If another program rewrites the file, it leaves
+    one byte, which identifies a rewritten file, as opposed to a damaged one.
     """
     size = 2 + len(key) + 2 + 64
     length = [size | 0x80, 0] if padded else [size]
@@ -28,15 +28,16 @@ HEAD, REWRITTEN, OLD_HEAD = head(KEY, True), head(KEY, False), head(OLD_KEY, Fal
 
 
 def seal(path: Path) -> None:
-    """Add its checksum to an ONNX file; a .pt2 file is a zip archive and has one of each of its parts."""
+    """Add a checksum to an ONNX file; a .pt2 file is a zip archive, which has one for each of its parts."""
     content = path.read_bytes()
     path.write_bytes(content + HEAD + _checksum(content))
 
 
 def check_onnx(path: Path, warn: Callable[[str], None]) -> bool:
-    """Whether it has a checksum: files of older versions have none. DamagedFileError if that is another file's.
+    """Whether the file has a checksum; files of older versions have none. DamagedFileError if the checksum doesn't
+    match.
 
-    Of a file that another program has rewritten, `warn` is told that it can't be checked.
+    If another program has rewritten the file, `warn` gets a message that it can't be checked.
     """
     content = path.read_bytes()
     for known, cause in ((HEAD, ""), (OLD_HEAD, ", damaged or rewritten by another program")):
@@ -52,7 +53,7 @@ def check_onnx(path: Path, warn: Callable[[str], None]) -> bool:
 
 
 def check_export(path: Path, warn: Callable[[str], None]) -> None:
-    """DamagedFileError if it is not as it was written, or can't be told to be. warn: as of `check_onnx`."""
+    """DamagedFileError if the file is not as written, or has no checksum. warn: as in `check_onnx`."""
     if path.suffix == ".onnx":
         if not check_onnx(path, warn):
             raise DamagedFileError(f"{path} has no checksum: cut short, or of an older version; export it again")

@@ -1,7 +1,7 @@
-"""A large image in tiles, with bounded memory and the same result as the image at once.
+"""A large image in tiles, with bounded memory and the same result as for the whole image.
 
-The tiles overlap by the network's reach. What pools over the whole image is given its statistics,
-which are gathered tile by tile beforehand, one pool after the other.
+The tiles overlap by the network's reach. Layers that pool over the whole image get its statistics, which are gathered
+tile by tile beforehand, one layer after the other.
 """
 
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ DEFAULT_TILE = 256
 
 
 class Generator(Protocol):
-    """A network that can be tiled; all in pixels of its input but for the scale.
+    """A network that can be tiled; all sizes except the scale are in pixels of its input.
 
-    scale: the output's side over the input's; reach: how far an output pixel looks; grain: tiles
-    begin at multiples of it; block: the sides are padded to a multiple of it within the network.
+    scale: the output's side over the input's; reach: how far an output pixel looks; grain: tiles begin at multiples of
+    it; block: the network pads sides to a multiple of it.
     """
 
     @property
@@ -37,13 +37,15 @@ class Generator(Protocol):
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: the core that it answers for, and all that it reads."""
+    """One tile along one axis: its own core, and the larger part that it reads."""
 
     core: tuple[int, int]
     read: tuple[int, int]
 
     def inside(self, factor: float, end: int | None = None) -> slice:
-        """The core within what is read, at `factor` times the resolution; `end` for another end of the core."""
+        """The core's position in the part that is read, at `factor` times the resolution; `end` for another end of the
+        core.
+        """
         start, stop = self.core[0] - self.read[0], (self.core[1] if end is None else end) - self.read[0]
         return slice(round(start * factor), round(stop * factor))
 
@@ -74,7 +76,7 @@ def tiles(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Iterat
 
 
 def run_tiled(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Tensor:
-    """What the network gives for (1, 3, h, w), put together from tiles."""
+    """The network's output for (1, 3, h, w), assembled from tiles."""
     height, width = image.shape[-2:]
     output = image.new_empty(1, 3, height * network.scale, width * network.scale)
     for rows, columns, part in tiles(network, image, tile):
@@ -101,7 +103,7 @@ def stop_at(pool: nn.Module, inputs: tuple[Tensor]) -> None:
 
 @contextmanager
 def whole_image_statistics(network: Generator, image: Tensor, grid: list[tuple[Span, Span]]) -> Iterator[None]:
-    """Within it every pool that the network runs has the statistics of the whole image."""
+    """Within it, every pool that the network runs uses the statistics of the whole image."""
     pools = [module for module in cast(nn.Module, network).modules() if isinstance(module, Pool)]
     if len(grid) == 1:
         yield
@@ -117,7 +119,7 @@ def whole_image_statistics(network: Generator, image: Tensor, grid: list[tuple[S
 
 @torch.inference_mode()
 def fix_next(network: Generator, pools: list[Pool], image: Tensor, grid: list[tuple[Span, Span]]) -> bool:
-    """Give the next pool that the network comes to its statistics; False if all that it runs have them."""
+    """Give the network's next pool its statistics; False if all pools have them."""
     hooks = [pool.register_forward_pre_hook(stop_at) for pool in pools]
     n, total, squares = 0, torch.zeros(()), torch.zeros(())
     reached: Pool | None = None
@@ -141,7 +143,7 @@ def fix_next(network: Generator, pools: list[Pool], image: Tensor, grid: list[tu
 
 
 def core_of(x: Tensor, rows: Span, columns: Span, image: Tensor, block: int) -> Tensor:
-    """The positions of a tile's features that no other tile answers for; the last ones answer for the padding too."""
+    """The positions of a tile's features that belong to no other tile; the last tiles also own the padding."""
     parts = []
     for span, positions, length in zip((rows, columns), x.shape[-2:], image.shape[-2:], strict=True):
         read = -(-(span.read[1] - span.read[0]) // block) * block

@@ -28,7 +28,7 @@ def part_cost(part: Part, frame: Frame, height: int, width: int) -> tuple[int, i
 def costs(architecture: Architecture, frame: Frame, output_size: tuple[int, int]) -> dict[str, float]:
     """params, macs and size_mb (4 bytes a parameter, 1e6 bytes a MB) for an output of (height, width).
 
-    MACs are those of the padded size: a multiple of the coarsest level visited.
+    MACs are those of the padded size, a multiple of the coarsest visited level.
     """
     unit = 2 ** max(frame.input_level, *(level for level, _ in architecture.widths))
     height, width = (-(-side // unit) * unit for side in output_size)

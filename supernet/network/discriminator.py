@@ -21,22 +21,22 @@ def receptive_field(n_layers: int) -> int:
 
 
 def fitting_layers(size: int) -> int:
-    """The number of layers of stride 2 for images of this side, unless the recipe says another."""
+    """The number of layers of stride 2 for images of this side, unless the recipe sets another."""
     return max([n for n in range(1, MOST_LAYERS + 1) if receptive_field(n) <= SHARE * size], default=1)
 
 
 def outputs_along(size: int, n_layers: int) -> int:
-    """Patches judged along a side of `size` pixels."""
+    """Number of judged patches along a side of `size` pixels."""
     return int(size // 2**n_layers - 2)
 
 
 class PatchGan(nn.Module):
-    """Scores of overlapping patches, and the features behind them. Instance norm: it keeps no statistics."""
+    """Scores of overlapping patches, and the features behind them. Instance norm, since it keeps no statistics."""
 
     def __init__(self, size: int, width: int, n_layers: int | None, condition_channels: int):
-        """size: side of the images; n_layers: of stride 2, None for what fits the size.
+        """size: side of the images; n_layers: of stride 2, None chooses by the size.
 
-        condition_channels: of the input image, laid beside the judged one; 0 judges it alone.
+        condition_channels: of the input image, concatenated with the judged one; 0 judges that one alone.
         InputError if the discriminator is too deep for the size.
         """
         super().__init__()
@@ -59,7 +59,7 @@ class PatchGan(nn.Module):
     def forward(self, source: Tensor, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """source (b, 3, h, w), image (b, 3, h, w) -> (scores (b, 1, h', w'), features of each layer).
 
-        InputError if one of them is no batch of RGB images.
+        InputError if one of them is not a batch of RGB images.
         """
         refuse_other_channels(source)
         refuse_other_channels(image)

@@ -1,8 +1,8 @@
 """The generator: a supernet whose weights all subnets share, and one subnet as a plain module.
 
-Both run the same route over the levels (`run_route`); they differ in where a part comes from. On arriving at a
-level, the transition's output is added to what that level last held, or on a first visit to that
-level's own stem of the input, so that all paths speak one language at each level.
+Both run the same route over the levels (`run_route`), with parts from different places. On arriving at a level, the
+transition's output is added to the level's last features. On a first visit, it is added to the level's own stem of the
+input. So the features of a level mean the same on all paths.
 """
 
 import math
@@ -24,10 +24,10 @@ IMAGE_CHANNELS = 3
 
 @dataclass(frozen=True)
 class Frame:
-    """What a task fixes of its generators: the input's level (x4 super-resolution: 2), whether the
-    output is a residual on the resized input, whether operators see instance-normalised features
-    (without statistics or parameters of their own, so that any prefix of the channels is normalised alike),
-    and the operators' activation."""
+    """The settings of generators that a task fixes: the input's level (x4 super-resolution: 2), whether the output is a
+    residual on the resized input, whether operators see instance-normalised features (without running statistics or
+    parameters, so that any prefix of the channels is normalised alike), and the operators' activation.
+    """
 
     input_level: int
     residual: bool
@@ -39,8 +39,8 @@ class Frame:
 class Part:
     """One module of a network: `kind` is stem, transition, operator or head.
 
-    `place` names the supernet's module that it is a slice of: (level,), (source level, level) or
-    (position, level, operator). `inner` is the operator's inner width.
+    `place` names the supernet's module that the part is a slice of: (level,), (source level, level) or (position,
+    level, operator). `inner` is the operator's inner width.
     """
 
     kind: str
@@ -69,17 +69,17 @@ def parts(architecture: Architecture) -> Iterator[Part]:
 
 
 def stem_conv(frame: Frame, level: int, width: int) -> Conv:
-    """On the input, resized to the level or folded into channels by pixel-unshuffle."""
+    """The convolution on the input, which is resized to the level or folded into channels by pixel-unshuffle."""
     return Conv(IMAGE_CHANNELS * 4 ** max(0, level - frame.input_level), width, 3)
 
 
 def head_conv(level: int, width: int) -> Conv:
-    """Before the pixel-shuffle to the output's resolution."""
+    """The convolution before the pixel-shuffle to the output's resolution."""
     return Conv(width, IMAGE_CHANNELS * 4**level, 3)
 
 
 def transition_conv(source: int, level: int, source_width: int, width: int) -> Conv:
-    """After pixel-unshuffle to a coarser level; before pixel-shuffle to a finer one."""
+    """The convolution after pixel-unshuffle to a coarser level, or before pixel-shuffle to a finer one."""
     return Conv(4 * source_width, width) if level > source else Conv(source_width, 4 * width)
 
 
@@ -130,16 +130,16 @@ def run_part(part: Part, module: Callable[..., Tensor], x: Tensor, frame: Frame)
 
 
 def refuse_other_channels(x: Tensor) -> None:
-    """InputError if x is no batch of RGB images: sliced convolutions would take a prefix of the weights, unseen."""
+    """InputError if x is not a batch of RGB images: sliced convolutions would silently take a prefix of the weights."""
     if x.dim() != 4 or x.shape[1] != IMAGE_CHANNELS:
         raise InputError(f"the network takes RGB images (b, 3, h, w), not {tuple(x.shape)}; convert them first")
 
 
 def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """Continue x at the bottom and on the right, by reflection, until its sides are multiples and at least `least`.
+    """Reflection-pad x at the bottom and right, until its sides are multiples and at least `least`.
 
-    Where the image is smaller than what is added, the reflection goes to and fro. Branches by size would be taken for
-    good in an exported program.
+    If the image is smaller than the padding, the reflection repeats. There are no branches by size, since an exported
+    program would keep one for all sizes.
     """
     if multiple == 1:
         return x
@@ -155,12 +155,12 @@ def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
 
 
 def block(route: Iterable[Part], frame: Frame) -> int:
-    """Pixels of the input that one position of the coarsest level visited spans."""
+    """Pixels of the input that one position of the coarsest visited level spans."""
     return int(2 ** max(0, max(part.level for part in route) - frame.input_level))
 
 
 def reach(part: Part, frame: Frame) -> float:
-    """How many pixels of the input away the part looks, at most."""
+    """The largest distance, in pixels of the input, that the part looks."""
     unit = 2.0 ** (part.level - frame.input_level)  # what a position spans
     convs = convolutions(part, frame).values()
     parallel = max((conv.reach for conv in convs if conv.shrink > 1), default=0)  # the scales of one operator
@@ -173,8 +173,8 @@ def reach(part: Part, frame: Frame) -> float:
 def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
     """x (b, 3, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
 
-    The input is reflect-padded to a multiple of the coarsest level visited, and the output cropped. InputError if x is
-    no batch of RGB images.
+    The input is reflect-padded to a multiple of the coarsest visited level, and the output cropped. InputError if x is
+    not a batch of RGB images.
     """
     refuse_other_channels(x)
     height, width = x.shape[-2:]
@@ -211,7 +211,7 @@ class Subnet(nn.Module):
 
     @property
     def block(self) -> int:
-        """In pixels of the input: what sides are padded to a multiple of."""
+        """In pixels of the input: sides are padded to a multiple of it."""
         return block(self.route, self.frame)
 
     @property
@@ -226,7 +226,9 @@ class Subnet(nn.Module):
 
     @property
     def reach(self) -> int:
-        """In pixels of the input: how far an output pixel looks, at most, but for what is pooled over the whole."""
+        """In pixels of the input: the largest distance that an output pixel looks, except through pools over the whole
+        image.
+        """
         return math.ceil(sum(reach(part, self.frame) for part in self.route))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -235,8 +237,9 @@ class Subnet(nn.Module):
 
 
 class Supernet(nn.Module):
-    """All subnets of a space at once: every (cell, level, operator) at full width, and per level a
-    stem and a head, and per pair of neighbouring levels the transitions, shared by all cells."""
+    """All subnets of a space at once: every (cell, level, operator) at full width, a stem and a head for each level,
+    and the transitions between neighbouring levels, shared by all cells.
+    """
 
     def __init__(self, space: SearchSpace, frame: Frame):
         """The space's operators must be among OPERATORS."""
@@ -245,7 +248,7 @@ class Supernet(nn.Module):
         self.modules_by_place = nn.ModuleDict({name(part): build(part, frame) for part in all_parts(space)})
 
     def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
-        """What `extract(architecture)` gives for x."""
+        """The same output as `extract(architecture)` for x."""
         return run_route(x, list(parts(architecture)), lambda _, part: self.module_of(part), self.frame)
 
     def module_of(self, part: Part) -> nn.Module:
@@ -253,7 +256,7 @@ class Supernet(nn.Module):
         return self.modules_by_place[name(part)]
 
     def slices(self, part: Part) -> Iterator[tuple[nn.Parameter, tuple[slice, ...]]]:
-        """The supernet's parameters behind a part, each with the prefix that the part takes of it."""
+        """The supernet's parameters behind a part, each with the prefix that the part uses."""
         module = self.module_of(part)
         for place, spec in convolutions(part, self.frame).items():
             conv = module.get_submodule(place)
@@ -267,7 +270,7 @@ class Supernet(nn.Module):
         return list(dict.fromkeys(parameter for slices in taken for parameter, _ in slices))
 
     def extract(self, architecture: Architecture) -> Subnet:
-        """A subnet of its own, with copied weights, on the supernet's device."""
+        """The subnet as a module with copied weights, on the supernet's device."""
         subnet = Subnet(architecture, self.frame)
         for part, layer in zip(subnet.route, subnet.layers, strict=True):
             copy_prefix(self.module_of(part), layer)

@@ -1,9 +1,9 @@
-"""The candidate operators: what a cell may compute. One table, `OPERATORS`, at the end.
+"""The candidate operators of a cell. One table, `OPERATORS`, at the end.
 
-Every operator keeps its input's shape, adds a residual, and has an inner width. To add one: declare
-its convolutions once, for any width and inner width, and say how they act; building, slicing,
-extraction and costs follow. The convolution called 'last' starts at zero, so that a fresh operator
-is the identity. Each tensor must be sliceable by prefixes: add branches, don't concatenate them.
+Every operator keeps its input's shape, adds a residual, and has an inner width. To add one, declare its convolutions
+once, for any width and inner width, and define how they are applied. Building, slicing, extraction and costs follow.
+The convolution called 'last' starts at zero, so that a fresh operator is the identity. Each tensor must be sliceable by
+prefixes: add branches, don't concatenate them.
 """
 
 from collections.abc import Callable
@@ -179,9 +179,9 @@ class Distillation(Operator):
 
 
 def whole_windows(x: Tensor, side: int) -> Tensor:
-    """x, its last row and column repeated until windows of that side fit: their maxima stay.
+    """x with its last row and column repeated until it fills whole windows of that side; maxima do not change.
 
-    Some runtimes refuse a window that is larger than the map, which `ceil_mode` would leave to them.
+    Some runtimes refuse a window that is larger than the map, as `ceil_mode` would need.
     """
     pad = (0, -x.shape[3] % side, 0, -x.shape[2] % side)
     return F.pad(x, pad, mode="replicate") if torch.compiler.is_exporting() or any(pad) else x
@@ -216,7 +216,7 @@ class Modulation(Operator):
 class FreeAttention(Residual):
     """Two 3x3 convolutions whose output weighs itself, without parameters (SPAN, arXiv 2311.12770, eq. 2 and 3).
 
-    The attention is odd: 0 where the convolutions see nothing, so that a fresh operator is the identity.
+    The attention is an odd function: it is 0 if the convolutions give 0, so that a fresh operator is the identity.
     """
 
     def body(self, x: Tensor, width: int, inner: int) -> Tensor:
@@ -228,7 +228,7 @@ class PartialKernel(Operator):
     """A 3x3 convolution, a 9x9 one on a quarter of its channels, and a 1x1 (PLKSR, arXiv 2404.11848).
 
     The large kernel takes every fourth channel, so that a channel has the same role at every width. The paper's 17x17
-    would cost more than all the rest at the widths of small networks.
+    would cost more than everything else at the widths of small networks.
     """
 
     @staticmethod

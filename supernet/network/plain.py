@@ -1,7 +1,7 @@
-"""The generator to compare super-resolution with: a plain network as one would write it by hand.
+"""The super-resolution baseline: a plain network as one would write it by hand.
 
-A 3x3 stem, residual blocks of two 3x3 convolutions (EDSR, arXiv 1707.02921, without its scaling),
-a 3x3 convolution, a long skip, a pixel-shuffle head, and a residual on the bilinear input.
+A 3x3 stem, residual blocks of two 3x3 convolutions (EDSR, arXiv 1707.02921, without its scaling), a 3x3 convolution, a
+long skip, a pixel-shuffle head, and a residual on the bilinear input.
 """
 
 import torch.nn.functional as F
@@ -40,7 +40,7 @@ class PlainUpscaler(nn.Module):
         self.scale, self.block, self.grain, self.reach = scale, 1, 1, 2 * blocks + 4
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w). InputError if x is no batch of RGB images."""
+        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w). InputError if x is not a batch of RGB images."""
         refuse_other_channels(x)
         features = self.stem(x - 0.5)
         features = features + self.merge(self.blocks(features))

@@ -1,6 +1,6 @@
-"""What looks at a whole image at once: its mean, and its instance norm.
+"""Layers that use a whole image at once: its mean, and its instance norm.
 
-Each is a module of its own, so that an image in tiles (`tiling.py`) can be given the whole image's statistics.
+Each is a separate module, so that an image in tiles (`tiling.py`) can be given the whole image's statistics.
 """
 
 import torch
@@ -11,7 +11,7 @@ EPSILON = 1e-5  # instance norm's
 
 
 class Pool(nn.Module):
-    """Base of both. `fixed`: (mean, variance) of the whole image, each (1, c, 1, 1), or None: take the input's own."""
+    """Base of both. `fixed`: (mean, variance) of the whole image, each (1, c, 1, 1), or None to use the input's own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Mean(Pool):
 class InstanceNorm(Pool):
     """(b, c, h, w) -> the same shape, each channel of each image with mean 0 and deviation 1.
 
-    A single position has no deviation: it is left as it is.
+    A single position has no deviation and stays unchanged.
     """
 
     def forward(self, x: Tensor) -> Tensor:

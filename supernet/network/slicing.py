@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Conv:
-    """What a convolution is: the one description that builds it, slices it and counts its cost.
+    """The description of a convolution, which builds it, slices it and counts its cost.
 
-    `shrink`: it runs on a map that many times smaller along each side (0: on one position, after
-    global pooling). Stride is 1 and the padding keeps the size.
+    `shrink`: it runs on a map that many times smaller along each side (0: on one position, after global pooling).
+    Stride is 1 and the padding keeps the size.
     """
 
     inputs: int
@@ -37,7 +37,7 @@ class Conv:
 
     @property
     def reach(self) -> int:
-        """How many positions away it looks; what is pooled over the whole map is not counted."""
+        """How many positions away it looks; global pooling is not counted."""
         return self.kernel // 2 * self.dilation * self.shrink + max(0, self.shrink - 1)
 
     def macs(self, height: int, width: int) -> int:
@@ -66,7 +66,7 @@ class SlicedConv2d(nn.Conv2d):
         )
 
     def forward(self, x: Tensor, outputs: int | None = None) -> Tensor:
-        """x (b, c, h, w) -> (b, outputs, h, w); c and outputs at most the built widths."""
+        """x (b, c, h, w) -> (b, outputs, h, w); c and outputs are at most the built widths."""
         inputs = x.shape[1]
         outputs = outputs or self.out_channels
         if (inputs, outputs) == (self.in_channels, self.out_channels):

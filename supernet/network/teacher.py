@@ -1,4 +1,4 @@
-"""The generator to compare with, and to distil from: pix2pix's ResNet (arXiv 1703.10593, appendix 7.2)."""
+"""The teacher for comparison and distillation: pix2pix's ResNet (arXiv 1703.10593, appendix 7.2)."""
 
 from typing import Literal
 
@@ -35,8 +35,8 @@ class Block(nn.Module):
 class ResNetGenerator(nn.Module):
     """64 base channels and 9 blocks: 11.38 M parameters and 49.6 G MACs at 256x256.
 
-    The 56.8 G that are published count each transposed convolution at every output position as if
-    none of its input positions were the zeros between the pixels: 2 x 3.62 G that no one computes.
+    The published 56.8 G count each transposed convolution at every output position, as if no input were one of the
+    zeros between the pixels: 2 x 3.62 G that nobody computes.
     """
 
     def __init__(self, width: int = 64, blocks: int = 9):
@@ -55,7 +55,7 @@ class ResNetGenerator(nn.Module):
         self.reach = 3 + 1 + 2 + 4 * 2 * blocks + 4 + 2 + 3 + self.block
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> the same shape. InputError if x is no batch of RGB images."""
+        """x (b, 3, h, w) in 0..1 -> the same shape. InputError if x is not a batch of RGB images."""
         refuse_other_channels(x)
         height, width = x.shape[-2:]
         first, *others = self.norms

@@ -1,9 +1,8 @@
 """Fair rounds: which subnets train together, so that every choice gets the same number of updates.
 
-Strict fairness (FairNAS, arXiv 1907.01845, sec. 4): the subnets of one round use every choice
-exactly once, and their gradients make one update. Here that holds for the path choices of every
-cell; a cell's operators and inner widths, and a level's trunk widths, are dealt from decks, so that
-their counts never differ by more than one.
+Strict fairness (FairNAS, arXiv 1907.01845, sec. 4): the subnets of one round use every choice exactly once, and their
+gradients make one update. Here that holds for the path choices of every cell. A cell's operators and inner widths, and
+a level's trunk widths, are dealt from decks, so that their counts never differ by more than one.
 """
 
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ def fair_paths(n_cells: int, n_levels: int, rng: np.random.Generator) -> NDArray
 
 
 class Ledger:
-    """How many times training ran each choice; 'stem', 'head' and 'transition' are shown, not claimed fair."""
+    """How many times training ran each choice; 'stem', 'head' and 'transition' are listed, but need not be fair."""
 
     def __init__(self, space: SearchSpace, stage: Stage = "joint"):
         n, levels, ratios = space.n_cells, space.n_levels, len(space.inner_ratios)
@@ -102,14 +101,14 @@ class Ledger:
             counts["head"][levels[-1]] += 1
 
     def gaps(self) -> dict[str, int]:
-        """Dimension -> the largest difference between the counts of two choices that compete for one place."""
+        """Dimension -> the largest difference between the counts of two choices that compete in one place."""
         widths = [len(self.space.widths[level]) for level in self.space.levels]
         trunk = [int(np.ptp(row[:n])) for row, n in zip(self.counts["trunk"], widths, strict=True)]
         others = {name: int(np.ptp(self.counts[name], axis=-1).max()) for name in ("path", "operator", "inner")}
         return others | {"trunk": max(trunk)}
 
     def unfair(self) -> dict[str, int]:
-        """The gaps above 1 among the dimensions that the stage deals; empty after a fair training."""
+        """The gaps above 1 among the dimensions that the stage deals; empty after fair training."""
         return {name: gap for name, gap in self.gaps().items() if name in DEALT[self.stage] and gap > 1}
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,15 +121,14 @@ class Ledger:
 
 
 class FairRounds:
-    """Deals the genomes of one round after another, and keeps the ledger.
+    """Deals the genomes of each round, and keeps the ledger.
 
-    Stages 'joint' and 'path' draw all paths fairly; 'path' leaves them the reference operator and full width. A
-    later stage takes one survivor of the stage before for
-    each round, and m = the number of operators (or widths) subnets on it.
+    Stages 'joint' and 'path' draw all paths fairly; 'path' keeps the reference operator and full width. A later stage
+    takes one survivor of the previous stage for each round, and trains one subnet on it for each operator (or width).
     """
 
     def __init__(self, space: SearchSpace, stage: Stage, survivors: Genomes | None, rng: np.random.Generator):
-        """survivors (n, n_genes), needed by the stages 'operator' and 'channel' alone."""
+        """survivors (n, n_genes), needed only by the stages 'operator' and 'channel'."""
         is_first = stage in ("joint", "path")
         if is_first == (survivors is not None):
             raise ValueError(f"stage {stage} {'takes no' if is_first else 'needs'} survivors")
@@ -143,7 +141,7 @@ class FairRounds:
         self.order = Deck(0 if survivors is None else len(survivors))
 
     def deal(self) -> Genomes:
-        """The canonical genomes of the next round, (m, n_genes); the ledger counts all of them."""
+        """The canonical genomes of the next round, (m, n_genes); the ledger counts them all."""
         genomes = self.draw()
         self.ledger.record(genomes)
         return genomes
@@ -175,13 +173,13 @@ class FairRounds:
             genome[self.space.trunks][level] = self.trunks[level].deal(rng)
 
     def state(self) -> dict[str, Any]:
-        """All that the next rounds depend on, as JSON."""
+        """Everything that the next rounds depend on, as JSON."""
         decks = [list(d.cards) for d in self._decks()]
         known = {"decks": decks, "rng": self.rng.bit_generator.state, "ledger": self.ledger.to_dict()}
         return known if self.survivors is None else known | {"survivors": subnet_ids(self.survivors)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave. InputError if that was of other survivors, or doesn't tell of which."""
+        """Restore a `state`. InputError if it has other survivors, or does not name its survivors."""
         if self.survivors is not None and state.get("survivors") != subnet_ids(self.survivors):
             raise InputError(
                 f"the training of stage {self.stage} that was stopped had other survivors of the stage before than its "

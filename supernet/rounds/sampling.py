@@ -1,4 +1,4 @@
-"""How the subnets of a round are drawn: fairly, or as other methods do, to compare with."""
+"""How the subnets of a round are drawn: fairly, or as in other methods, for comparison."""
 
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ Sampler = Literal["fair", "fair_widest", "widest_first", "uniform", "sandwich"]
 
 
 class SampledRounds:
-    """Rounds of some subnets that are always the same and some drawn uniformly; keeps the ledger too."""
+    """Rounds with some fixed subnets and some drawn uniformly; also keeps the ledger."""
 
     def __init__(self, space: SearchSpace, always: Genomes, n_random: int, rng: np.random.Generator):
-        """always: (n, n_genes), n may be 0."""
+        """always: the fixed subnets, (n, n_genes); n may be 0."""
         self.space, self.always, self.n_random, self.rng = space, always, n_random, rng
         self.ledger = Ledger(space)
 
@@ -26,7 +26,7 @@ class SampledRounds:
         return genomes
 
     def state(self) -> dict[str, Any]:
-        """All that the next rounds depend on, as JSON."""
+        """Everything that the next rounds depend on, as JSON."""
         return {"rng": self.rng.bit_generator.state, "ledger": self.ledger.to_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -35,10 +35,10 @@ class SampledRounds:
 
 
 class FairAndWidest(FairRounds):
-    """Fair rounds, and the reference network in each.
+    """Fair rounds, with the reference network in each.
 
-    Not fair: the reference's operator and path get many more updates than any other, and shared scores
-    then hardly tell the other operators apart (docs/decisions/0013).
+    Not fair: the reference's operator and path get many more updates than any other, and shared scores then hardly
+    distinguish the other operators (docs/decisions/0013).
     """
 
     def draw(self) -> Genomes:
@@ -47,7 +47,7 @@ class FairAndWidest(FairRounds):
 
 
 class WidestFirst(FairAndWidest):
-    """The reference beside each round of the first training; strictly fair rounds in the ones after it."""
+    """The reference beside each round of the first training; strictly fair rounds in all later ones."""
 
     def draw(self) -> Genomes:
         return super().draw() if self.survivors is None else FairRounds.draw(self)
@@ -62,9 +62,9 @@ def make_rounds(
 ) -> Rounds:
     """'uniform': one random subnet a round (single path one-shot, arXiv 1904.00420).
 
-    'sandwich': the widest, the narrowest and two random ones (arXiv 1903.05134, sec. 3.1). Both are for
-    the stage 'joint' alone. 'fair_widest': a fair round and the reference.
-    'widest_first': that in the first training, and fair rounds after it.
+    'sandwich': the widest, the narrowest and two random ones (arXiv 1903.05134, sec. 3.1). Both work only in the stage
+    'joint'. 'fair_widest': a fair round and the reference.
+    'widest_first': the same in the first training, and fair rounds after it.
     """
     if sampler in FAIR:
         return FAIR[sampler](space, stage, survivors, rng)
@@ -83,7 +83,7 @@ def uniform(space: SearchSpace, n: int, rng: np.random.Generator) -> Genomes:
 
 
 def narrowest(space: SearchSpace) -> Genomes:
-    """The first cell of the reference path by itself, at the least widths, (n_genes,)."""
+    """The first cell of the reference path alone, at the smallest widths, (n_genes,)."""
     first = np.flatnonzero(space.reference[space.paths])[0]
     genome = np.zeros(space.n_genes, dtype=np.uint8)
     for part in (space.paths, space.blocks):

@@ -1,4 +1,4 @@
-"""Who is trained in a round: the subnets of a fair round, or one network alone."""
+"""The networks trained in a round: the subnets of a fair round, or one network alone."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,27 +15,27 @@ Forward = Callable[[Tensor], Tensor]
 
 
 class Students(Protocol):
-    """What the training loop teaches."""
+    """The networks that the training loop trains."""
 
     @property
     def module(self) -> nn.Module: ...
     def deal(self) -> tuple[Sequence[Forward], list[nn.Parameter]]:
-        """The networks of the next round, and the parameters that it uses."""
+        """The networks of the next round, and the parameters that they use."""
 
     def settle(self) -> None:
-        """After the round's gradients are in."""
+        """Called after the round's gradients are computed."""
 
     def state(self) -> dict[str, Any]:
-        """All that the next rounds depend on, but for the weights, as JSON."""
+        """Everything that the next rounds depend on, except the weights, as JSON."""
 
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
 class SharedSubnets:
-    """A supernet's subnets, as its rounds deal them."""
+    """A supernet's subnets, dealt by its rounds."""
 
     def __init__(self, supernet: Supernet, rounds: Rounds, divide_gradients: bool = False):
-        """divide_gradients: each weight's by the number of the round's subnets that used it."""
+        """divide_gradients: divide each weight's gradient by the number of the round's subnets that used it."""
         self.supernet, self.rounds, self.divide_gradients = supernet, rounds, divide_gradients
         self.module: nn.Module = supernet
         self.dealt: list[Architecture] = []
@@ -57,7 +57,7 @@ class SharedSubnets:
 
 
 class Alone:
-    """One network, all of it in every round."""
+    """One network, trained as a whole in every round."""
 
     def __init__(self, module: nn.Module):
         self.module = module
@@ -66,13 +66,13 @@ class Alone:
         return [self.module], list(self.module.parameters())
 
     def settle(self) -> None:
-        """Nothing: each weight was used once."""
+        """Does nothing: each weight was used once."""
 
     def state(self) -> dict[str, Any]:
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Nothing: there is no state but the weights."""
+        """Does nothing: only the weights are state."""
 
 
 @torch.no_grad()

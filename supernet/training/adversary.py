@@ -1,4 +1,4 @@
-"""The discriminator in training: it judges generators, and learns from all fakes of a round at once."""
+"""The discriminator in training: it judges generators, and learns from all fakes of a round together."""
 
 import copy
 import math
@@ -38,7 +38,7 @@ class Adversary:
         self.loss = IGNORANCE[kind]  # smoothed
 
     def look(self, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
-        """Keep what the real images look like to it, for one round."""
+        """Store the discriminator's features of the real images, for one round."""
         with torch.no_grad():
             self.real = self.frozen(source, target)
             self.sizes = ranks.average(mean_sizes(self.real[1]))
@@ -53,9 +53,9 @@ class Adversary:
     def learn(
         self, source: Tensor, target: Tensor, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE
     ) -> float:
-        """One update on the real images and the fakes of all of a round's subnets; its loss.
+        """One update on the real images and the fakes of all of a round's subnets; returns its loss.
 
-        rate: the share of the peak learning rate. Nothing changes where the loss is not finite.
+        rate: the share of the peak learning rate. If the loss is not finite, nothing changes.
         """
         real, _ = self.discriminator(source, target)
         fake, _ = self.discriminator(source.repeat(len(fakes), 1, 1, 1), torch.cat([*fakes]))
@@ -72,16 +72,16 @@ class Adversary:
 
     @property
     def collapsed(self) -> bool:
-        """Whether it tells real from fake so well that its gradients teach nothing."""
+        """Whether it separates real from fake so well that its gradients teach nothing."""
         return self.updates > PATIENCE and self.loss < COLLAPSED * IGNORANCE[self.kind]
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """All that its next update depends on: (tensors, numbers)."""
+        """Everything that its next update depends on: (tensors, numbers)."""
         weights = {f"weights/{name}": tensor for name, tensor in self.discriminator.state_dict().items()}
         return weights | pack(self.optimizer, "optimizer/"), {"updates": self.updates, "loss": self.loss}
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
-        """Take up what `state` gave."""
+        """Restore a `state`."""
         weights = {k.removeprefix("weights/"): v for k, v in tensors.items() if k.startswith("weights/")}
         self.discriminator.load_state_dict(weights)
         unpack(self.optimizer, tensors, "optimizer/")

@@ -1,4 +1,4 @@
-"""The loss of a generator in training: L1, and what the recipe adds to it."""
+"""The loss of a generator in training: L1, and the terms that the recipe adds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ Guide = Callable[[Tensor], Tensor]
 
 
 class Weights(Protocol):
-    """The part of a recipe that weighs the terms."""
+    """The part of a recipe that sets the terms' weights."""
 
     @property
     def l1(self) -> float: ...
@@ -38,7 +38,7 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class L1Alone:
-    """Weights that leave L1 alone."""
+    """Weights for L1 alone."""
 
     l1: float = 1.0
     l2: float = 0.0
@@ -51,7 +51,7 @@ class L1Alone:
 
 @dataclass(frozen=True)
 class Terms:
-    """The weights of the terms in a part of the training, and what is needed where a weight is not 0."""
+    """The weights of the terms in a part of the training, and the networks that terms with a weight above 0 need."""
 
     weights: Weights
     features: VggFeatures | None = None
@@ -59,17 +59,17 @@ class Terms:
 
 
 class Criterion:
-    """Judges the outputs of one round after another: `begin`, `loss` for each subnet, `finish`."""
+    """Judges the outputs of successive rounds: `begin`, `loss` for each subnet, `finish`."""
 
     def __init__(self, last: Terms, adversary: Adversary | None = None, earlier: Sequence[tuple[int, Terms]] = ()):
-        """earlier: (until which round, the terms until then), in order; `last` are those from then on.
+        """earlier: (until which round, the terms until then), in order; `last` applies after them.
 
-        adversary: needed where a weight of its terms is not 0.
+        adversary: needed if a weight of its terms is not 0.
         """
         self.last, self.earlier, self.adversary = last, earlier, adversary
 
     def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
-        """Take the batch of round `index`, or this process's part of it, and what all its subnets have in common."""
+        """Take the batch of round `index`, or this process's part of it; compute everything that its subnets share."""
         self.source, self.target = source, target
         terms = next((terms for until, terms in self.earlier if index < until), self.last)
         self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
@@ -88,7 +88,7 @@ class Criterion:
         return bool(self.weights.adversarial or self.weights.feature_matching)
 
     def loss(self, output: Tensor) -> Tensor:
-        """Of one subnet's output, weighted and summed."""
+        """The loss of one subnet's output, weighted and summed."""
         weights = self.weights
         loss = weights.l1 * F.l1_loss(output, self.target)
         if weights.l2:
@@ -105,7 +105,7 @@ class Criterion:
         return loss
 
     def finish(self, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE) -> str | None:
-        """Let the discriminator learn from the round's fakes; what has gone wrong with it, in words."""
+        """Let the discriminator learn from the round's fakes; returns its problem, if any, in words."""
         if self.adversary is None or not self.contested:
             return None
         loss = self.adversary.learn(self.source, self.target, fakes, rate, ranks)

@@ -49,13 +49,13 @@ class Settings(Protocol):
 
 
 class Batches(Protocol):
-    """(source, target) by the number of the round, in 0..1: of the round's batch, this process's part."""
+    """(source, target) by the number of the round, in 0..1: this process's part of the round's batch."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
 
 
 class Learning:
-    """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
+    """Everything that training changes: weights, their EMA, moments, decks, the discriminator; saved together."""
 
     def __init__(self, students: Students, criterion: Criterion, settings: Settings, ranks: Ranks = ALONE):
         self.students, self.criterion, self.ranks = students, criterion, ranks
@@ -67,7 +67,7 @@ class Learning:
         self.asked_to_stop = self.stops = False  # here; and on all processes, once they have heard of it
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that the next round depends on; the batches depend on the index alone."""
+        """Everything that the next round depends on; batches depend only on the index."""
         tensors = {f"weights/{name}": tensor for name, tensor in self.students.module.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         tensors |= pack(self.optimizer, "optimizer/")
@@ -78,7 +78,7 @@ class Learning:
         return tensors, metadata
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restore a `state`."""
         groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "adversary": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
@@ -93,18 +93,18 @@ class Learning:
         self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
 
     def hear(self, *numbers: float, of: Sequence[nn.Parameter] = ()) -> list[float]:
-        """Average gradients and numbers over the processes, and learn on the way whether one was asked to stop."""
+        """All-reduce gradients and scalars (mean); the same message carries the stop flag."""
         *means, asked = self.ranks.average_gradients(of, *numbers, float(self.asked_to_stop))
         self.stops = asked > 0
         return means
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The state, copied."""
+        """A copy of the state."""
         tensors, metadata = self.state()
         return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
 
     def go_back(self, good: tuple[dict[str, Tensor], dict[str, Any]], trouble: str) -> None:
-        """Return to a snapshot, and go on from it at half the learning rate. FailedError after too many times."""
+        """Return to a snapshot, and continue from it at half the learning rate. FailedError after too many times."""
         setbacks = self.setbacks + 1
         if setbacks > MOST_SETBACKS:
             raise FailedError(
@@ -126,16 +126,16 @@ def train(
     notes: dict[str, Any] | None = None,
     ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
-    """Train in place for settings.rounds rounds; the averaged weights, to be evaluated.
+    """Train in place for settings.rounds rounds; returns the averaged weights, for evaluation.
 
-    Each round is its networks on one batch, their gradients accumulated, one update, and then one
-    update of the discriminator on all their outputs. on_round(index, mean loss) follows each; a
-    KeyboardInterrupt raised in it stops the training with its state saved. The state is also saved
-    once a minute, and taken up from there if the file exists. Where a loss is no longer finite, or
-    the discriminator wins outright, training goes back to its last good state, at most 200 rounds
-    old, and on_setback(index, why) is told.
-    notes: what the caller keeps beside the state, as JSON; `seconds` of training are counted in it, without on_round.
-    ranks: the processes that train together. The first alone saves, and is told; what it reads, all take up.
+    Each round runs its networks on one batch, accumulates their gradients, makes one update, and then one update of the
+    discriminator on all their outputs. on_round(index, mean loss) follows each round; a KeyboardInterrupt raised in it
+    saves the state and stops the training. The state is also saved once a minute; if its file exists, training resumes
+    from it. If a loss is no longer finite, or the discriminator wins outright, training returns to its last good state,
+    at most 200 rounds old, and calls on_setback(index, why).
+    notes: the caller's additions to the state, as JSON; their `seconds` count the training time, without on_round.
+    ranks: the processes that train together. Only the first one saves and calls back; all restore the state that it
+    reads.
     """
     device = next(students.module.parameters()).device
     students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -186,13 +186,13 @@ def train(
 
 
 class Crew:
-    """A `map` that runs a round's networks side by side where there are several CPU threads.
+    """A `map` that runs a round's networks in parallel if there are several CPU threads.
 
-    One small network can't keep them all busy; each gets its share of them. Use it in a `with`.
+    One small network can't use them all, so each network gets a share of them. Use it in a `with`.
     """
 
     def __init__(self, device: torch.device, processes: int = 1):
-        """processes: on this machine, which share its threads."""
+        """processes: the number on this machine, which share its threads."""
         self.before = torch.get_num_threads()
         self.share = max(1, self.before // processes)
         self.threads = self.share if device.type == "cpu" else 1
@@ -220,7 +220,7 @@ class Crew:
 def one_round(
     learning: Learning, source: Tensor, target: Tensor, settings: Settings, side_by_side: Map = map
 ) -> tuple[float, str | None]:
-    """One update of everything; (mean loss, what has gone wrong, in words)."""
+    """One update of all networks; returns (mean loss, the problem, if any, in words)."""
     rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
     learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
     criterion, students, ranks = learning.criterion, learning.students, learning.ranks
@@ -242,7 +242,7 @@ def one_round(
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Where convolutions run in the precision, in this thread."""
+    """A context that runs convolutions in the precision, in this thread."""
     return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
@@ -256,9 +256,9 @@ def fair_gradients(
 ) -> tuple[float, list[Tensor]]:
     """Fill the gradients of the used parameters, all None before, from a round's networks on the criterion's batch.
 
-    Gives their mean loss, and their outputs. Each network's gradients are its own until they are
-    added in the order of the networks: the sum doesn't depend on who was first.
-    What the round doesn't use keeps `grad = None`, so that no momentum moves it.
+    Returns their mean loss, and their outputs. Each network's gradients stay separate until they are added in the order
+    of the networks, so the sum doesn't depend on which finished first. Unused parameters keep `grad = None`, so that no
+    momentum moves them.
     """
 
     def learn(network: Forward) -> Learned:
@@ -276,7 +276,7 @@ def fair_gradients(
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
-    """To those that are there; in one call for all, since a GPU would wait for hundreds of small ones."""
+    """Add to the existing gradients; in one call for all, since a GPU would wait for hundreds of small ones."""
     pairs = [(p, gradient) for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
     known = [(p.grad, gradient) for p, gradient in pairs if p.grad is not None]
     fresh = [(p, gradient) for p, gradient in pairs if p.grad is None]
@@ -290,13 +290,13 @@ def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor
 
 
 def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:
-    """Linear warm-up, then a cosine to the share `final` of the peak."""
+    """Linear warm-up, then a cosine down to the share `final` of the peak."""
     warm = min(1.0, (index + 1) / min(WARM_UP_ROUNDS, rounds))
     return peak * warm * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * index / rounds)))
 
 
 @torch.no_grad()
 def update_average(average: list[Tensor], parameters: list[nn.Parameter], index: int, decay: float) -> None:
-    """Move the average towards the weights; its decay warms up, so that early weights are soon forgotten."""
+    """Move the EMA towards the weights; its decay warms up, so that early weights are soon forgotten."""
     weight = 1 - min(decay, (1 + index) / (10 + index))
     torch._foreach_lerp_(average, tuple(parameters), weight)

@@ -1,4 +1,4 @@
-"""What a generator, and a discriminator, are taught by. All are means, lower is better."""
+"""Losses of generators and discriminators. All are means; lower is better."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -27,7 +27,7 @@ def discriminator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(kind: Adversarial, real: Tensor, fake: Tensor) -> Tensor:
-    """See `discriminator_loss`; real matters to the relativistic loss alone."""
+    """See `discriminator_loss`; only the relativistic loss uses real."""
     if kind == "lsgan":
         return (fake - 1).square().mean()
     if kind == "hinge":
@@ -41,9 +41,9 @@ def mean_sizes(features: Sequence[Tensor]) -> Tensor:
 
 
 def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor], sizes: Tensor | None = None) -> Tensor:
-    """Mean over the layers of the L1 distance, relative to `sizes`: None for the mean_sizes of the wanted features.
+    """Mean over the layers of the L1 distance, relative to `sizes`; None: the mean_sizes of the target features.
 
-    Serves feature matching (pix2pixHD, arXiv 1711.11585, eq. 4) and the perceptual loss (arXiv 1603.08155).
+    Used for feature matching (pix2pixHD, arXiv 1711.11585, eq. 4) and the perceptual loss (arXiv 1603.08155).
     """
     sizes = mean_sizes(wanted) if sizes is None else sizes
     distances = torch.stack([F.l1_loss(f.float(), w.float()) for f, w in zip(found, wanted, strict=True)])
@@ -53,7 +53,7 @@ def feature_distance(found: Sequence[Tensor], wanted: Sequence[Tensor], sizes: T
 def spectrum_distance(output: Tensor, target: Tensor) -> Tensor:
     """Mean L1 distance of the real and imaginary parts of the spectra; (b, c, h, w).
 
-    SAFMN (arXiv 2302.13800, eq. 9) adds it to L1, weighted by 0.05: edges and textures get sharper.
+    SAFMN (arXiv 2302.13800, eq. 9) adds it to L1 with weight 0.05: edges and textures get sharper.
     """
     difference = torch.fft.rfft2(output) - torch.fft.rfft2(target)
     return torch.view_as_real(difference).abs().mean()

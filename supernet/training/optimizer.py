@@ -1,4 +1,4 @@
-"""Optimisers: Muon beside torch's Adam, a step that touches only what a round used, and moments as named tensors."""
+"""Optimisers: Muon beside torch's Adam, a step over only a round's parameters, and moments as named tensors."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,11 +14,11 @@ LEAST_SIDE = 8  # channels on both sides of a convolution that is stepped as a m
 
 
 class Muon(torch.optim.Adam):
-    """Steps each convolution by its orthogonalised momentum, and all that is no matrix by Adam.
+    """Updates each convolution by its orthogonalised momentum, and all parameters that are not matrices by Adam.
 
-    K. Jordan, Muon, 2024; the step is as long as Adam's (arXiv 2502.16982, eq. 4), so both share a
-    learning rate. torch.optim.Muon takes no convolutions, and works in bfloat16, matrix by matrix:
-    eight times slower on a CPU (`bench`).
+    K. Jordan, Muon, 2024. Its step is as long as Adam's (arXiv 2502.16982, eq. 4), so both share a learning rate.
+    torch.optim.Muon accepts no convolutions, and works in bfloat16, one matrix at a time: eight times slower on a CPU
+    (`bench`).
     """
 
     @torch.no_grad()
@@ -51,7 +51,7 @@ class Muon(torch.optim.Adam):
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Whether it is the weight of a convolution that mixes many channels with many."""
+    """Whether it is the weight of a convolution from many channels to many."""
     return parameter.ndim == 4 and min(parameter.shape[:2]) >= LEAST_SIDE
 
 
@@ -81,7 +81,7 @@ OPTIMIZERS: dict[OptimizerName, type[torch.optim.Adam]] = {"adam": torch.optim.A
 def make_optimizer(
     name: OptimizerName, parameters: list[nn.Parameter], learning_rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
-    """Over the parameters, at a constant rate; betas are Adam's."""
+    """An optimiser of the parameters, at a constant rate; betas are Adam's."""
     return OPTIMIZERS[name](parameters, lr=learning_rate, betas=betas, fused=True)
 
 
@@ -100,13 +100,13 @@ def step_used(optimizer: torch.optim.Optimizer, used: list[nn.Parameter]) -> Non
 
 
 def pack(optimizer: torch.optim.Optimizer, prefix: str) -> dict[str, Tensor]:
-    """The moments by '<prefix><number of the parameter>/<name>'."""
+    """The moments as '<prefix><number of the parameter>/<name>'."""
     states = optimizer.state_dict()["state"].items()
     return {f"{prefix}{number}/{name}": tensor for number, moments in states for name, tensor in moments.items()}
 
 
 def unpack(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], prefix: str) -> None:
-    """Take up what `pack` gave."""
+    """Restore the moments that `pack` gave."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith(prefix):
