@@ -18,12 +18,12 @@ from evo_c2f.runs.find import begin_run
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import Run as Folder
 from evo_c2f.scores import analysis
+from evo_c2f.scores.analysis import Frame
 from evo_c2f.space import Stage
 from evo_c2f.workflows.machine import Machine
 from evo_c2f.workflows.progress import OnProgress, Show, calling, silent
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import nn
 
     from evo_c2f.workflows.session import Session
@@ -87,15 +87,15 @@ class Run:
     def recipe(self) -> Recipe:
         return self.files.recipe
 
-    def front(self, stage: Stage | None = None) -> "pd.DataFrame":
+    def front(self, stage: Stage | None = None) -> Frame:
         """The Pareto front of a stage, or of the one searched last, best first. InputError if there is none."""
         return fronts.latest(self.files, stage).frame
 
-    def scores(self, objectives: Sequence[str] | None = ("psnr_y", "macs")) -> "pd.DataFrame":
+    def scores(self, objectives: Sequence[str] | None = ("psnr_y", "macs")) -> Frame:
         """All scores, one row a subnet and stage; see `evo_c2f.load_scores`."""
         return analysis.load_scores(self.folder, objectives=None if objectives is None else list(objectives))
 
-    def evolve(self, stage: Stage, settings: Settings | None = None, seed: int | None = None) -> "pd.DataFrame":
+    def evolve(self, stage: Stage, settings: Settings | None = None, seed: int | None = None) -> Frame:
         """Search a stage with the run's weights, as `cli.py evolve` does; its front.
 
         settings: of `search.*`. seed: of this search (None: the run's).
