@@ -26,7 +26,7 @@ from evo_c2f.commands.progress import reporting
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
-from evo_c2f.runs import recipe
+from evo_c2f.runs import recipe, sections
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import Run
 from evo_c2f.space import STAGES, Stage, subnet_id
@@ -101,7 +101,7 @@ OPTIONS = {
     "min": click.option("--min", multiple=True, metavar="METRIC=VALUE", help="A lower limit: psnr_y=25."),
     "evaluations": click.option("--evaluations", type=click.IntRange(min=1), help="Distinct subnets a stage asks for."),
     "algorithm": click.option(
-        "--algorithm", type=click.Choice(get_args(recipe.AlgorithmName)), help="pymoo's optimiser.  [default: nsga2]"
+        "--algorithm", type=click.Choice(get_args(sections.AlgorithmName)), help="pymoo's optimiser.  [default: nsga2]"
     ),  # fmt: skip
     "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
     "threads": click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
@@ -889,7 +889,7 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
 
     if habits == "usual":
         rounds = -(-images // BATCH)
-        others = {"rounds": rounds, "losses": recipe.LossesSection(), **SETTINGS}
+        others = {"rounds": rounds, "losses": sections.LossesSection(), **SETTINGS}
         training = settings.training.model_copy(update=others)
         name, words, plan = f"plain-{images}", "l1", Plan(BATCH, [(rounds, PATCH)])
     else:
@@ -933,7 +933,7 @@ def checking(run: Run, job: "Job", rounds: int) -> "Laboratory":
     from evo_c2f.workers.processes import Here
 
     how = run.recipe.training
-    short = recipe.FinetuneSection(
+    short = sections.FinetuneSection(
         rounds=rounds, optimizer=how.optimizer, learning_rate=how.learning_rate, final_rate=0.01, ema=0.99
     )
     return laboratory(run, run.recipe.model_copy(update={"finetune": short}), job, Here)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from evo_c2f.runs.recipe import TrainingSection
+from evo_c2f.runs.sections import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
 from supernet.data.images import Pixels
 from supernet.data.photographs import PatchPairs, Photograph, listed, load, pairs

@@ -10,7 +10,7 @@ from pymoo.util.ref_dirs import get_reference_directions
 
 from evo_c2f.engine.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
 from evo_c2f.errors import InputError
-from evo_c2f.runs.recipe import AlgorithmName
+from evo_c2f.runs.sections import AlgorithmName
 from evo_c2f.space import Genomes
 
 

@@ -25,7 +25,7 @@ from evo_c2f.engine.variation import Variation, different
 from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import Box
 from evo_c2f.objectives.pareto import Values
-from evo_c2f.runs.recipe import AlgorithmName
+from evo_c2f.runs.sections import AlgorithmName
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, trellis
 from evo_c2f.workers.evaluator import Evaluator
 

@@ -19,6 +19,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import Run
+from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection
 from evo_c2f.space import SearchSpace
 from supernet import checkpoint
 from supernet.jobs.finetune import plan_of
@@ -198,9 +199,9 @@ EFFECTS_ON_PAIRS: dict[Outcome, dict[str, Any]] = {
 }
 # Read by the commands: `test_the_commands_read_every_other_setting` sees to that.
 READ = {
-    *(f"search.{key}" for key in recipe.SearchSection.model_fields if key not in ("evaluations", "survivors")),
-    *(f"search.evaluations.{key}" for key in recipe.EvaluationsSection.model_fields),
-    *(f"search.survivors.{key}" for key in recipe.SurvivorsSection.model_fields),
+    *(f"search.{key}" for key in SearchSection.model_fields if key not in ("evaluations", "survivors")),
+    *(f"search.evaluations.{key}" for key in EvaluationsSection.model_fields),
+    *(f"search.survivors.{key}" for key in SurvivorsSection.model_fields),
     *("name", "training.stages", "training.stage_rounds"),
 }
 # In tests of their own.
@@ -284,15 +285,15 @@ def test_a_benchmark_that_holds_a_training_image_is_refused(base, tmp_path):
 
 def test_the_commands_read_every_other_setting(base, tmp_path, monkeypatch):
     run, read = Run(tmp_path, changed(base, "search.rescore", ["ssim_y"])), set[tuple[str, str]]()
-    job, ask = job_of(run.recipe), recipe.Section.__getattribute__
+    job, ask = job_of(run.recipe), Section.__getattribute__
 
-    def record(section: recipe.Section, name: str) -> Any:
+    def record(section: Section, name: str) -> Any:
         if name in type(section).model_fields:
             read.add((type(section).__name__, name))
         return ask(section, name)
 
     given = {"workers": 1, "ray_address": None, "gpus_per_worker": 0.0}
-    monkeypatch.setattr(recipe.Section, "__getattribute__", record)
+    monkeypatch.setattr(Section, "__getattribute__", record)
     cli.train(run, "joint", job)
     for stage in ("path", "operator", "channel", "joint"):
         if stage == "operator":

@@ -10,7 +10,7 @@ from command_line import exit_code, tiny
 from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.recipe import DataSection, PairsSection
+from evo_c2f.runs.sections import DataSection, PairsSection
 from supernet.data.aligned import PairData
 from supernet.data.photographs import PhotographData
 from supernet.data.record import Record, read_record

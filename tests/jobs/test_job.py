@@ -18,7 +18,7 @@ from supernet_fixtures import (
 
 from evo_c2f.commands.models import cores
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.recipe import DataSection
+from evo_c2f.runs.sections import DataSection
 from evo_c2f.space import SearchSpace, subnet_ids
 from supernet import checkpoint
 from supernet.data.photographs import PhotographData
