@@ -720,7 +720,7 @@ def make_job(settings: Recipe, given: Given, ranks: "Ranks | None" = None, run: 
 
 def task_and_data(settings: Recipe, run: Run | None = None) -> "tuple[ImageTask, Data]":
     """What the recipe's `task` and `data` stand for; of a run that was begun, the pictures of then."""
-    from supernet.data.aligned import PairData
+    from supernet.data.pair_data import PairData
     from supernet.data.photographs import PhotographData
     from supernet.data.record import read_record
     from supernet.metrics.tasks import SuperResolution, Translation
@@ -882,8 +882,8 @@ def train_plain(run: Run, settings: recipe.SuperResolutionRecipe, job: "Job", im
     """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
     import torch
 
+    from supernet.jobs.alone import Plan
     from supernet.jobs.finetune import Finetuning, plan_of
-    from supernet.jobs.job import Plan
     from supernet.models.card import data_name
     from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
@@ -1000,6 +1000,7 @@ def laboratory(run: Run, settings: Recipe, job: "Job", workers: "Callable[[Task]
 def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path, dict[str, float]]:
     """A study's supernet, trained unless it is there, by so many seeds after the run's; what it cost."""
     from evo_c2f.studies.study import PLAIN, TRAININGS
+    from supernet.jobs.job import StageTraining
     from supernet.jobs.study import rounds_at_cost
 
     settings, again = run.recipe, replace(job, seed=job.seed + number)
@@ -1015,7 +1016,7 @@ def train_shared(run: Run, job: "Job", training: str, number: int) -> tuple[Path
 
         with watching(run, name, rounds) as (on_round, on_setback):
             how = how.lasting(rounds)
-            again.train("joint", None, how, None, target, finish, on_round, on_setback)
+            again.train(StageTraining("joint"), how, target, finish, on_round, on_setback)
     line = run.last("trained")[name]
     return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
 
@@ -1266,6 +1267,7 @@ def search_study(run: Run, lab: "Laboratory", seeds: int) -> dict[str, Any]:
 def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
     """Train one stage of the run's supernet, unless that was done; what came of it."""
     from evo_c2f.runs.stage import read_survivors
+    from supernet.jobs.job import StageTraining
 
     target, settings, ranks = run.checkpoint(stage), run.recipe.training, job.ranks
     if stage not in settings.stages:
@@ -1298,7 +1300,7 @@ def train(run: Run, stage: Stage, job: "Job") -> dict[str, Any]:
             )
 
     with watching(run, stage, rounds) as (on_round, on_setback):
-        job.train(stage, survivors, settings, start, target, finish, on_round, on_setback)
+        job.train(StageTraining(stage, survivors, start), settings, target, finish, on_round, on_setback)
     return {"checkpoint": str(target), "rounds": rounds}
 
 

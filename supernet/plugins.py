@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import METRICS, Metric
-from supernet.data import aligned, photographs
+from supernet.data import pair_data, photographs
 from supernet.data.images import Pixels
 from supernet.metrics import tasks
 from supernet.network import cost
@@ -59,7 +59,7 @@ def images(name: str) -> Callable[[Images], Images]:
 
 def pairs(name: str) -> Callable[[Pairs], Pairs]:
     """Decorates what gives (and makes, where it is missing) an aligned folder, which `data.folder` may then name."""
-    return lambda made: _add(aligned.SOURCES, name, made, "dataset")
+    return lambda made: _add(pair_data.SOURCES, name, made, "dataset")
 
 
 def load(modules: Iterable[str]) -> None:

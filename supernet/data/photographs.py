@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +14,7 @@ from evo_c2f.errors import InputError
 from supernet.data.images import Pixels, read_with_losses, resize_bicubic, to_pixels, to_tensor
 from supernet.data.picture_files import SUFFIXES, is_picture, pictures_in, tell_losses, tell_others
 from supernet.data.record import Record, as_before
+from supernet.settings import PhotographSettings
 from supernet.training.ranks import ALONE, Ranks
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
@@ -195,25 +195,6 @@ def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
 def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one, (low, high)."""
     return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs(photographs, scale)]
-
-
-class PhotographSettings(Protocol):
-    """The part of a recipe that says which photographs are used, and how."""
-
-    @property
-    def folder(self) -> str | None: ...
-    @property
-    def benchmarks(self) -> list[str]: ...
-    @property
-    def patch(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def validation_images(self) -> int: ...
-    @property
-    def validation_crops(self) -> int: ...
-    @property
-    def crop(self) -> int: ...
 
 
 @dataclass

@@ -3,37 +3,18 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from supernet.metrics.perceptual import VggFeatures
+from supernet.settings import Weights
 from supernet.training.adversary import Adversary
 from supernet.training.losses import feature_distance, mean_sizes, spectrum_distance
 from supernet.training.ranks import ALONE, Ranks
 
 Guide = Callable[[Tensor], Tensor]
-
-
-class Weights(Protocol):
-    """The part of a recipe that weighs the terms."""
-
-    @property
-    def l1(self) -> float: ...
-    @property
-    def l2(self) -> float: ...
-    @property
-    def spectrum(self) -> float: ...
-    @property
-    def perceptual(self) -> float: ...
-    @property
-    def adversarial(self) -> float: ...
-    @property
-    def feature_matching(self) -> float: ...
-    @property
-    def distillation(self) -> float: ...
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from evo_c2f.runs.run import Run
 from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection
 from evo_c2f.space import SearchSpace
 from supernet import checkpoint
+from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.finetune import plan_of
-from supernet.jobs.job import Job
+from supernet.jobs.job import Job, StageTraining
 from supernet.models import model
 
 Outcome = Callable[[Recipe, Path], bytes]  # what comes of a recipe
@@ -129,7 +130,7 @@ def ignore(*told: Any) -> None: ...
 def supernet_of(settings: Recipe, folder: Path) -> bytes:
     """The joint training's weights."""
     target, job = folder / "joint.safetensors", job_of(settings)
-    job.train("joint", None, settings.training, None, target, ignore, ignore)
+    job.train(StageTraining("joint"), settings.training, target, ignore, ignore)
     return digest(checkpoint.load(target)[0].values())
 
 
@@ -137,7 +138,8 @@ def finetuned(settings: Recipe, folder: Path) -> bytes:
     """The weights of the reference trained alone, as `finetune` does."""
     target, job, training = folder / "alone.safetensors", job_of(settings), settings.for_finetuning()
     plan = plan_of(settings.finetune, training.losses, job.supernet())
-    job.train_alone(job.fresh(job.space.decode(job.space.reference)), training, target, {}, ignore, plan=plan)
+    network = job.fresh(job.space.decode(job.space.reference))
+    TrainingAlone(job, training, plan).run(network, target, {}, ignore)
     return digest(checkpoint.load(target)[0].values())
 
 
