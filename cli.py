@@ -1418,7 +1418,7 @@ def evolve(
     """Search one stage and say what came of it."""
     from evo_c2f.runs.stage import run_stage
 
-    tools = replace(instruments(run, settings, stage, job), hire=hire)
+    tools = replace(instruments(run, settings, stage, job), hire=hire, retry_failed=retry_failed)
     note_setting(run, stage, job)
     with reporting(console, f"evolving {stage}", recipe.evaluations(settings, stage)) as reporter:
 
@@ -1428,7 +1428,7 @@ def evolve(
             note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
-        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
+        summary = run_stage(replace(run, recipe=settings), stage, tools, seed, on_progress, reporter.pause)
     objectives = [o.name for o in settings.search.metrics()]
     run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
     commands.tell(

@@ -17,9 +17,9 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from evo_c2f.engine.algorithms import Budget
 from evo_c2f.engine.problem import Costs, Judge
 from evo_c2f.engine.search import Scored, StageResult, Volume, evolve
+from evo_c2f.engine.stage_setup import Budget, StageSetup
 from evo_c2f.engine.surrogate import Screen
 from evo_c2f.engine.variation import Variation, different
 from evo_c2f.objectives import pareto
@@ -60,7 +60,7 @@ class Arena:
     ) -> StageResult:
         """Search a stage; asked: (n, n_genes), by the stages before."""
         earlier = Scored(asked, self.evaluator(asked, "search", 0))
-        return evolve(self.space, stage, seeds, self.evaluator, self.judge(stage), self.box, earlier, budget, rng)
+        return evolve(StageSetup(stage, seeds, self.evaluator, self.judge(stage), budget), self.box, earlier, rng)
 
 
 def coarse_to_fine(
