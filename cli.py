@@ -1143,7 +1143,7 @@ def winners_study(
             judged = benchmarks if seen == images else ()
             return train_contenders(run, settings, job, networks, seen, judged, given["workers"] or 1)
 
-        tried, last = winners.study_winners(kinds, trial_images, images, seeds, train, first.name, first.sign)
+        tried, last = winners.study_winners(kinds, trial_images, images, seeds, train, first)
         qualities = [first.name, *(f"{folder.resolve().name} {first.name}" for folder in benchmarks)]
         trials += [{"size": size, **trial} for trial in tried]
         finals += [{"size": size, **final} for final in last]
@@ -1168,7 +1168,7 @@ def contestants_of(
     searched = candidates_of(run, settings, in_megabytes(FILL * size, size), n)
     rng = np.random.default_rng([settings.seed, RANDOM_NETWORKS])
     drawn = winners.random_within(
-        space, job.costs(settings.search.output_size), "size_mb", LEAST * size, size, len(searched), rng
+        space, job.costs(settings.search.output_size), "size_mb", (LEAST * size, size), len(searched), rng
     )
     hand_made = plain_networks(size, settings.task.scale)
     hand_made |= single_operator_networks(space, job.task.frame, size)
