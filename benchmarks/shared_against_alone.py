@@ -110,11 +110,13 @@ def main(folder: Path, kind: str, n: int, named: tuple[str, ...], seed: int, tra
     tools = instruments(session, WEIGHTS[kind])
     shared = Instrument(tools.search, tools.names, tools.context, tools.baseline)
     store = folder / f"alone-{kind}.h5"
-    with click.progressbar(length=len(genomes), file=sys.stderr) as bar:
-        alone = study.scores(
-            lab, store, lab.alone(training_seed), genomes, "alone", partial(bar.update, 1), lab.workers
-        )[lab.quality]
-    score, macs = study.scores(lab, store, shared, genomes, kind)[lab.quality], macs_of(lab, genomes)
+    with (
+        study.measuring(lab.space, store, lab.alone(training_seed), lab.workers) as evaluator,
+        click.progressbar(length=len(genomes), file=sys.stderr) as bar,
+    ):
+        alone = study.scores(evaluator, genomes, "alone", partial(bar.update, 1))[lab.quality]
+    with study.measuring(lab.space, store, shared) as evaluator:
+        score, macs = study.scores(evaluator, genomes, kind)[lab.quality], macs_of(lab, genomes)
     frame = analysis.sample_frame(lab.space, genomes, {"macs": macs, "alone": alone, "shared": score})
     frame.insert(0, "path", [digits(lab, genome) for genome in genomes])
     found: dict[str, Any] = ranking.compare(score, alone, macs, rng).columns()

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import METRICS, Metric
-from supernet.data import aligned, photographs
+from supernet.data import pair_data, photographs
 from supernet.data.images import Pixels
 from supernet.metrics import tasks
 from supernet.network import cost
@@ -59,8 +59,8 @@ def images(name: str) -> Callable[[Images], Images]:
 
 
 def pairs(name: str) -> Callable[[Pairs], Pairs]:
-    """Decorates a function that returns (and makes, if missing) an aligned folder, which `data.folder` may name."""
-    return lambda made: _add(aligned.SOURCES, name, made, "dataset")
+    """Decorates what gives (and makes, where it is missing) an aligned folder, which `data.folder` may then name."""
+    return lambda made: _add(pair_data.SOURCES, name, made, "dataset")
 
 
 def load(modules: Iterable[str]) -> None:

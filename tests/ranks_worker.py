@@ -31,6 +31,7 @@ from supernet.rounds.students import SharedSubnets
 from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.learning import Learning
 from supernet.training.loop import Batches
 
 ROUNDS = 20
@@ -106,7 +107,7 @@ def trained(
     loop.one_round = seen  # type: ignore[assignment]
     stopped = False
     try:
-        loop.train(students, batches, criterion, settings, state, on_round, on_setback, ranks=ranks)
+        loop.train(Learning(students, criterion, settings, ranks), batches, state, on_round, on_setback)
     except KeyboardInterrupt:
         stopped = True
     finally:

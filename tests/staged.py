@@ -70,10 +70,11 @@ def instruments(run, **changes):
     return replace(made, **changes)
 
 
-def search(run, *stages, tools=None, seed=0, settings=None, **more):
+def search(run, *stages, tools=None, seed=0, settings=None, retry_failed=False, **more):
     """What each stage came to."""
-    tools = tools or instruments(run)
-    return [run_stage(run, settings or run.recipe, stage, tools, seed, **more) for stage in stages or STAGES]
+    tools = replace(tools or instruments(run), retry_failed=retry_failed)
+    run = replace(run, recipe=settings or run.recipe)
+    return [run_stage(run, stage, tools, seed, **more) for stage in stages or STAGES]
 
 
 def fronts(run):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from evo_c2f.runs.recipe import TrainingSection
+from evo_c2f.runs.sections import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
 from supernet.data.images import Pixels
 from supernet.data.photographs import PatchPairs, Photograph, listed, load, pairs
@@ -19,6 +19,7 @@ from supernet.network.operators import OPERATORS
 from supernet.rounds.fairness import FairRounds
 from supernet.rounds.students import SharedSubnets
 from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.learning import Learning
 from supernet.training.loop import Batches, train
 
 SUPER_RESOLUTION = Frame(input_level=2, residual=True, activation="relu")
@@ -116,7 +117,8 @@ def train_fairly(
 ) -> dict[str, Tensor]:
     """Train a supernet by L1, or by the criterion."""
     students = SharedSubnets(supernet, rounds, settings.divide_gradients)
-    return train(students, batches, criterion or Criterion(Terms(L1Alone())), settings, state, on_round)
+    learning = Learning(students, criterion or Criterion(Terms(L1Alone())), settings)
+    return train(learning, batches, state, on_round)
 
 
 @contextmanager

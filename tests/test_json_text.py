@@ -17,8 +17,8 @@ from evo_c2f.objectives.metric import Box, metric
 from evo_c2f.page.data import page_data
 from evo_c2f.page.html import write_page
 from evo_c2f.runs import recipe
-from evo_c2f.runs.recipe import DataSection
 from evo_c2f.runs.run import Run
+from evo_c2f.runs.sections import DataSection
 from evo_c2f.scores import analysis, layout
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore

@@ -14,8 +14,8 @@ OPERATOR = '''
 """A depthwise 5x5 between two pointwise convolutions."""
 
 from supernet import plugins
-from supernet.operators import Operator
-from supernet.slicing import Conv
+from supernet.network.operators import Operator
+from supernet.network.slicing import Conv
 
 
 @plugins.operator("wide_eye")

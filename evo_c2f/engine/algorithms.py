@@ -7,40 +7,35 @@ from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.unsga3 import UNSGA3
 from pymoo.util.ref_dirs import get_reference_directions
 
-from evo_c2f.engine.budget import AlgorithmName
+from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.variation import NewSubnetsOnly, StageCrossover, StageMutation, Variation
 from evo_c2f.errors import InputError
 from evo_c2f.space import Genomes
 
 
 def make_algorithm(
-    name: AlgorithmName,
-    variation: Variation,
-    first: Genomes,
-    asked: Container[bytes],
-    population: int,
-    offspring: int,
-    n_objectives: int,
+    budget: Budget, variation: Variation, first: Genomes, asked: Container[bytes], offspring: int, n_objectives: int
 ) -> Any:
     """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
 
-    population: how many survive; offspring: how many are bred each time, of which the caller may take some.
+    Of the budget it takes its name, and how many live on. offspring: how many are bred each time, of which the caller
+    may take some.
 
     nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
     MOEA/D is not offered: pymoo's version supports no constraints, and a failed subnet is one.
     """
     shared = {
-        "pop_size": population,
+        "pop_size": budget.population,
         "n_offsprings": offspring,
         "sampling": first,
         "crossover": StageCrossover(variation),
         "mutation": StageMutation(variation),
         "eliminate_duplicates": NewSubnetsOnly(asked),
     }
-    if name == "nsga2":
+    if budget.algorithm == "nsga2":
         return NSGA2(**shared)
-    if name == "unsga3":
-        directions = get_reference_directions("reduction", n_objectives, population, seed=1)
+    if budget.algorithm == "unsga3":
+        directions = get_reference_directions("reduction", n_objectives, budget.population, seed=1)
         return UNSGA3(directions, **shared)
     try:
         from pymoo.algorithms.moo.age import AGEMOEA

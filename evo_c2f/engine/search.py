@@ -12,8 +12,8 @@ from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from evo_c2f.engine.algorithms import make_algorithm
-from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge, StageProblem
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.engine.steady import Order, steady
 from evo_c2f.engine.surrogate import Screen
 from evo_c2f.engine.variation import Variation
@@ -21,7 +21,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import Box, Metric, is_behind
 from evo_c2f.scores.store import Row
-from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.space.enumeration import n_reachable, reachable
 from evo_c2f.workers.evaluator import Evaluator
 
@@ -70,24 +70,20 @@ class StageResult:
 
 
 def evolve(
-    space: SearchSpace,
-    stage: Stage,
-    seeds: Genomes,
-    evaluator: Evaluator,
-    judge: Judge,
+    setup: StageSetup,
     box: Box,
     earlier: Scored,
-    budget: Budget,
     rng: np.random.Generator,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     order: Order | None = None,
 ) -> StageResult:
-    """Search one stage from its seeds (n, n_genes), the survivors of the previous stage.
+    """Search one stage, and take the hypervolume in the box.
 
     earlier: subnets that the earlier stages asked for in this context, for the hypervolume and the surrogate. All
     randomness comes from rng, so the same call asks for the same subnets. order: search in steady state, and replay
     this order as far as it goes. InputError if no subnet meets the limits.
     """
+    stage, budget, evaluator, judge = setup.stage, setup.budget, setup.evaluator, setup.judge
     start, measuring, measured = time.perf_counter(), evaluator.seconds_measuring, evaluator.n_measured
     tally = Tally(Volume(judge, box, earlier.metrics), Progress(budget.evaluations), on_progress)
     before = tally.volume.value
@@ -97,26 +93,25 @@ def evolve(
         tally.add(genomes, metrics)
         return metrics
 
-    if n_reachable(space, stage, seeds) <= budget.evaluations:
-        every = reachable(space, stage, seeds)
+    if n_reachable(setup.space, stage, setup.seeds) <= budget.evaluations:
+        every = reachable(setup.space, stage, setup.seeds)
         while batch := list(islice(every, budget.population)):
             tally.progress.generation += 1
             score(np.array(batch))
     elif order:
-        for genomes, metrics in steady(space, stage, seeds, evaluator, judge, budget, order, rng):
+        for genomes, metrics in steady(setup, order, rng):
             tally.progress.generation += 1
             for _ in genomes:
                 tally.step()
             tally.add(genomes, metrics)
     else:
-        screen = Screen(space, judge, int(rng.integers(2**31)) if budget.screen > 1 else 0)
+        screen = Screen(setup.space, judge, int(rng.integers(2**31)) if budget.screen > 1 else 0)
         choose = partial(tally.choose, screen, earlier)
-        problem = StageProblem(space, judge, score)
-        for generation in generations(problem, Variation(space, stage), seeds, tally.asked, budget, choose, rng):
+        for generation in generations(setup, score, tally.asked, choose, rng):
             tally.progress.generation = generation
 
     asked = tally.scored()
-    front = best_front(space, asked.genomes, asked.metrics, judge)
+    front = best_front(setup.space, asked.genomes, asked.metrics, judge)
     kept = front[pareto.spread(judge.minimised(asked.metrics[front]), budget.survivors)]
     return StageResult(
         asked.genomes,
@@ -185,26 +180,24 @@ class Tally:
 
 
 def generations(
-    problem: StageProblem,
-    variation: Variation,
-    seeds: Genomes,
+    setup: StageSetup,
+    score: Callable[[Genomes], NDArray[np.float64]],
     asked: Collection[bytes],
-    budget: Budget,
     choose: Callable[[Genomes, int], NDArray[np.int64]],
     rng: np.random.Generator,
 ) -> Iterator[int]:
     """Run the algorithm until the budget is spent or no new subnet is found; yields each generation's number before it.
 
-    asked: the genomes that the problem was asked for so far, which it updates. If the living population has no new
-    children left, random subnets of the seeds join it. choose: selects the offspring to measure, if the budget's
-    `screen` breeds more than that.
+    score: genomes (n, n_genes) to their metrics. asked: the genomes that it was asked for so far, which it keeps.
+    When the living population has no new children left, random subnets of the seeds join it. choose: which of many
+    children to measure, where the budget's `screen` breeds more than are.
     """
+    budget, seeds = setup.budget, setup.seeds
+    problem, variation = StageProblem(setup.space, setup.judge, score), Variation(setup.space, setup.stage)
     drawn = variation.first_population(budget.screen * budget.population, seeds, rng)
     others = drawn[len(seeds) :]
     first = np.concatenate([seeds, others[choose(others, max(budget.population - len(seeds), 0))]])
-    algorithm = make_algorithm(
-        budget.algorithm, variation, first, asked, budget.population, budget.screen * budget.population, problem.n_obj
-    )
+    algorithm = make_algorithm(budget, variation, first, asked, budget.screen * budget.population, problem.n_obj)
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
     if budget.screen > 1:
         algorithm.mating.n_max_iterations = MATINGS

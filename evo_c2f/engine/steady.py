@@ -15,12 +15,12 @@ from pymoo.core.population import Population
 from pymoo.core.termination import NoTermination
 
 from evo_c2f.engine.algorithms import make_algorithm
-from evo_c2f.engine.budget import Budget
-from evo_c2f.engine.problem import Judge, StageProblem
+from evo_c2f.engine.problem import StageProblem
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.engine.variation import Variation
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.files import write_text
-from evo_c2f.space import Genomes, SearchSpace, Stage
+from evo_c2f.space import Genomes, Stage
 from evo_c2f.workers.evaluator import Evaluator, Values
 
 BATCHES = 4  # of children in a population: breeding a few at once costs little more than breeding one
@@ -108,29 +108,22 @@ class Flight:
                 self.n_flying += 1
 
 
-def steady(
-    space: SearchSpace,
-    stage: Stage,
-    seeds: Genomes,
-    evaluator: Evaluator,
-    judge: Judge,
-    budget: Budget,
-    order: Order,
-    rng: np.random.Generator,
-) -> Iterator[tuple[Genomes, Values]]:
-    """Search until the budget is spent; yields a few subnets (n, n_genes) and their metrics at a time, as they are
-    reported.
+def steady(setup: StageSetup, order: Order, rng: np.random.Generator) -> Iterator[tuple[Genomes, Values]]:
+    """Search until the budget is spent; a few subnets (n, n_genes) and their metrics at a time, as they are told.
 
     If the population is at least as large as the number of workers, no worker waits for another.
     """
+    budget, seeds = setup.budget, setup.seeds
     population, batch = budget.population, max(1, budget.population // BATCHES)
-    variation, bred = Variation(space, stage), set[bytes]()
+    variation, bred = Variation(setup.space, setup.stage), set[bytes]()
     first = variation.first_population(population + batch, seeds, rng)
     told: dict[bytes, Values] = {}
-    problem = StageProblem(space, judge, lambda genomes: np.array([told.pop(genome.tobytes()) for genome in genomes]))
-    optimiser = make_algorithm(budget.algorithm, variation, first, bred, population, batch, problem.n_obj)
+    problem = StageProblem(
+        setup.space, setup.judge, lambda genomes: np.array([told.pop(genome.tobytes()) for genome in genomes])
+    )
+    optimiser = make_algorithm(budget, variation, first, bred, batch, problem.n_obj)
     optimiser.setup(problem, termination=NoTermination(), seed=rng)
-    flight, generation, n_told = Flight(evaluator, stage, order), 0, 0
+    flight, generation, n_told = Flight(setup.evaluator, setup.stage, order), 0, 0
     try:
         while True:
             children = optimiser.ask()
@@ -153,4 +146,4 @@ def steady(
             optimiser.tell(infills=infills)
             yield genomes, metrics
     finally:
-        evaluator.write()
+        setup.evaluator.write()

@@ -32,10 +32,14 @@ def page_data(run: Run) -> dict[str, Any]:
     objectives = fronts.objectives_of(run, latest) if latest else run.recipe.search.metrics()
     baseline_name = samples.get("baseline") or _setting(log).get("baseline") or FOR_NOTHING
     names = list(dict.fromkeys([*rows["columns"]["metrics"], *(o.name for o in objectives)]))
+    if latest:
+        sentence = found_so_far(run, latest, stages[latest], front, rows["n_subnets"], baseline_name)
+    else:
+        sentence = trained_so_far(run, log)
     return {
         "title": run.recipe.name,
         "task": run.recipe.task.name,
-        "sentence": sentence(run, stages, latest, front, rows["n_subnets"], log, baseline_name),
+        "sentence": sentence,
         "objectives": [o.name for o in objectives],
         "metrics": {name: scores.described(name) for name in names},
         "space": described_space(run.recipe.space),
@@ -74,29 +78,24 @@ def described_context(m: Measured) -> dict[str, Any]:
     return {"key": m.scores.context, "baseline": m.baseline}
 
 
-def sentence(
-    run: Run,
-    stages: Mapping[str, Measured],
-    latest: Stage | None,
-    front: Front | None,
-    n_subnets: int,
-    log: list[dict[str, Any]],
-    baseline_name: str,
+def trained_so_far(run: Run, log: list[dict[str, Any]]) -> str:
+    """How far a run is that nothing was searched in, as a sentence."""
+    first, total = run.recipe.training.stages[0], run.recipe.training.rounds
+    rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == first]
+    return f"Nothing was searched yet; the supernet has had {max(rounds, default=0):,} of {total:,} rounds."
+
+
+def found_so_far(
+    run: Run, stage: Stage, measured: Measured, front: Front | None, n_subnets: int, baseline_name: str
 ) -> str:
-    """The result of the run, or its progress. latest: the stage whose front this is."""
-    if latest is None:
-        first = run.recipe.training.stages[0]
-        rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == first]
-        total = run.recipe.training.rounds
-        return f"Nothing was searched yet; the supernet has had {max(rounds, default=0):,} of {total:,} rounds."
+    """What the run found, as a sentence: the front of the stage that is searched, or was searched last."""
     amount = f"{n_subnets:,} of {_large(run.recipe.space.n_subnets)} possible subnets were scored"
     if front is None or front.frame.empty:
-        return f"{amount}; none of the {latest} stage keeps to the limits yet."
+        return f"{amount}; none of the {stage} stage keeps to the limits yet."
     best = [
-        _best(o.name, o.sign * min(o.sign * front.frame[o.name]), stages[latest], baseline_name)
-        for o in front.objectives
+        _best(o.name, o.sign * min(o.sign * front.frame[o.name]), measured, baseline_name) for o in front.objectives
     ]
-    return f"{amount}; the {latest} stage's front holds {len(front.frame)}: {'; '.join(best)}."
+    return f"{amount}; the {stage} stage's front holds {len(front.frame)}: {'; '.join(best)}."
 
 
 def _best(name: str, value: float, m: Measured, baseline_name: str) -> str:

@@ -4,247 +4,27 @@ import difflib
 import reprlib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError
 
-from evo_c2f.engine.budget import AlgorithmName
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objectives import metric as metrics
-from evo_c2f.objectives.metric import Limit, Metric
-from evo_c2f.space import SearchSpace, Stage
-
-# The trainings of a supernet: joint first and then finer ones, or stage by stage.
-TRAININGS = (
-    ["joint"],
-    ["joint", "operator"],
-    ["joint", "channel"],
-    ["joint", "operator", "channel"],
-    ["path", "operator"],
-    ["path", "operator", "channel"],
+from evo_c2f.runs.sections import (
+    DataSection,
+    DiscriminatorSection,
+    EvaluationsSection,
+    FinetuneSection,
+    LossesSection,
+    PairsSection,
+    SearchSection,
+    Section,
+    SurvivorsSection,
+    TaskSection,
+    TrainingSection,
+    TranslationSection,
 )
-Positive = Annotated[int, Field(gt=0)]
-Weight = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TaskSection(Section):
-    name: Literal["super-resolution"]
-    scale: Literal[2, 4, 8] = 4
-
-
-class TranslationSection(Section):
-    name: Literal["translation"]
-
-
-class DataSection(Section):
-    folder: str | None = None  # 'embedded': the photographs inside scikit-image and scikit-learn
-    benchmarks: list[str] = []  # folders whose images must not stand in the training folder
-    patch: Positive  # side of a low-resolution patch
-    batch: Positive
-    validation_images: Positive  # held out of training
-    validation_crops: Positive  # all subnets are measured on these; the final front on the whole images
-    crop: Positive  # side of a crop in high-resolution pixels
-
-
-class PairsSection(Section):
-    """Aligned pairs, A|B side by side, in train/ and val/ or test/. 'openmoji': rendered at load_size, and cached."""
-
-    folder: str | None = None
-    direction: Literal["AtoB", "BtoA"] = "AtoB"
-    load_size: Positive | None = None  # side of the square that images are resized to; null takes them as they are
-    crop: Positive  # side of the square cut out of these for training
-    flip: bool = True
-    batch: Positive
-    validation_images: Positive  # all subnets are measured on these; the final front on all that are held out
-
-
-class LossesSection(Section):
-    """The weight of each loss term; terms at 0 are not computed. The first `pixel_rounds` rounds use L1 alone."""
-
-    l1: Weight = 1.0
-    l2: Weight = 0.0
-    spectrum: Weight = 0.0  # distance of the Fourier transforms
-    perceptual: Weight = 0.0  # distance of VGG16's features
-    perceptual_layers: list[str] = ["relu1_2", "relu2_2", "relu3_3"]
-    adversarial: Weight = 0.0
-    feature_matching: Weight = 0.0  # distance of the discriminator's features
-    distillation: Weight = 0.0  # L1 to the output of `guide`
-    guide: str = "widest"  # the widest subnet, or the file of a teacher
-    pixel_rounds: Annotated[int, Field(ge=0)] = 0
-
-    def in_words(self) -> str:
-        """The terms with a weight above 0, with their weights."""
-        terms = {name: value for name, value in self if isinstance(value, float) and value}
-        return " + ".join(f"{value:g} {name}" for name, value in terms.items())
-
-
-class PhaseLossesSection(LossesSection):
-    """The losses of a phase. A phase has no `pixel_rounds`: L1 alone is a phase of its own."""
-
-    pixel_rounds: Literal[0] = 0
-
-
-class DiscriminatorSection(Section):
-    loss: Literal["lsgan", "hinge", "relativistic"] = "lsgan"
-    conditioned: bool = True  # it sees the input beside the output
-    width: Positive = 64
-    layers: Positive | None = None  # of stride 2; null: what fits the size, 70x70 patches from 128 on
-    learning_rate: Annotated[float, Field(gt=0)] = 0.0002
-
-
-class TrainingSection(Section):
-    """`stages`: the trainings, each on the survivors of the previous stage.
-
-    'joint' trains paths, operators and widths together. 'path' trains only paths, with the reference operator at full
-    width; 'operator' then starts from scratch, so that no operator is ahead (docs/decisions/0013).
-    """
-
-    rounds: Positive
-    stages: list[Literal["joint", "path", "operator", "channel"]] = ["joint"]
-    stage_rounds: Positive = 500  # rounds of each training after the first
-    # How a round's subnets are drawn.
-    sampler: Literal["fair", "fair_widest", "widest_first", "uniform", "sandwich"] = "fair"
-    optimizer: Literal["adam", "muon"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0)]
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Adam's; 0.5 is customary for adversarial training
-    final_rate: Annotated[float, Field(gt=0, le=1)] = 0.01  # where the cosine ends, as a share of the learning rate
-    precision: Literal["float32", "bf16"] = "float32"  # bf16: autocast; weights, moments and files stay float32
-    divide_gradients: bool = False  # each weight's gradient by the number of subnets that used it
-    losses: LossesSection = LossesSection()
-    discriminator: DiscriminatorSection = DiscriminatorSection()
-
-    @field_validator("stages")
-    @classmethod
-    def _in_order(cls, stages: list[str]) -> list[str]:
-        if stages not in TRAININGS:
-            raise ValueError(
-                f"{stages} is no order of trainings; begin with joint, then operator, channel or both, or with path, "
-                "then operator or both"
-            )
-        return stages
-
-    @model_validator(mode="after")
-    def _fair_stages(self) -> "TrainingSection":
-        if self.sampler in ("uniform", "sandwich") and self.stages != ["joint"]:
-            raise ValueError(
-                f"sampler {self.sampler} has but one training; set training.stages=[joint], or sampler fair"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _all_terms_count(self) -> "TrainingSection":
-        others = any(value for name, value in self.losses if isinstance(value, float) and name != "l1")
-        if others and self.losses.pixel_rounds >= self.rounds:
-            raise ValueError(
-                f"losses.pixel_rounds is {self.losses.pixel_rounds} of {self.rounds} rounds, so L1 would stand alone "
-                "to the end; set a smaller training.losses.pixel_rounds"
-            )
-        return self
-
-    def lasting(self, rounds: int) -> "TrainingSection":
-        """The same settings for another number of rounds; the share of rounds with L1 alone stays the same."""
-        pixel_rounds = round(self.losses.pixel_rounds * rounds / self.rounds)
-        losses = self.losses.model_copy(update={"pixel_rounds": pixel_rounds})
-        return self.model_copy(update={"rounds": rounds, "losses": losses})
-
-
-class PhaseSection(Section):
-    """A part of the fine-tuning. A null setting is as in training."""
-
-    until: Annotated[float, Field(gt=0, le=1)]  # share of the rounds
-    side: Positive | None = None  # of the patches (super-resolution: low-resolution pixels) or crops
-    losses: PhaseLossesSection | None = None
-
-
-class FinetuneSection(Section):
-    """How one subnet is trained alone. `phases`: in order, the last one until 1; without phases, as in training."""
-
-    rounds: Positive = 4000
-    batch: Positive | None = None
-    optimizer: Literal["adam", "muon"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    final_rate: Annotated[float, Field(gt=0, le=1)] = 0.001
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    phases: list[PhaseSection] = []
-
-    @field_validator("phases")
-    @classmethod
-    def _in_order(cls, phases: list[PhaseSection]) -> list[PhaseSection]:
-        ends = [phase.until for phase in phases]
-        if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
-            raise ValueError(f"the phases end at {ends}; each must end after the one before, and the last at 1")
-        return phases
-
-    def schedule(self, usual: LossesSection) -> list[tuple[int, LossesSection]]:
-        """(until which round, the losses until then); `usual` for a phase without losses."""
-        ends = [(phase.until, phase.losses or usual) for phase in self.phases] or [(1.0, usual)]
-        return [(round(until * self.rounds), losses) for until, losses in ends]
-
-    def losses_in_words(self, usual: LossesSection) -> str:
-        """Its losses, phase by phase."""
-        return ", then ".join(dict.fromkeys(losses.in_words() for _, losses in self.schedule(usual)))
-
-
-class EvaluationsSection(Section):
-    path: Positive
-    operator: Positive
-    channel: Positive
-    joint: Positive = 300
-
-
-class SurvivorsSection(Section):
-    """The number of subnets of a stage's front that the next stage starts from; its training shares its rounds among
-    them.
-    """
-
-    path: Annotated[int, Field(ge=2)] = 8
-    operator: Annotated[int, Field(ge=2)] = 8
-
-
-class SearchSection(Section):
-    objectives: list[str] = ["psnr_y", "macs"]
-    max: dict[str, float] = {}
-    min: dict[str, float] = {}
-    rescore: list[str] = []  # further qualities of the final front
-    algorithm: AlgorithmName = "nsga2"
-    screen: Positive = 1  # offspring bred for each that is measured; a surrogate chooses
-    steady_state: bool = False  # breed as subnets are measured, a few at a time; for many workers
-    timeout: Annotated[float, Field(gt=0)] | None = None  # seconds that measuring one subnet may take
-    population: Annotated[int, Field(ge=4)]
-    evaluations: EvaluationsSection
-    survivors: SurvivorsSection = SurvivorsSection()
-    latency_table: str | None = None  # of `bench --latency-table`; without it each subnet's latency is measured
-    output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
-
-    def metrics(self) -> tuple[Metric, ...]:
-        """The objectives. The first is the quality that decides between networks: the first quality in the recipe.
-
-        The order of the others is irrelevant: costs follow, then other qualities, each by name.
-        InputError if one is unknown, or if there are fewer than two, or no quality.
-        """
-        if len(set(self.objectives)) < max(2, len(self.objectives)):
-            raise InputError(f"objectives are {self.objectives}; name at least two, each once")
-        for name in (*self.objectives, *self.max, *self.min, *self.rescore):
-            if name.endswith(metrics.FULL):
-                raise InputError(f"{name} is taken of final fronts alone; search on {name.removesuffix(metrics.FULL)}")
-        for name in self.rescore:
-            if metrics.metric(name).kind != "quality":
-                raise InputError(f"search.rescore names {name}, which is no quality; a front has its costs already")
-        found = [metrics.metric(name) for name in self.objectives]
-        first = next((o for o in found if o.kind == "quality"), None)
-        if first is None:
-            raise InputError(f"objectives are {self.objectives}, all of them costs; name a quality too")
-        return tuple(sorted(found, key=lambda o: (o != first, o.kind == "quality", o.name)))
-
-    def limits(self) -> tuple[Limit, ...]:
-        """The limits. InputError if they contradict each other."""
-        return metrics.limits(self.max, self.min)
+from evo_c2f.space import SearchSpace, Stage
 
 
 class Recipe(Section):

@@ -12,6 +12,7 @@ import numpy as np
 from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Costs, Judge
 from evo_c2f.engine.search import Progress, Scored, StageResult, best_front, evolve, fix_box
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.engine.steady import Order
 from evo_c2f.engine.variation import different
 from evo_c2f.errors import DamagedFileError
@@ -19,7 +20,7 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import Limit, Metric, on_whole_images
 from evo_c2f.runs.plots import draw_front
-from evo_c2f.runs.recipe import Recipe, evaluations, survivors
+from evo_c2f.runs.recipe import evaluations, survivors
 from evo_c2f.runs.run import Run
 from evo_c2f.scores import analysis
 from evo_c2f.scores.layout import Context
@@ -47,6 +48,7 @@ class Instruments:
     costs: Costs
     context: Context
     hire: Callable[[Task], Workers] = Here  # for the candidates; a final front is measured by this process
+    retry_failed: bool = False  # whether candidates that failed before are measured again
 
 
 @dataclass(frozen=True)
@@ -123,31 +125,29 @@ def write_asked(path: Path, tools: Instruments, genomes: Genomes) -> None:
 
 def run_stage(
     run: Run,
-    recipe: Recipe,
     stage: Stage,
     tools: Instruments,
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    retry_failed: bool = False,
     pause: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    recipe: the run's, perhaps with other search settings. retry_failed: measure failed subnets again.
-    pause: called after each measurement of the final front; an error it raises stops the stage, and nothing is lost.
+    run: its recipe may have other search settings than the run was begun with.
+    pause: called after each measurement of the final front; what it raises stops the stage, and nothing is lost.
     InputError if no subnet meets the limits.
     """
-    space, objectives, limits = recipe.space, recipe.search.metrics(), recipe.search.limits()
+    recipe, how, space = run.recipe, run.recipe.search, run.recipe.space
+    objectives, limits = how.metrics(), how.limits()
     seeds = read_survivors(run, stage)
     seeds = space.reference[None] if seeds is None else seeds
     judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)
     notes = {"baseline": dict(tools.baseline), "recipe": recipe.name}
-    how = recipe.search
     with (
         closing(tools.hire(Task(tools.search, tools.names, how.timeout))) as workers,
         ScoreStore(run.scores, tools.context, notes) as store,
     ):
-        evaluator = Evaluator(space, store, workers, retry_failed)
+        evaluator = Evaluator(space, store, workers, tools.retry_failed)
         box, widest = fix_box(evaluator, objectives, tools.baseline)
         known = different(np.concatenate([space.reference[None], read_asked(run, stage, tools)]))
         earlier = Scored(known, np.array([evaluator.values(genome) for genome in known]))
@@ -155,8 +155,9 @@ def run_stage(
         budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen, survivors(recipe, stage))
         search = (tools.context, seed, how.population, how.algorithm, seeds.tobytes(), objectives, limits)
         order = Order(run.order(stage), search, budget.evaluations) if how.steady_state else None
-        result = evolve(space, stage, seeds, evaluator, judge, box, earlier, budget, rng, on_progress, order)
-        frame = _front_frame(run, stage, result, judge, store, tools, pause)
+        setup = StageSetup(stage, seeds, evaluator, judge, budget)
+        result = evolve(setup, box, earlier, rng, on_progress, order)
+        frame = _front_frame(setup, result, tools, pause)
     write_asked(run.asked(stage), tools, different(np.concatenate([known, result.genomes])))
     analysis.write_front(frame, run.front(stage))
     everything = analysis.load_scores(run.scores, objectives=None)
@@ -183,20 +184,15 @@ def run_stage(
 
 
 def _front_frame(
-    run: Run,
-    stage: Stage,
-    result: StageResult,
-    judge: Judge,
-    store: ScoreStore,
-    tools: Instruments,
-    pause: Callable[[], None],
+    setup: StageSetup, result: StageResult, tools: Instruments, pause: Callable[[], None]
 ) -> analysis.Frame:
     """The stage's front, one row a subnet; the last stage's is scored again on the whole images."""
-    space, names = run.recipe.space, tools.names
+    space, stage, judge, names = setup.space, setup.stage, setup.judge, tools.names
     genomes, metrics = result.genomes[result.front], result.metrics[result.front]
     if not space.still_open(stage).any():
-        full = Evaluator(space, store, Here(Task(tools.full, tools.full_names)))(genomes, stage, 0, pause)
-        names, metrics = names + tools.full_names, np.concatenate([metrics, full], axis=1)
+        whole = Evaluator(space, setup.evaluator.store, Here(Task(tools.full, tools.full_names)))
+        names = names + tools.full_names
+        metrics = np.concatenate([metrics, whole(genomes, stage, 0, pause)], axis=1)
         final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
         kept = best_front(space, genomes, metrics, final)
         genomes, metrics = genomes[kept], metrics[kept]

@@ -11,7 +11,7 @@ import numpy as np
 from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.studies import ranking
-from evo_c2f.studies.study import Instrument, Laboratory, chances, scores
+from evo_c2f.studies.study import Instrument, Laboratory, chances, measuring, scores
 
 # Operators whose shared scores spread over less than this share of what they do alone are not told apart. Measured in
 # `quick`, 900 rounds alone: 0.20 with the joint weights (tau -0.14), 0.43 with those of the operator stage (tau 0.71).
@@ -52,9 +52,10 @@ def study_operators(
     macs = [lab.costs(lab.space.decode(genome))["macs"] for genome in genomes]
     columns: dict[str, Any] = {"operator": operators, "macs": macs}
     for rounds, alone in lengths:
-        found = scores(lab, path, alone, genomes, "alone", after_each, lab.workers)
-        columns[f"alone_{rounds}"] = found[lab.quality]
-    columns["shared"] = scores(lab, path, shared, genomes, "operator")[lab.quality]
+        with measuring(lab.space, path, alone, lab.workers) as evaluator:
+            columns[f"alone_{rounds}"] = scores(evaluator, genomes, "alone", after_each)[lab.quality]
+    with measuring(lab.space, path, shared) as evaluator:
+        columns["shared"] = scores(evaluator, genomes, "operator")[lab.quality]
     return analysis.sample_frame(lab.space, genomes, columns)
 
 

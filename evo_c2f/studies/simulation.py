@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.engine.steady import Order, steady
 from evo_c2f.objectives.metric import metric
 from evo_c2f.scores.layout import Context
@@ -126,11 +127,9 @@ def simulate(
             order = Order(Path(folder) / "order", "simulated", evaluations)
             start, waited = time.perf_counter(), workers.waited
             first, last = workers.now(), workers.now()
-            told = steady(
-                space, "joint", space.reference[None], evaluator, judge, Budget(evaluations, workers.n), order, rng
-            )
+            setup = StageSetup("joint", space.reference[None], evaluator, judge, Budget(evaluations, workers.n))
             n = 0
-            for genomes, _ in told:
+            for genomes, _ in steady(setup, order, rng):
                 n += len(genomes)
                 if n + workers.n < evaluations:  # later some have nothing to do
                     last = workers.now()

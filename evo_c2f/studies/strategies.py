@@ -20,6 +20,7 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 from evo_c2f.engine.budget import AlgorithmName, Budget
 from evo_c2f.engine.problem import Costs, Judge
 from evo_c2f.engine.search import Scored, StageResult, Volume, evolve
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.engine.surrogate import Screen
 from evo_c2f.engine.variation import Variation, different
 from evo_c2f.objectives import pareto
@@ -59,7 +60,7 @@ class Arena:
     ) -> StageResult:
         """Search a stage; asked: genomes (n, n_genes) from the previous stages."""
         earlier = Scored(asked, self.evaluator(asked, "search", 0))
-        return evolve(self.space, stage, seeds, self.evaluator, self.judge(stage), self.box, earlier, budget, rng)
+        return evolve(StageSetup(stage, seeds, self.evaluator, self.judge(stage), budget), self.box, earlier, rng)
 
 
 def coarse_to_fine(

@@ -1,7 +1,7 @@
 """The studies: does the supernet rank like training alone, which training ranks best, and which search pays?"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,22 +90,22 @@ class Sample:
         return cls(genomes, macs, mask, places[np.linspace(0, len(places) - 1, n_again).round().astype(int)])
 
 
-def scores(
-    lab: Laboratory,
-    path: Path,
-    tool: Instrument,
-    genomes: Genomes,
-    stage: str,
-    after_each: Callable[[], None] = lambda: None,
-    hire: Callable[[Task], Workers] = Here,
-) -> dict[str, Values]:
-    """Each quality of the genomes, (n,), as a gain: higher is better. Scores in the store at `path` are not measured
-    again.
-    """
+@contextmanager
+def measuring(
+    space: SearchSpace, path: Path, tool: Instrument, hire: Callable[[Task], Workers] = Here
+) -> Iterator[Evaluator]:
+    """What scores subnets by the instrument. What the store at `path` holds is not measured again."""
     workers = hire(Task(tool.measure, tool.names))
     with ScoreStore(path, tool.context) as store, closing(workers):
-        table = Evaluator(lab.space, store, workers)(genomes, stage, 0, after_each)
-    return dict(zip(tool.names, gains(table, tool.names).T, strict=True))
+        yield Evaluator(space, store, workers)
+
+
+def scores(
+    evaluator: Evaluator, genomes: Genomes, stage: str, after_each: Callable[[], None] = lambda: None
+) -> dict[str, Values]:
+    """Each quality of the genomes, (n,), as a gain: higher is better."""
+    names = evaluator.names
+    return dict(zip(names, gains(evaluator(genomes, stage, 0, after_each), names).T, strict=True))
 
 
 def gains(values: Values, names: Sequence[str]) -> Values:
@@ -114,11 +114,11 @@ def gains(values: Values, names: Sequence[str]) -> Values:
 
 
 def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
-    """One row an architecture: id, MACs, whether it is held out, its quality after training alone, and after a second
-    training.
-    """
-    first = scores(lab, path, lab.alone(0), sample.genomes, "alone", after_each, lab.workers)
-    second = scores(lab, path, lab.alone(1), sample.genomes[sample.again], "again", after_each, lab.workers)
+    """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
+    with measuring(lab.space, path, lab.alone(0), lab.workers) as evaluator:
+        first = scores(evaluator, sample.genomes, "alone", after_each)
+    with measuring(lab.space, path, lab.alone(1), lab.workers) as evaluator:
+        second = scores(evaluator, sample.genomes[sample.again], "again", after_each)
     columns = {"macs": sample.macs, "held_out": sample.held_out}
     columns |= {f"alone_{name}": values for name, values in first.items()}
     for name, values in second.items():
@@ -177,7 +177,8 @@ def study_trainings(
     costs: dict[tuple[str, int | None], Mapping[str, float]] = {("macs", None): {}}
     for name, number in planned:
         tool, costs[name, number] = lab.shared(name, number)
-        frame[f"{name} {number}"] = scores(lab, path, tool, genomes, name)[lab.quality]
+        with measuring(lab.space, path, tool) as evaluator:
+            frame[f"{name} {number}"] = scores(evaluator, genomes, name)[lab.quality]
     rows: list[dict[str, Any]] = []
     truth = frame[f"alone_{lab.quality}_full"].to_numpy()
     for (name, seed), about in costs.items():
@@ -230,9 +231,7 @@ def study_search(
         )
     tool, _ = lab.shared(lab.own, 0)
     curves: dict[tuple[str, int], Values] = {}
-    workers = lab.workers(Task(tool.measure, tool.names))
-    with ScoreStore(path, tool.context) as store, closing(workers):
-        evaluator = Evaluator(lab.space, store, workers)
+    with measuring(lab.space, path, tool, lab.workers) as evaluator:
         box, _ = fix_box(evaluator, objectives, tool.baseline)
         arena = Arena(lab.space, evaluator, box, lab.costs, contest.evaluations, contest.population)
         for name, strategy in contest.strategies.items():

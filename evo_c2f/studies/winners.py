@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from evo_c2f.engine.halving import successive_halving
 from evo_c2f.engine.problem import Costs
 from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import Metric
 from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, SearchSpace
+from evo_c2f.studies.halving import successive_halving
 
 SEARCHED = "searched"
 DRAWN = 20_000  # random subnets among which those within the budget are found
@@ -20,9 +21,10 @@ Train = Callable[[Sequence[tuple[str, int]], int], Sequence[Scores]]  # names an
 
 
 def random_within(
-    space: SearchSpace, costs: Costs, name: str, least: float, most: float, n: int, rng: np.random.Generator
+    space: SearchSpace, costs: Costs, name: str, within: tuple[float, float], n: int, rng: np.random.Generator
 ) -> Genomes:
-    """n random subnets (n, n_genes) whose cost `name` lies between two values. InputError if fewer were found."""
+    """n random subnets (n, n_genes) whose cost `name` lies within (least, most). InputError if fewer were drawn."""
+    least, most = within
     found: dict[tuple[Any, ...], Genomes] = {}
     for genome in space.random(DRAWN, rng):
         architecture = space.decode(genome)
@@ -36,21 +38,20 @@ def random_within(
 
 
 def study_winners(
-    kinds: Mapping[str, Iterable[str]], trial_images: int, images: int, seeds: int, train: Train, by: str, sign: int
+    kinds: Mapping[str, Iterable[str]], trial_images: int, images: int, seeds: int, train: Train, by: Metric
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Each kind's contestants go through successive halving; the best one is trained in full with several seeds.
 
-    train(names and seeds, images): trains contestants alike, and returns their metrics. by, sign: the metric that
-    decides; a value is better if sign * it is lower. Returns the trials, one row each, and the finals: one row a kind
-    and seed.
+    train(names and seeds, images): trains contestants alike, and gives their metrics. by: the metric that decides.
+    Gives the trials, one row each, and the finals: one row a kind and seed.
     """
     trials, finals = list[dict[str, Any]](), list[dict[str, Any]]()
     for kind, names in kinds.items():
 
         def scores(some: Sequence[str], seen: int) -> list[float]:
-            return [metrics[by] for metrics in train([(name, 0) for name in some], seen)]
+            return [metrics[by.name] for metrics in train([(name, 0) for name in some], seen)]
 
-        best, tried = successive_halving([*names], trial_images, scores, sign)
+        best, tried = successive_halving([*names], trial_images, scores, by.sign)
         trials += [{"kind": kind, **asdict(trial)} for trial in tried]
         trained = train([(best, seed) for seed in range(seeds)], images)
         finals += [{"kind": kind, "winner": best, "seed": seed, **metrics} for seed, metrics in enumerate(trained)]

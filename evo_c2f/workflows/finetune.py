@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from evo_c2f.engine.halving import successive_halving
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts
 from evo_c2f.runs.run import Run
 from evo_c2f.space import Genomes, Stage, subnet_id
+from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.session import Session
 from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.models.card import data_name

@@ -45,7 +45,7 @@ def evolve(
 ) -> Summary:
     """Search one stage, and say what came of it."""
     run, settings = session.run, session.settings
-    tools = replace(instruments(session, stage), hire=hire)
+    tools = replace(instruments(session, stage), hire=hire, retry_failed=retry_failed)
     session.note_setting(stage)
     with session.show(f"evolving {stage}", evaluations(settings, stage)) as reporter:
 
@@ -55,7 +55,8 @@ def evolve(
             note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
-        summary = run_stage(run, settings, stage, tools, seed, on_progress, retry_failed, reporter.pause)
+        searched = replace(run, recipe=settings)
+        summary = run_stage(searched, stage, tools, seed, on_progress, reporter.pause)
     objectives = [o.name for o in settings.search.metrics()]
     run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
     log.info(

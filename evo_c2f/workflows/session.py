@@ -23,7 +23,7 @@ from evo_c2f.versions import versions
 from evo_c2f.workers.processes import Here, Processes, Task, Workers
 from evo_c2f.workflows.machine import Machine
 from evo_c2f.workflows.progress import Show, silent
-from supernet.data.aligned import PairData
+from supernet.data.pair_data import PairData
 from supernet.data.photographs import PhotographData
 from supernet.data.record import read_record
 from supernet.drawing.board import Board

@@ -9,6 +9,7 @@ from evo_c2f.runs.stage import read_survivors
 from evo_c2f.space import STAGES, Stage, subnet_ids
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
+from supernet.jobs.job import StageTraining
 from supernet.rounds.fairness import Ledger
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
             log.warning(f"sampler {settings.sampler} is not fair: updates of competing choices differ by up to {gaps}")
 
     with session.watching(stage, rounds) as (on_round, on_setback):
-        session.job.train(stage, survivors, settings, start, target, finish, on_round, on_setback)
+        work = StageTraining(stage, survivors, start)
+        session.job.train(work, settings, target, finish, on_round, on_setback)
     return {"checkpoint": str(target), "rounds": rounds}
 
 

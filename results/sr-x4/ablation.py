@@ -14,10 +14,11 @@ import torch
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import write_text
+from evo_c2f.scores.tables import markdown
 from evo_c2f.space import Architecture, Cell
-from evo_c2f.tables import markdown
 from supernet import checkpoint
 from supernet.data.photographs import PhotographData
+from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.finetune import plan_of
 from supernet.jobs.job import Job
 from supernet.metrics.tasks import SuperResolution
@@ -60,7 +61,7 @@ def trained(photographs: str, batch: int, changes: tuple[str, ...]) -> dict[str,
     with tempfile.TemporaryDirectory() as folder:
         target, notes = Path(folder) / "trained.safetensors", dict[str, float]()
         plan = plan_of(how, settings.training.losses, None)
-        job.train_alone(network, training, target, notes, lambda index, loss: None, plan=plan)
+        TrainingAlone(job, training, plan).run(network, target, notes, lambda index, loss: None)
         network.load_state_dict(checkpoint.load(target)[0])
     return job.score(["psnr_y"], full=True).of(network.eval()) | {"seconds": notes["seconds"]}
 

@@ -12,7 +12,7 @@ from skimage import data
 from supernet import load_model
 from supernet.data.images import resize_bicubic, to_tensor
 from supernet.data.photographs import low_and_high
-from supernet.sheet import draw_sheet, sample_columns
+from supernet.drawing.sheet import draw_sheet, sample_columns
 
 DETAILS = {"chelsea": (60, 120), "astronaut": (20, 150), "motorcycle": (200, 250)}  # top, left
 SIDE = 160

@@ -4,28 +4,22 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.data import openmoji
 from supernet.data.images import Pixels, read_rgb, to_tensor
-from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses, tell_others
-from supernet.data.record import NOT_USED, Record, as_before
+from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses
 from supernet.ranks import ALONE, Ranks
 
 Direction = Literal["AtoB", "BtoA"]
 EVALUATION_BATCH = 64
 CACHE_BYTES = 1 << 30  # decoded images are kept in memory up to this; edges2shoes is larger
-
-
-SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plugins add
 
 
 def split_files(root: Path, split: str) -> list[Path]:
@@ -198,141 +192,3 @@ def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:
         (to_tensor(np.stack([source for source, _ in group])), to_tensor(np.stack([target for _, target in group])))
         for group in groups
     ]
-
-
-class PairSettings(Protocol):
-    """The part of a recipe that selects the pairs and their use."""
-
-    @property
-    def folder(self) -> str | None: ...
-    @property
-    def direction(self) -> Direction: ...
-    @property
-    def load_size(self) -> int | None: ...
-    @property
-    def crop(self) -> int: ...
-    @property
-    def flip(self) -> bool: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def validation_images(self) -> int: ...
-
-
-@dataclass
-class PairData:
-    """A job's pairs, read on first use."""
-
-    settings: PairSettings
-    seed: int
-    on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
-    warn: Callable[[str], None] = lambda sentence: None
-    known: Record | None = None  # of the run that is taken up
-
-    @cached_property
-    def splits(self) -> dict[str, list[Path]]:
-        """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
-
-        They are the ones that the run started with. InputError if the folder is not usable.
-        """
-        settings = self.settings
-        if settings.folder is None:
-            raise InputError("this recipe comes without images; give an aligned folder (train/, val/) with --data DIR")
-        if settings.folder == "openmoji":
-            root = openmoji.cached(settings.load_size or settings.crop, self.on_render)
-        else:
-            root = SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
-        names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
-        found = {use: split_files(root, split) for use, split in names.items()}
-        everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        for folder in dict.fromkeys(path.parent for path in everything):
-            tell_others(folder, self.warn)
-        if self.known:
-            held = [(place_of(p), content_hash(p), p) for p in everything]
-            found = as_before(self.known, held, str(root), self.warn)
-            everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        size = check_sizes(everything, self.warn)
-        least = settings.load_size or min(size)
-        if least < settings.crop:
-            raise InputError(
-                f"data.crop is {settings.crop}, more than the {least} pixels of the images' sides; set a smaller one"
-            )
-        if not self.known:
-            found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
-        return found
-
-    def record(self) -> Record:
-        """The run's record of its pairs. InputError if one can't be decoded: now, not after hours of training."""
-        rows = dict[Path, list[str]]()
-        uses = {NOT_USED: pictures_in(self.splits["search"][0].parent), **self.splits}  # the others of val/
-        for path in dict.fromkeys(path for paths in uses.values() for path in paths):
-            read_pair(path, self.settings.direction)
-            rows[path] = [place_of(path), content_hash(path)]
-        return {use: [rows[path] for path in paths] for use, paths in uses.items()}
-
-    @cached_property
-    def pairs(self) -> "Pairs":
-        """The training pairs, cached once decoded, since a study trains hundreds of networks on them."""
-        return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
-
-    @property
-    def judged_size(self) -> int | None:
-        """If training images are resized and cropped, images to judge on are resized to the crop, as in pix2pix."""
-        return self.settings.crop if self.settings.load_size else None
-
-    def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
-        return in_batches(Pairs(self.splits[use], self.settings.direction, self.judged_size), EVALUATION_BATCH)
-
-    @property
-    def side(self) -> int:
-        """The side of training targets."""
-        return self.settings.crop
-
-    @property
-    def largest_side(self) -> int:
-        """The largest possible crop: the side of the images."""
-        return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
-
-    @property
-    def side_setting(self) -> str:
-        return "data.crop" if self.judged_size else ""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A short hash of the held-out images and of their use."""
-        files = self.splits["search"] + self.splits["full"]
-        return fingerprint(files, self.settings.direction, self.judged_size, len(self.splits["search"]))
-
-    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(number, smallest side) of the images for the search, and of those for its final front."""
-        side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
-        return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
-
-    def training(
-        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
-    ) -> PairBatches:
-        """Batches to train on; side and batch: None for the recipe's values."""
-        settings = self.settings
-        return PairBatches(self.pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
-
-    def search(self) -> list[tuple[Tensor, Tensor]]:
-        """The images that all candidates are compared on."""
-        return self.judged("search")
-
-    def full(self) -> list[tuple[Tensor, Tensor]]:
-        """The images that a final front is scored on."""
-        return self.judged("full")
-
-
-def content_hash(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-
-
-def fingerprint(paths: Sequence[Path], *protocol: object) -> str:
-    """A short hash of the files' bytes and of their use."""
-    digest = hashlib.sha256(repr(protocol).encode())
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +15,7 @@ from supernet.data.images import Pixels, read_with_losses, resize_bicubic, to_pi
 from supernet.data.picture_files import SUFFIXES, is_picture, pictures_in, tell_losses, tell_others
 from supernet.data.record import Record, as_before
 from supernet.ranks import ALONE, Ranks
+from supernet.settings import PhotographSettings
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
 # of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.
@@ -195,25 +195,6 @@ def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
 def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one, (low, high)."""
     return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs(photographs, scale)]
-
-
-class PhotographSettings(Protocol):
-    """The part of a recipe that selects the photographs and their use."""
-
-    @property
-    def folder(self) -> str | None: ...
-    @property
-    def benchmarks(self) -> list[str]: ...
-    @property
-    def patch(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def validation_images(self) -> int: ...
-    @property
-    def validation_crops(self) -> int: ...
-    @property
-    def crop(self) -> int: ...
 
 
 @dataclass

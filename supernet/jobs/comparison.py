@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture
 from supernet import checkpoint
-from supernet.jobs.job import Job, OnRound, OnSetback, TrainingSettings
+from supernet.jobs.alone import TrainingAlone
+from supernet.jobs.job import Job, OnRound, OnSetback
 from supernet.metrics.measure import Score
 from supernet.models import model
 from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
+from supernet.settings import TrainingSettings
 
 CURVE_POINTS = 10
 Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]]]
@@ -122,7 +124,7 @@ class Comparison:
                     metadata["curve"][(index - 1) // between :] = [self._point(network)]
                 on_round(index, loss)
 
-            self.job.train_alone(network, settings, target, metadata, on_round_and_curve, on_setback)
+            TrainingAlone(self.job, settings).run(network, target, metadata, on_round_and_curve, on_setback)
 
     def train_at_best_rate(
         self, name: str, make: Callable[[], nn.Module], trials: Trials, rates: Sequence[float]

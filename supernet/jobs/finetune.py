@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
@@ -12,33 +12,14 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from supernet import checkpoint
-from supernet.jobs.job import Job, LossSettings, OnRound, OnSetback, Plan, TrainingSettings
+from supernet.jobs.alone import Plan, TrainingAlone
+from supernet.jobs.job import Job, OnRound, OnSetback
 from supernet.models import model
 from supernet.models.card import write_card
 from supernet.network.generator import Supernet
+from supernet.settings import FinetuneSettings, LossSettings, TrainingSettings
 
 BEGUN = "finetune.json"  # beside the model: what its training was begun with
-
-
-class PhaseSettings(Protocol):
-    """A part of the training; None keeps the setting of the rest."""
-
-    @property
-    def until(self) -> float: ...
-    @property
-    def side(self) -> int | None: ...
-
-
-class FinetuneSettings(Protocol):
-    """The part of a recipe that sets how a subnet is trained alone."""
-
-    @property
-    def rounds(self) -> int: ...
-    @property
-    def batch(self) -> int | None: ...
-    @property
-    def phases(self) -> Sequence[PhaseSettings]: ...
-    def schedule(self, usual: Any) -> Sequence[tuple[int, LossSettings]]: ...
 
 
 def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | None) -> Plan:
@@ -90,7 +71,8 @@ class Finetuning:
         trained = self.folder / "trained.safetensors"  # not yet judged
         if ranks.from_first(lambda: not (target.is_file() or trained.is_file())):
             metadata = {**model.header(network), "about": self.about}
-            self.job.train_alone(network, self.training, trained, metadata, on_round, on_setback, self.plan)
+            alone = TrainingAlone(self.job, self.training, self.plan)
+            alone.run(network, trained, metadata, on_round, on_setback)
 
         def judge() -> dict[str, Any]:
             if not target.is_file():

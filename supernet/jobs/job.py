@@ -1,14 +1,14 @@
 """One job: a task, its data, and networks to train and measure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
@@ -27,12 +27,13 @@ from supernet.network.generator import IMAGE_CHANNELS, Subnet, Supernet
 from supernet.network.operators import OPERATORS
 from supernet.ranks import ALONE, Ranks
 from supernet.rounds.fairness import Ledger
-from supernet.rounds.sampling import Sampler, make_rounds
-from supernet.rounds.students import Alone, SharedSubnets
-from supernet.training import criterion, loop
+from supernet.rounds.sampling import make_rounds
+from supernet.rounds.students import SharedSubnets
+from supernet.settings import LossSettings, TrainingSettings
+from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
-from supernet.training.losses import Adversarial
+from supernet.training.learning import Learning
 
 OnRound = Callable[[int, float], None]
 OnSetback = Callable[[int, str], None]
@@ -58,50 +59,6 @@ class Data(Protocol):
     def full(self) -> list[tuple[Tensor, Tensor]]: ...
 
 
-class LossSettings(criterion.Weights, Protocol):
-    """The weights of the losses, and their terms' settings."""
-
-    @property
-    def perceptual_layers(self) -> list[str]: ...
-    @property
-    def guide(self) -> str: ...
-    @property
-    def pixel_rounds(self) -> int: ...
-
-
-class DiscriminatorSettings(Protocol):
-    """The discriminator and its training."""
-
-    @property
-    def loss(self) -> Adversarial: ...
-    @property
-    def conditioned(self) -> bool: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def layers(self) -> int | None: ...
-    @property
-    def learning_rate(self) -> float: ...
-
-
-class TrainingSettings(loop.Settings, Protocol):
-    """The part of a recipe that sets how networks are trained."""
-
-    @property
-    def sampler(self) -> Sampler: ...
-    @property
-    def divide_gradients(self) -> bool: ...
-    @property
-    def losses(self) -> LossSettings: ...
-    @property
-    def discriminator(self) -> DiscriminatorSettings: ...
-    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """The same settings, changed by `update`."""
-
-    def lasting(self, rounds: int) -> Self:
-        """The same settings for another number of rounds."""
-
-
 def choose_device(name: str) -> torch.device:
     """'auto' is the GPU if there is one. InputError if the device does not exist."""
     if name == "auto":
@@ -115,41 +72,16 @@ def choose_device(name: str) -> torch.device:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How the training of one network changes over its rounds.
+class StageTraining:
+    """Which of the supernet's trainings, and from where.
 
-    sides: (until which round, side of the patches); losses: (until which round, the losses until then), followed by the
-    settings' own. supernet: its widest subnet may guide.
+    survivors: genomes (n, n_genes) that it keeps to in the genes of earlier stages; None: all of them are trained.
+    start: the file of weights that it goes on from; None: it begins anew.
     """
 
-    batch: int | None = None
-    sides: Sequence[tuple[int, int | None]] = ()
-    losses: Sequence[tuple[int, LossSettings]] = ()
-    supernet: Supernet | None = None
-
-    def check(self, data: Data) -> None:
-        """InputError if a patch is larger than the images."""
-        for _, side in self.sides:
-            if side and side > data.largest_side:
-                raise InputError(f"patches of side {side} don't fit images of side {data.largest_side}")
-
-    def batches(self, job: "Job") -> loop.Batches:
-        """The batches of each round."""
-        seed = (job.seed, 0, 3)
-        sides = {None, *(side for _, side in self.sides)}
-        kinds = {side: job.data.training(seed, side, self.batch, job.ranks) for side in sides}
-        return Scheduled([(until, kinds[side]) for until, side in self.sides], kinds[None])
-
-
-@dataclass(frozen=True)
-class Scheduled:
-    """Batches that change at certain rounds."""
-
-    earlier: Sequence[tuple[int, loop.Batches]]
-    last: loop.Batches
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return next((batches for until, batches in self.earlier if index < until), self.last)[index]
+    stage: Stage
+    survivors: Genomes | None = None
+    start: Path | None = None
 
 
 @dataclass
@@ -260,22 +192,21 @@ class Job:
 
     def train(
         self,
-        stage: Stage,
-        survivors: Genomes | None,
+        which: StageTraining,
         settings: TrainingSettings,
-        start: Path | None,
         target: Path,
         finish: Callable[[Ledger, float], None],
         on_round: OnRound,
         on_setback: OnSetback = lambda index, trouble: None,
     ) -> None:
-        """Train the supernet, from the weights at `start` if given, and write the averaged weights to `target`.
+        """Train the supernet, and write its averaged weights to `target`.
 
         finish: gets the updates of every choice, and the total seconds over all sittings, before `target` is written.
         So its results exist whenever `target` does, even after a kill. If several processes call this together, only
         the first calls `finish` and writes.
         """
-        supernet = self.trained(start, self.ranks) if start else self.supernet()
+        stage, survivors = which.stage, which.survivors
+        supernet = self.trained(which.start, self.ranks) if which.start else self.supernet()
         # Each training draws its own batches and its own decks: its place here is part of the seed.
         number = ("joint", "operator", "channel", "path").index(stage)
         rng = np.random.default_rng([self.seed, 1, number])
@@ -284,17 +215,10 @@ class Job:
         if self.board:
             widest = partial(supernet, architecture=self.space.decode(self.space.reference))
             on_round = self.board.following(stage, widest, settings.rounds, on_round)
-        weights = loop.train(
-            SharedSubnets(supernet, rounds, settings.divide_gradients),
-            self.data.training((self.seed, 0, number), ranks=self.ranks),
-            self.criterion(settings, supernet),
-            settings,
-            state,
-            on_round,
-            on_setback,
-            notes,
-            self.ranks,
-        )
+        batches = self.data.training((self.seed, 0, number), ranks=self.ranks)
+        students = SharedSubnets(supernet, rounds, settings.divide_gradients)
+        learning = Learning(students, self.criterion(settings, supernet), settings, self.ranks)
+        weights = loop.train(learning, batches, state, on_round, on_setback, notes)
 
         def keep() -> None:
             finish(rounds.ledger, notes["seconds"])
@@ -302,36 +226,6 @@ class Job:
             if survivors is not None:
                 about["survivors"] = subnet_ids(survivors)
             checkpoint.save(target, weights, about)
-            state.unlink(missing_ok=True)
-
-        self.ranks.from_first(keep)
-
-    def train_alone(
-        self,
-        network: nn.Module,
-        settings: TrainingSettings,
-        target: Path,
-        metadata: dict[str, Any],
-        on_round: OnRound,
-        on_setback: OnSetback = lambda index, trouble: None,
-        plan: "Plan | None" = None,
-    ) -> None:
-        """Train one network by the same loop and losses, and write its averaged weights to `target`.
-
-        metadata: goes into the file, with the total `seconds` over all sittings; the state includes it too.
-        plan: changes during training; None for the recipe's batches and losses throughout.
-        """
-        state, plan = checkpoint.state_of(target), plan or Plan()
-        network.to(self.device)
-        batches, criterion = plan.batches(self), self.criterion(settings, plan.supernet, plan.losses)
-        if self.board:
-            on_round = self.board.following(target.parent.name, network, settings.rounds, on_round)
-        weights = loop.train(
-            Alone(network), batches, criterion, settings, state, on_round, on_setback, metadata, self.ranks
-        )
-
-        def keep() -> None:
-            checkpoint.save(target, weights, metadata)
             state.unlink(missing_ok=True)
 
         self.ranks.from_first(keep)

@@ -9,9 +9,11 @@ import numpy as np
 
 from evo_c2f.space import Architecture
 from supernet import checkpoint
-from supernet.jobs.job import Job, Plan, TrainingSettings
+from supernet.jobs.alone import Plan, TrainingAlone
+from supernet.jobs.job import Job
 from supernet.metrics.measure import Score
 from supernet.rounds.sampling import Sampler, make_rounds
+from supernet.settings import TrainingSettings
 
 STREAM = 5  # of the job's seed: the rounds that are only counted
 
@@ -34,7 +36,7 @@ class TrainedAlone:
         # A state that is taken up must be of the same training, so its settings are in the name.
         digest = hashlib.sha256(repr((architecture, self.settings, self.plan, self.job.seed)).encode()).hexdigest()[:16]
         target = self.folder / f"alone-{digest}.safetensors"
-        self.job.train_alone(network, self.settings, target, {}, lambda index, loss: None, plan=self.plan)
+        TrainingAlone(self.job, self.settings, self.plan).run(network, target, {}, lambda index, loss: None)
         network.load_state_dict(checkpoint.load(target)[0])
         network.eval()
         row = {name: value for score in self.scores for name, value in score.of(network).items()}

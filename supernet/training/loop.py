@@ -7,45 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from evo_c2f.errors import FailedError, InputError
+from evo_c2f.errors import InputError
 from supernet import checkpoint
-from supernet.ranks import ALONE, Ranks
-from supernet.rounds.students import Forward, Students
+from supernet.rounds.students import Forward
+from supernet.settings import Precision
 from supernet.training.criterion import Criterion
-from supernet.training.optimizer import OptimizerName, make_optimizer, pack, step_used, unpack
+from supernet.training.learning import Learning
+from supernet.training.optimizer import step_used
 
 SECONDS_BETWEEN_SAVES = 60.0
 WARM_UP_ROUNDS = 50
 ROUNDS_BETWEEN_SNAPSHOTS = 200
-MOST_SETBACKS = 5
 
-Precision = Literal["float32", "bf16"]
 Learned = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
 Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
-
-
-class Settings(Protocol):
-    """The part of a recipe that the loop reads."""
-
-    @property
-    def rounds(self) -> int: ...
-    @property
-    def optimizer(self) -> OptimizerName: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def beta1(self) -> float: ...
-    @property
-    def final_rate(self) -> float: ...
-    @property
-    def ema(self) -> float: ...
-    @property
-    def precision(self) -> Precision: ...
 
 
 class Batches(Protocol):
@@ -54,101 +34,29 @@ class Batches(Protocol):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]: ...
 
 
-class Learning:
-    """Everything that training changes: weights, their EMA, moments, decks, the discriminator; saved together."""
-
-    def __init__(self, students: Students, criterion: Criterion, settings: Settings, ranks: Ranks = ALONE):
-        self.students, self.criterion, self.ranks = students, criterion, ranks
-        self.parameters = list(students.module.parameters())
-        betas = (settings.beta1, 0.99)
-        self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.learning_rate, betas)
-        self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
-        self.index = self.setbacks = 0
-        self.asked_to_stop = self.stops = False  # here; and on all processes, once they have heard of it
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything that the next round depends on; batches depend only on the index."""
-        tensors = {f"weights/{name}": tensor for name, tensor in self.students.module.state_dict().items()}
-        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
-        tensors |= pack(self.optimizer, "optimizer/")
-        metadata: dict[str, Any] = {"index": self.index, "setbacks": self.setbacks, "rounds": self.students.state()}
-        if self.criterion.adversary:
-            judged, metadata["adversary"] = self.criterion.adversary.state()
-            tensors |= {f"adversary/{name}": tensor for name, tensor in judged.items()}
-        return tensors, metadata
-
-    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """Restore a `state`."""
-        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "adversary": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition("/")
-            groups[group][rest] = tensor
-        self.students.module.load_state_dict(groups["weights"])
-        for name, tensor in groups["average"].items():
-            self.average[name].copy_(tensor)
-        unpack(self.optimizer, groups["optimizer"], "")
-        self.students.restore(metadata["rounds"])
-        if self.criterion.adversary:
-            self.criterion.adversary.restore(groups["adversary"], metadata["adversary"])
-        self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
-
-    def hear(self, *numbers: float, of: Sequence[nn.Parameter] = ()) -> list[float]:
-        """All-reduce gradients and scalars (mean); the same message carries the stop flag."""
-        *means, asked = self.ranks.average_gradients(of, *numbers, float(self.asked_to_stop))
-        self.stops = asked > 0
-        return means
-
-    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """A copy of the state."""
-        tensors, metadata = self.state()
-        return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
-
-    def go_back(self, good: tuple[dict[str, Tensor], dict[str, Any]], trouble: str) -> None:
-        """Return to a snapshot, and continue from it at half the learning rate. FailedError after too many times."""
-        setbacks = self.setbacks + 1
-        if setbacks > MOST_SETBACKS:
-            raise FailedError(
-                f"training failed {setbacks} times, the last time because {trouble}; "
-                "set a lower training.learning_rate or training.discriminator.learning_rate"
-            )
-        self.restore(*good)
-        self.setbacks = setbacks
-
-
 def train(
-    students: Students,
+    learning: Learning,
     batches: Batches,
-    criterion: Criterion,
-    settings: Settings,
     state: Path,
     on_round: Callable[[int, float], None],
     on_setback: Callable[[int, str], None] = lambda index, trouble: None,
     notes: dict[str, Any] | None = None,
-    ranks: Ranks = ALONE,
 ) -> dict[str, Tensor]:
-    """Train in place for settings.rounds rounds; returns the averaged weights, for evaluation.
+    """Train in place for as many rounds as the settings say; the averaged weights, to be evaluated.
 
-    Each round runs its networks on one batch, accumulates their gradients, makes one update, and then one update of the
-    discriminator on all their outputs. on_round(index, mean loss) follows each round; a KeyboardInterrupt raised in it
-    saves the state and stops the training. The state is also saved once a minute; if its file exists, training resumes
-    from it. If a loss is no longer finite, or the discriminator wins outright, training returns to its last good state,
-    at most 200 rounds old, and calls on_setback(index, why).
-    notes: the caller's additions to the state, as JSON; their `seconds` count the training time, without on_round.
-    ranks: the processes that train together. Only the first one saves and calls back; all restore the state that it
-    reads.
+    Each round is its networks on one batch, their gradients accumulated, one update, and then one
+    update of the discriminator on all their outputs. on_round(index, mean loss) follows each; a
+    KeyboardInterrupt raised in it stops the training with its state saved. The state is also saved
+    once a minute, and taken up from there if the file exists. Where a loss is no longer finite, or
+    the discriminator wins outright, training goes back to its last good state, at most 200 rounds
+    old, and on_setback(index, why) is told.
+    notes: what the caller keeps beside the state, as JSON; `seconds` of training are counted in it, without on_round.
+    Of processes that train together the first alone saves, and is told; what it reads, all take up.
     """
-    device = next(students.module.parameters()).device
-    students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    learning, notes = Learning(students, criterion, settings, ranks), {} if notes is None else notes
+    ranks, rounds, device = learning.ranks, learning.settings.rounds, learning.parameters[0].device
+    notes = {} if notes is None else notes
     notes.setdefault("seconds", 0.0)
-    saved_before = ranks.from_first(lambda: checkpoint.load(state) if state.exists() else None)
-    if saved_before:
-        tensors, metadata = saved_before
-        try:
-            learning.restore(tensors, metadata)
-        except InputError as error:
-            raise InputError(f"{error}; remove {state} to train from the beginning") from None
-        notes.update(metadata["notes"])
+    take_up(learning, state, notes)
 
     def save() -> None:
         tensors, metadata = learning.state()
@@ -156,10 +64,10 @@ def train(
 
     good, saved = learning.snapshot(), time.monotonic()
     with Crew(device, ranks.here) as side_by_side:
-        while learning.index < settings.rounds:
+        while learning.index < rounds:
             started = time.monotonic()
             source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])
-            loss, trouble = one_round(learning, source, target, settings, side_by_side)
+            loss, trouble = one_round(learning, source, target, side_by_side)
             notes["seconds"] += time.monotonic() - started
             if trouble:
                 if ranks.first:
@@ -174,7 +82,7 @@ def train(
                     on_round(learning.index, loss)
                 except KeyboardInterrupt:
                     learning.asked_to_stop = True
-            if ranks.count == 1 or learning.index == settings.rounds:
+            if ranks.count == 1 or learning.index == rounds:
                 learning.hear()
             if learning.stops:
                 ranks.from_first(save)  # the others wait: when one process ends, torchrun ends the rest
@@ -183,6 +91,19 @@ def train(
                 save()
                 saved = time.monotonic()
     return learning.average
+
+
+def take_up(learning: Learning, state: Path, notes: dict[str, Any]) -> None:
+    """Go on from the file `state`, with the notes in it, where there is one. InputError if it is of another kind."""
+    before = learning.ranks.from_first(lambda: checkpoint.load(state) if state.exists() else None)
+    if before is None:
+        return
+    tensors, metadata = before
+    try:
+        learning.restore(tensors, metadata)
+    except InputError as error:
+        raise InputError(f"{error}; remove {state} to train from the beginning") from None
+    notes.update(metadata["notes"])
 
 
 class Crew:
@@ -217,10 +138,9 @@ class Crew:
         return self.pool.map(work, networks)
 
 
-def one_round(
-    learning: Learning, source: Tensor, target: Tensor, settings: Settings, side_by_side: Map = map
-) -> tuple[float, str | None]:
-    """One update of all networks; returns (mean loss, the problem, if any, in words)."""
+def one_round(learning: Learning, source: Tensor, target: Tensor, side_by_side: Map = map) -> tuple[float, str | None]:
+    """One update of everything; (mean loss, what has gone wrong, in words)."""
+    settings = learning.settings
     rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
     learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
     criterion, students, ranks = learning.criterion, learning.students, learning.ranks

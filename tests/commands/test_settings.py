@@ -18,13 +18,15 @@ from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import Run
+from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection
 from evo_c2f.space import SearchSpace
 from evo_c2f.workflows.search import evolve
 from evo_c2f.workflows.session import Session, task_and_data
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
+from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.finetune import plan_of
-from supernet.jobs.job import Job
+from supernet.jobs.job import Job, StageTraining
 from supernet.models import model
 
 Outcome = Callable[[Recipe, Path], bytes]  # what comes of a recipe
@@ -130,7 +132,7 @@ def ignore(*told: Any) -> None: ...
 def supernet_of(settings: Recipe, folder: Path) -> bytes:
     """The joint training's weights."""
     target, job = folder / "joint.safetensors", job_of(settings)
-    job.train("joint", None, settings.training, None, target, ignore, ignore)
+    job.train(StageTraining("joint"), settings.training, target, ignore, ignore)
     return digest(checkpoint.load(target)[0].values())
 
 
@@ -138,7 +140,8 @@ def finetuned(settings: Recipe, folder: Path) -> bytes:
     """The weights of the reference trained alone, as `finetune` does."""
     target, job, training = folder / "alone.safetensors", job_of(settings), settings.for_finetuning()
     plan = plan_of(settings.finetune, training.losses, job.supernet())
-    job.train_alone(job.fresh(job.space.decode(job.space.reference)), training, target, {}, ignore, plan=plan)
+    network = job.fresh(job.space.decode(job.space.reference))
+    TrainingAlone(job, training, plan).run(network, target, {}, ignore)
     return digest(checkpoint.load(target)[0].values())
 
 
@@ -200,9 +203,9 @@ EFFECTS_ON_PAIRS: dict[Outcome, dict[str, Any]] = {
 }
 # Read by the commands: `test_the_commands_read_every_other_setting` sees to that.
 READ = {
-    *(f"search.{key}" for key in recipe.SearchSection.model_fields if key not in ("evaluations", "survivors")),
-    *(f"search.evaluations.{key}" for key in recipe.EvaluationsSection.model_fields),
-    *(f"search.survivors.{key}" for key in recipe.SurvivorsSection.model_fields),
+    *(f"search.{key}" for key in SearchSection.model_fields if key not in ("evaluations", "survivors")),
+    *(f"search.evaluations.{key}" for key in EvaluationsSection.model_fields),
+    *(f"search.survivors.{key}" for key in SurvivorsSection.model_fields),
     *("name", "training.stages", "training.stage_rounds"),
 }
 # In tests of their own.
@@ -286,15 +289,15 @@ def test_a_benchmark_that_holds_a_training_image_is_refused(base, tmp_path):
 
 def test_the_commands_read_every_other_setting(base, tmp_path, monkeypatch):
     run, read = Run(tmp_path, changed(base, "search.rescore", ["ssim_y"])), set[tuple[str, str]]()
-    job, ask = job_of(run.recipe), recipe.Section.__getattribute__
+    job, ask = job_of(run.recipe), Section.__getattribute__
 
-    def record(section: recipe.Section, name: str) -> Any:
+    def record(section: Section, name: str) -> Any:
         if name in type(section).model_fields:
             read.add((type(section).__name__, name))
         return ask(section, name)
 
     session = Session(run, run.recipe, job)
-    monkeypatch.setattr(recipe.Section, "__getattribute__", record)
+    monkeypatch.setattr(Section, "__getattribute__", record)
     train(session, "joint")
     for stage in ("path", "operator", "channel", "joint"):
         if stage == "operator":

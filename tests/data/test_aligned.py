@@ -7,10 +7,9 @@ from PIL import Image
 from supernet_fixtures import random_pixels, write_images
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.recipe import PairsSection
+from evo_c2f.runs.sections import PairsSection
 from supernet.data.aligned import (
     PairBatches,
-    PairData,
     Pairs,
     check_sizes,
     held_out,
@@ -20,6 +19,7 @@ from supernet.data.aligned import (
     split_off,
 )
 from supernet.data.images import to_tensor
+from supernet.data.pair_data import PairData
 
 
 def write_pairs(root: Path, splits: dict[str, int], height: int = 20, width: int = 24) -> Path:

@@ -7,7 +7,7 @@ import torch
 from supernet_fixtures import photographs, random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.recipe import DataSection
+from evo_c2f.runs.sections import DataSection
 from supernet.data.images import Pixels, resize_bicubic, to_pixels, to_tensor
 from supernet.data.photographs import (
     EMBEDDED,

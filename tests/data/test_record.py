@@ -10,12 +10,12 @@ from command_line import exit_code, tiny
 from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.recipe import DataSection, PairsSection
-from supernet.data.aligned import PairData
+from evo_c2f.runs.sections import DataSection, PairsSection
+from supernet.data.pair_data import PairData
 from supernet.data.photographs import PhotographData
 from supernet.data.record import Record, read_record
+from supernet.jobs.alone import Plan
 from supernet.jobs.finetune import Finetuning
-from supernet.jobs.job import Plan
 
 
 def photograph_data(folder: Path, known: Record | None = None, warn: object = unexpected) -> PhotographData:

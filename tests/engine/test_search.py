@@ -7,6 +7,7 @@ import pytest
 from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Cheapest, Judge
 from evo_c2f.engine.search import Scored, Volume, best_front, evolve
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.errors import InputError
 from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import Box, limits, metric
@@ -82,9 +83,8 @@ def search(tmp_path, measure, names, objectives, costs, context_of):
             evaluator = Evaluator(space, store, Here(Task(measure, names)))
             nothing = Scored(seeds[:0], np.empty((0, len(names))))
             budget, rng = Budget(evaluations, population, algorithm, screen, survivors), np.random.default_rng(seed)
-            searched.result = evolve(
-                space, stage, seeds, evaluator, judge, box, earlier or nothing, budget, rng, on_progress
-            )
+            setup = StageSetup(stage, seeds, evaluator, judge, budget)
+            searched.result = evolve(setup, box, earlier or nothing, rng, on_progress)
         return searched
 
     return run

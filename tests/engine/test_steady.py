@@ -8,6 +8,7 @@ import pytest
 
 from evo_c2f.engine.budget import Budget
 from evo_c2f.engine.problem import Judge
+from evo_c2f.engine.stage_setup import StageSetup
 from evo_c2f.engine.steady import Order, steady
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.objectives.metric import metric
@@ -47,18 +48,9 @@ def search(large, measure, names, costs, context_of, tmp_path):
                 Evaluator(large, store, workers),
                 Order(tmp_path / f"{name}.order", "a search", evaluations),
             )
-            asked = steady(
-                large,
-                "joint",
-                large.reference[None],
-                evaluator,
-                judge,
-                Budget(evaluations, population),
-                order,
-                np.random.default_rng(0),
-            )
+            setup = StageSetup("joint", large.reference[None], evaluator, judge, Budget(evaluations, population))
             try:
-                for genomes, _ in asked:
+                for genomes, _ in steady(setup, order, np.random.default_rng(0)):
                     told += [genome.tobytes() for genome in genomes]
             except KeyboardInterrupt:
                 pass

@@ -17,12 +17,12 @@ from supernet_fixtures import (
 )
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.recipe import DataSection
+from evo_c2f.runs.sections import DataSection
 from evo_c2f.space import SearchSpace, subnet_ids
 from evo_c2f.workflows.session import cores
 from supernet import checkpoint
 from supernet.data.photographs import PhotographData
-from supernet.jobs.job import Job, choose_device
+from supernet.jobs.job import Job, StageTraining, choose_device
 from supernet.metrics.tasks import SuperResolution
 
 SIZE = (64, 64)
@@ -184,7 +184,7 @@ def train(job, stage, survivors, settings, start, target, on_round=lambda index,
         assert seconds > 0 and not target.exists()
         told.append(ledger)
 
-    job.train(stage, survivors, settings, start, target, finish, on_round)
+    job.train(StageTraining(stage, survivors, start), settings, target, finish, on_round)
     (ledger,) = told
     return ledger
 

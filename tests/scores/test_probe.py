@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 READER = """
 import json, sys
 from pathlib import Path
-from evo_c2f import probe
+from evo_c2f.scores import probe
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.layout import Context
 from evo_c2f.space import SearchSpace

@@ -60,12 +60,13 @@ def kind_of(genome):
 
 
 def test_random_networks_lie_within_the_budget_and_follow_the_seed():
-    drawn = [winners.random_within(SPACE, price, "size_mb", 0.2, 0.25, 6, np.random.default_rng(s)) for s in (0, 0, 1)]
+    within = (0.2, 0.25)
+    drawn = [winners.random_within(SPACE, price, "size_mb", within, 6, np.random.default_rng(s)) for s in (0, 0, 1)]
     assert all(0.2 <= size_mb(SPACE.decode(genome)) <= 0.25 for genome in drawn[0])
     assert len({SPACE.decode(genome).key for genome in drawn[0]}) == 6
     assert (drawn[0] == drawn[1]).all() and not (drawn[0] == drawn[2]).all()
     with pytest.raises(InputError, match="only 0 of 20,000 random subnets have size_mb from 90 to 100"):
-        winners.random_within(SPACE, price, "size_mb", 90, 100, 1, np.random.default_rng(0))
+        winners.random_within(SPACE, price, "size_mb", (90, 100), 1, np.random.default_rng(0))
 
 
 def test_plain_networks_fill_their_size_in_several_shapes():
@@ -101,7 +102,7 @@ def study(kinds, seeds):
         odd = {(name, seed): 0.05 * (seed % 2) * (name[0] == "h") for name, seed in which}
         return [{"psnr_y": QUALITY[n] + 0.1 * s + odd[n, s], "Set5 psnr_y": 20.0, "macs": 1e9} for n, s in which]
 
-    return *winners.study_winners(kinds, 40, 400, seeds, train, "psnr_y", -1), asked
+    return *winners.study_winners(kinds, 40, 400, seeds, train, metric("psnr_y")), asked
 
 
 def test_the_best_of_each_kind_is_trained_with_every_seed():

@@ -32,6 +32,7 @@ from supernet.rounds.students import Alone, SharedSubnets, divide_by_uses
 from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.learning import Learning
 from supernet.training.loop import learning_rate, update_average
 
 SPACE = small_space()
@@ -326,10 +327,8 @@ def adversarial_criterion() -> Criterion:
 def adversarially(
     supernet: Supernet, rounds: FairRounds, batches: Pairs, n: int, state: Path, on_round: OnRound, told: list[str]
 ) -> dict[str, Tensor]:
-    return loop.train(
-        SharedSubnets(supernet, rounds), batches, adversarial_criterion(), training_settings(n), state, on_round,
-        lambda index, trouble: told.append(f"{index}: {trouble}"),
-    )  # fmt: skip
+    learning = Learning(SharedSubnets(supernet, rounds), adversarial_criterion(), training_settings(n))
+    return loop.train(learning, batches, state, on_round, lambda index, trouble: told.append(f"{index}: {trouble}"))
 
 
 @pytest.mark.parametrize("at", [1, 5])
@@ -366,15 +365,13 @@ def test_a_loss_that_is_not_finite_sends_training_back_to_its_last_good_state(tm
 
 
 def test_a_snapshot_stays_as_it_was_whatever_follows():
-    settings = training_settings(20)
-    learning = loop.Learning(
-        SharedSubnets(fresh_supernet(SPACE), joint_rounds()), Criterion(Terms(L1Alone())), settings
-    )
+    students = SharedSubnets(fresh_supernet(SPACE), joint_rounds())
+    learning = Learning(students, Criterion(Terms(L1Alone())), training_settings(20))
     source, target = random_images(2, 3, 8, 8), random_images(2, 3, 32, 32)
 
     def four_rounds() -> None:
         for _ in range(4):
-            loop.one_round(learning, source, target, settings)
+            loop.one_round(learning, source, target)
 
     four_rounds()
     good = learning.snapshot()
@@ -425,10 +422,8 @@ def test_training_that_fails_again_and_again_ends_with_the_way_out(tmp_path: Pat
 def test_a_network_alone_is_trained_by_the_same_loop(tmp_path: Path):
     torch.manual_seed(0)
     teacher, losses = ResNetGenerator(4, 1), list[float]()
-    weights = loop.train(
-        Alone(teacher), [Pairs()[0]] * 40, Criterion(Terms(L1Alone())), training_settings(40), tmp_path / "s",
-        lambda index, loss: losses.append(loss),
-    )  # fmt: skip
+    learning = Learning(Alone(teacher), Criterion(Terms(L1Alone())), training_settings(40))
+    weights = loop.train(learning, [Pairs()[0]] * 40, tmp_path / "s", lambda index, loss: losses.append(loss))
     assert weights.keys() == dict(teacher.named_parameters()).keys()
     assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
@@ -446,15 +441,8 @@ def test_the_notes_of_a_stopped_training_are_those_of_all_its_sittings(tmp_path:
                 raise KeyboardInterrupt
 
         teacher, batches = ResNetGenerator(4, 1), [Pairs()[0]] * 6
-        loop.train(
-            Alone(teacher),
-            batches,
-            Criterion(Terms(L1Alone())),
-            training_settings(6),
-            tmp_path / "s",
-            on_round,
-            notes=notes,
-        )
+        learning = Learning(Alone(teacher), Criterion(Terms(L1Alone())), training_settings(6))
+        loop.train(learning, batches, tmp_path / "s", on_round, notes=notes)
         return notes
 
     with pytest.raises(KeyboardInterrupt):
@@ -533,11 +521,10 @@ def test_bf16_is_for_the_convolutions_and_what_is_kept_stays_float32(tmp_path: P
                 if index == 3:
                     raise KeyboardInterrupt
 
+            settings = training_settings(6, precision=precision)
+            learning = Learning(SharedSubnets(supernet, joint_rounds()), adversarial_criterion(), settings)
             with pytest.raises(KeyboardInterrupt):
-                loop.train(
-                    SharedSubnets(supernet, joint_rounds()), Pairs(), adversarial_criterion(),
-                    training_settings(6, precision=precision), state, stop_at_3,
-                )  # fmt: skip
+                loop.train(learning, Pairs(), state, stop_at_3)
             found[precision] = losses
             assert {t.dtype for name, t in checkpoint.load(state)[0].items()} == {torch.float32}
     finally:

@@ -17,9 +17,9 @@ from logged import Logged  # noqa: E402
 from ray.cluster_utils import Cluster  # noqa: E402
 from test_workers import NAMES, Troubled, die, fail, hang  # noqa: E402
 
-from evo_c2f.engine.budget import Budget  # noqa: E402
 from evo_c2f.engine.problem import Judge  # noqa: E402
 from evo_c2f.engine.search import Scored, evolve  # noqa: E402
+from evo_c2f.engine.stage_setup import Budget, StageSetup  # noqa: E402
 from evo_c2f.errors import InputError  # noqa: E402
 from evo_c2f.objectives.metric import Box, metric  # noqa: E402
 from evo_c2f.scores.store import ScoreStore  # noqa: E402
@@ -39,7 +39,7 @@ def cluster():
         initialize_head=True, head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
     )
     made.add_node(num_cpus=1, node_ip_address="127.0.0.1")
-    here = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2])])}}
+    here = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(folder) for folder in Path(__file__).parents[:3]])}}
     ray.init(address=made.address, include_dashboard=False, log_to_driver=False, runtime_env=here)
     yield made
     ray.shutdown()
@@ -60,18 +60,9 @@ def front(large, measure, names, costs, context_of, tmp_path):
             ScoreStore(tmp_path / f"{name}.h5", context_of(large)) as store,
         ):
             seeds = large.reference[None]
-            result = evolve(
-                large,
-                "path",
-                seeds,
-                Evaluator(large, store, workers),
-                judge,
-                box,
-                Scored(seeds[:0], np.empty((0, len(names)))),
-                Budget(40, 8, screen=8),
-                np.random.default_rng(0),
-                during,
-            )
+            setup = StageSetup("path", seeds, Evaluator(large, store, workers), judge, Budget(40, 8, screen=8))
+            nothing = Scored(seeds[:0], np.empty((0, len(names))))
+            result = evolve(setup, box, nothing, np.random.default_rng(0), during)
             begun = log.read_text().splitlines()
             return result.genomes[result.front], result.metrics, len(store), len(begun)
 

@@ -123,7 +123,7 @@ def test_a_lack_of_memory_is_a_failure_and_other_trouble_with_it_a_mistake(messa
 
 def test_workers_end_with_the_process_that_searches(tmp_path):
     script = (
-        "import sys, time; sys.path.insert(0, sys.argv[1])\n"
+        "import os, sys, time; sys.path[:0] = sys.argv[1].split(os.pathsep)\n"
         "from evo_c2f.workers.processes import Processes, Task\n"
         "import test_workers as t\n"
         "if __name__ == '__main__':\n"
@@ -133,7 +133,7 @@ def test_workers_end_with_the_process_that_searches(tmp_path):
     )
     path = tmp_path / "searching.py"
     path.write_text(script)
-    search = subprocess.Popen([sys.executable, str(path), str(Path(__file__).parent)])
+    search = subprocess.Popen([sys.executable, str(path), os.pathsep.join(map(str, Path(__file__).parents[:2]))])
     deadline = time.monotonic() + 60
     while len(found := children(search.pid)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)

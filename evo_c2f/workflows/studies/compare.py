@@ -7,21 +7,22 @@ from typing import Any
 
 import torch
 
-from evo_c2f.engine.halving import successive_halving
 from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts
-from evo_c2f.runs.recipe import LossesSection, SuperResolutionRecipe
+from evo_c2f.runs.recipe import SuperResolutionRecipe
+from evo_c2f.runs.sections import LossesSection
 from evo_c2f.scores.tables import markdown
 from evo_c2f.space import subnet_id
+from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.finetune import Found, batch_of, best_alone, finetune, finetuned
 from evo_c2f.workflows.session import Session
+from supernet.jobs.alone import Plan
 from supernet.jobs.benchmark import side_by_side
 from supernet.jobs.comparison import Comparison, Finalist, Trained, Trials, new_teacher
 from supernet.jobs.finetune import Finetuning, plan_of
-from supernet.jobs.job import Plan
 from supernet.models.card import data_name
 from supernet.network.cost import network_costs
 from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from evo_c2f.runs.recipe import FinetuneSection
+from evo_c2f.runs.sections import FinetuneSection
 from evo_c2f.scores.layout import Context
 from evo_c2f.studies.study import PLAIN, TRAININGS, Instrument, Laboratory
 from evo_c2f.workers.processes import Here, Task, Workers, in_processes
@@ -15,6 +15,7 @@ from evo_c2f.workflows.search import instruments
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
 from supernet.jobs.finetune import plan_of
+from supernet.jobs.job import StageTraining
 from supernet.jobs.study import TrainedAlone, rounds_at_cost
 from supernet.rounds.fairness import Ledger
 
@@ -78,7 +79,7 @@ def train_shared(session: Session, training: str, number: int) -> tuple[Path, di
 
         with session.watching(name, rounds) as (on_round, on_setback):
             how = how.lasting(rounds)
-            again.train("joint", None, how, None, target, finish, on_round, on_setback)
+            again.train(StageTraining("joint"), how, target, finish, on_round, on_setback)
     line = run.last("trained")[name]
     return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
 

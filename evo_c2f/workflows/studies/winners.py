@@ -53,9 +53,7 @@ def winners_study(
             networks = [(name, every[name], seed) for name, seed in which]
             return train_contenders(session, networks, seen, benchmarks if seen == images else ())
 
-        tried, last = winners.study_winners(
-            kinds, amounts.trial_images, images, amounts.seeds, train, first.name, first.sign
-        )
+        tried, last = winners.study_winners(kinds, amounts.trial_images, images, amounts.seeds, train, first)
         qualities = [first.name, *(f"{folder.resolve().name} {first.name}" for folder in benchmarks)]
         trials += [{"size": size, **trial} for trial in tried]
         finals += [{"size": size, **final} for final in last]
@@ -77,7 +75,7 @@ def contestants_of(session: Session, size: float, n: int) -> dict[str, dict[str,
     searched = candidates_of(session, in_megabytes(FILL * size, size), n)
     rng = np.random.default_rng([settings.seed, RANDOM_NETWORKS])
     costs = job.costs(settings.search.output_size)
-    drawn = winners.random_within(space, costs, "size_mb", LEAST * size, size, len(searched), rng)
+    drawn = winners.random_within(space, costs, "size_mb", (LEAST * size, size), len(searched), rng)
     hand_made = plain_networks(size, settings.task.scale)
     hand_made |= single_operator_networks(space, job.task.frame, size)
     of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()], "random": drawn}

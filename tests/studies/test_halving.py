@@ -1,6 +1,6 @@
 import pytest
 
-from evo_c2f.engine.halving import rungs, successive_halving
+from evo_c2f.studies.halving import rungs, successive_halving
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+"""A translation job's images: the pairs of an aligned folder, and what each of them is for."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from evo_c2f.errors import InputError
+from supernet.data import openmoji
+from supernet.data.aligned import (
+    EVALUATION_BATCH,
+    PairBatches,
+    Pairs,
+    by_hash,
+    check_sizes,
+    held_out,
+    in_batches,
+    read_pair,
+    split_files,
+)
+from supernet.data.picture_files import pictures_in, place_of, tell_others
+from supernet.data.record import NOT_USED, Record, as_before
+from supernet.ranks import ALONE, Ranks
+from supernet.settings import PairSettings
+
+SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plugins add
+
+
+@dataclass
+class PairData:
+    """A job's pairs, found when first needed."""
+
+    settings: PairSettings
+    seed: int
+    on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
+    warn: Callable[[str], None] = lambda sentence: None
+    known: Record | None = None  # of the run that is taken up
+
+    @cached_property
+    def splits(self) -> dict[str, list[Path]]:
+        """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
+
+        Those that the run was begun with. InputError if the folder can't serve.
+        """
+        settings = self.settings
+        if settings.folder is None:
+            raise InputError("this recipe comes without images; give an aligned folder (train/, val/) with --data DIR")
+        if settings.folder == "openmoji":
+            root = openmoji.cached(settings.load_size or settings.crop, self.on_render)
+        else:
+            root = SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
+        names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
+        found = {use: split_files(root, split) for use, split in names.items()}
+        everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
+        for folder in dict.fromkeys(path.parent for path in everything):
+            tell_others(folder, self.warn)
+        if self.known:
+            held = [(place_of(p), content_hash(p), p) for p in everything]
+            found = as_before(self.known, held, str(root), self.warn)
+            everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
+        size = check_sizes(everything, self.warn)
+        least = settings.load_size or min(size)
+        if least < settings.crop:
+            raise InputError(
+                f"data.crop is {settings.crop}, more than the {least} pixels of the images' sides; set a smaller one"
+            )
+        if not self.known:
+            found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
+        return found
+
+    def record(self) -> Record:
+        """What a run is to remember of them. InputError if one can't be decoded: now, not after hours of training."""
+        rows = dict[Path, list[str]]()
+        uses = {NOT_USED: pictures_in(self.splits["search"][0].parent), **self.splits}  # the others of val/
+        for path in dict.fromkeys(path for paths in uses.values() for path in paths):
+            read_pair(path, self.settings.direction)
+            rows[path] = [place_of(path), content_hash(path)]
+        return {use: [rows[path] for path in paths] for use, paths in uses.items()}
+
+    @cached_property
+    def pairs(self) -> "Pairs":
+        """Those of training, which remember what was decoded: a study trains hundreds of networks on them."""
+        return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
+
+    @property
+    def judged_size(self) -> int | None:
+        """Where training images are resized, to be cut, those to judge on are resized to the cut, as pix2pix does."""
+        return self.settings.crop if self.settings.load_size else None
+
+    def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
+        return in_batches(Pairs(self.splits[use], self.settings.direction, self.judged_size), EVALUATION_BATCH)
+
+    @property
+    def side(self) -> int:
+        """Of the targets in training."""
+        return self.settings.crop
+
+    @property
+    def largest_side(self) -> int:
+        """Of a crop: what the images have."""
+        return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
+
+    @property
+    def side_setting(self) -> str:
+        return "data.crop" if self.judged_size else ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short hash of the held-out images and of how they are used."""
+        files = self.splits["search"] + self.splits["full"]
+        return fingerprint(files, self.settings.direction, self.judged_size, len(self.splits["search"]))
+
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(number, least side) of the images that a search compares on, and of those of its final front."""
+        side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
+        return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
+
+    def training(
+        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
+    ) -> PairBatches:
+        """Batches to train on; side and batch: None for the recipe's."""
+        settings = self.settings
+        return PairBatches(self.pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
+
+    def search(self) -> list[tuple[Tensor, Tensor]]:
+        """What all candidates are compared on."""
+        return self.judged("search")
+
+    def full(self) -> list[tuple[Tensor, Tensor]]:
+        """What a final front is scored on."""
+        return self.judged("full")
+
+
+def content_hash(path: Path) -> str:
+    """Of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def fingerprint(paths: Sequence[Path], *protocol: object) -> str:
+    """A short hash of the files' bytes and of how they are used."""
+    digest = hashlib.sha256(repr(protocol).encode())
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

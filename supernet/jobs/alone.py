@@ -1,0 +1,90 @@
+"""One network trained alone, by the job's loop and losses, and what changes on the way."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from evo_c2f.errors import InputError
+from supernet import checkpoint
+from supernet.jobs.job import Data, Job, OnRound, OnSetback
+from supernet.network.generator import Supernet
+from supernet.rounds.students import Alone
+from supernet.settings import LossSettings, TrainingSettings
+from supernet.training import loop
+from supernet.training.learning import Learning
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the training of one network changes on the way.
+
+    sides: (until which round, side of the patches); losses: (until which round, the losses until
+    then), the settings' own follow. supernet: whose widest subnet may guide.
+    """
+
+    batch: int | None = None
+    sides: Sequence[tuple[int, int | None]] = ()
+    losses: Sequence[tuple[int, LossSettings]] = ()
+    supernet: Supernet | None = None
+
+    def check(self, data: Data) -> None:
+        """InputError if a patch is larger than the images."""
+        for _, side in self.sides:
+            if side and side > data.largest_side:
+                raise InputError(f"patches of side {side} don't fit images of side {data.largest_side}")
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """Batches that change at certain rounds."""
+
+    earlier: Sequence[tuple[int, loop.Batches]]
+    last: loop.Batches
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return next((batches for until, batches in self.earlier if index < until), self.last)[index]
+
+
+@dataclass(frozen=True)
+class TrainingAlone:
+    """How networks are trained alone; without a plan, on the recipe's batches and by its losses throughout."""
+
+    job: Job
+    settings: TrainingSettings
+    plan: Plan = Plan()
+
+    def batches(self) -> loop.Batches:
+        """Those of each round."""
+        job, plan = self.job, self.plan
+        sides = {None, *(side for _, side in plan.sides)}
+        kinds = {side: job.data.training((job.seed, 0, 3), side, plan.batch, job.ranks) for side in sides}
+        return Scheduled([(until, kinds[side]) for until, side in plan.sides], kinds[None])
+
+    def run(
+        self,
+        network: nn.Module,
+        target: Path,
+        metadata: dict[str, Any],
+        on_round: OnRound,
+        on_setback: OnSetback = lambda index, trouble: None,
+    ) -> None:
+        """Train the network in place, and write its averaged weights to `target`.
+
+        metadata: goes into the file, with the `seconds` that it took, in all sittings; it is kept with the state.
+        """
+        job, state = self.job, checkpoint.state_of(target)
+        network.to(job.device)
+        batches, criterion = self.batches(), job.criterion(self.settings, self.plan.supernet, self.plan.losses)
+        if job.board:
+            on_round = job.board.following(target.parent.name, network, self.settings.rounds, on_round)
+        learning = Learning(Alone(network), criterion, self.settings, job.ranks)
+        weights = loop.train(learning, batches, state, on_round, on_setback, metadata)
+
+        def keep() -> None:
+            checkpoint.save(target, weights, metadata)
+            state.unlink(missing_ok=True)
+
+        job.ranks.from_first(keep)

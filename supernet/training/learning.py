@@ -1,0 +1,79 @@
+"""All that training changes, kept as one: so that it can be saved, taken up, and gone back to."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evo_c2f.errors import FailedError
+from supernet.ranks import ALONE, Ranks
+from supernet.rounds.students import Students
+from supernet.settings import LoopSettings
+from supernet.training.criterion import Criterion
+from supernet.training.optimizer import make_optimizer, pack, unpack
+
+MOST_SETBACKS = 5
+
+
+class Learning:
+    """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
+
+    def __init__(self, students: Students, criterion: Criterion, settings: LoopSettings, ranks: Ranks = ALONE):
+        """ranks: the processes that train together. The students' weights are laid out as convolutions want them."""
+        students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.students, self.criterion, self.settings, self.ranks = students, criterion, settings, ranks
+        self.parameters = list(students.module.parameters())
+        betas = (settings.beta1, 0.99)
+        self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.learning_rate, betas)
+        self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
+        self.index = self.setbacks = 0
+        self.asked_to_stop = self.stops = False  # here; and on all processes, once they have heard of it
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next round depends on; the batches depend on the index alone."""
+        tensors = {f"weights/{name}": tensor for name, tensor in self.students.module.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        tensors |= pack(self.optimizer, "optimizer/")
+        metadata: dict[str, Any] = {"index": self.index, "setbacks": self.setbacks, "rounds": self.students.state()}
+        if self.criterion.adversary:
+            judged, metadata["adversary"] = self.criterion.adversary.state()
+            tensors |= {f"adversary/{name}": tensor for name, tensor in judged.items()}
+        return tensors, metadata
+
+    def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        """Take up what `state` gave."""
+        groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "adversary": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        self.students.module.load_state_dict(groups["weights"])
+        for name, tensor in groups["average"].items():
+            self.average[name].copy_(tensor)
+        unpack(self.optimizer, groups["optimizer"], "")
+        self.students.restore(metadata["rounds"])
+        if self.criterion.adversary:
+            self.criterion.adversary.restore(groups["adversary"], metadata["adversary"])
+        self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
+
+    def hear(self, *numbers: float, of: Sequence[nn.Parameter] = ()) -> list[float]:
+        """Average gradients and numbers over the processes, and learn on the way whether one was asked to stop."""
+        *means, asked = self.ranks.average_gradients(of, *numbers, float(self.asked_to_stop))
+        self.stops = asked > 0
+        return means
+
+    def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The state, copied."""
+        tensors, metadata = self.state()
+        return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
+
+    def go_back(self, good: tuple[dict[str, Tensor], dict[str, Any]], trouble: str) -> None:
+        """Return to a snapshot, and go on from it at half the learning rate. FailedError after too many times."""
+        setbacks = self.setbacks + 1
+        if setbacks > MOST_SETBACKS:
+            raise FailedError(
+                f"training failed {setbacks} times, the last time because {trouble}; "
+                "set a lower training.learning_rate or training.discriminator.learning_rate"
+            )
+        self.restore(*good)
+        self.setbacks = setbacks
