@@ -1,10 +1,13 @@
 """A translation job's images: the pairs of an aligned folder, and what each of them is for."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -24,7 +27,9 @@ from supernet.data.aligned import (
 from supernet.data.picture_files import pictures_in, place_of, tell_others
 from supernet.data.record import NOT_USED, Record, as_before
 from supernet.ranks import ALONE, Ranks
-from supernet.settings import PairSettings
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import PairsSection
 
 SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plugins add
 
@@ -33,7 +38,7 @@ SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plu
 class PairData:
     """A job's pairs, found when first needed."""
 
-    settings: PairSettings
+    settings: PairsSection
     seed: int
     on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
     warn: Callable[[str], None] = lambda sentence: None
@@ -81,7 +86,7 @@ class PairData:
         return {use: [rows[path] for path in paths] for use, paths in uses.items()}
 
     @cached_property
-    def pairs(self) -> "Pairs":
+    def pairs(self) -> Pairs:
         """Those of training, which remember what was decoded: a study trains hundreds of networks on them."""
         return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
 

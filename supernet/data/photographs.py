@@ -1,11 +1,14 @@
 """Photographs for super-resolution: reading, splitting, patches and validation crops."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +18,9 @@ from supernet.data.images import Pixels, read_with_losses, resize_bicubic, to_pi
 from supernet.data.picture_files import SUFFIXES, is_picture, pictures_in, tell_losses, tell_others
 from supernet.data.record import Record, as_before
 from supernet.ranks import ALONE, Ranks
-from supernet.settings import PhotographSettings
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import DataSection
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
 # of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.
@@ -201,7 +206,7 @@ def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Te
 class PhotographData:
     """A job's photographs, read on first use."""
 
-    settings: PhotographSettings
+    settings: DataSection
     scale: int
     seed: int
     warn: Callable[[str], None]

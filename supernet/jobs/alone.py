@@ -1,9 +1,11 @@
 """One network trained alone, by the job's loop and losses, and what changes on the way."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -12,9 +14,11 @@ from supernet import checkpoint
 from supernet.jobs.job import Data, Job, OnRound, OnSetback
 from supernet.network.generator import Supernet
 from supernet.rounds.students import Alone
-from supernet.settings import LossSettings, TrainingSettings
 from supernet.training import loop
 from supernet.training.learning import Learning
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import LossesSection, TrainingSection
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Plan:
 
     batch: int | None = None
     sides: Sequence[tuple[int, int | None]] = ()
-    losses: Sequence[tuple[int, LossSettings]] = ()
+    losses: Sequence[tuple[int, LossesSection]] = ()
     supernet: Supernet | None = None
 
     def check(self, data: Data) -> None:
@@ -53,7 +57,7 @@ class TrainingAlone:
     """How networks are trained alone; without a plan, on the recipe's batches and by its losses throughout."""
 
     job: Job
-    settings: TrainingSettings
+    settings: TrainingSection
     plan: Plan = Plan()
 
     def batches(self) -> loop.Batches:

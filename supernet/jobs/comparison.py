@@ -1,12 +1,14 @@
 """A searched generator against a teacher: both trained alone by one loop, on the same images, with the same losses."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,9 @@ from supernet.metrics.measure import Score
 from supernet.models import model
 from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
-from supernet.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import TrainingSection
 
 CURVE_POINTS = 10
 Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]]]
@@ -79,7 +83,7 @@ class Comparison:
     """Trains networks for one comparison. Each is stored in `folder` by its name, and loaded from there later."""
 
     job: Job
-    settings: TrainingSettings
+    settings: TrainingSection
     search: Score
     batch: int
     folder: Path

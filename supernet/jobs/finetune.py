@@ -1,10 +1,12 @@
 """Turns one subnet into a model: trains it alone, judges it on held-out images, and stores it with its history."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -17,12 +19,14 @@ from supernet.jobs.job import Job, OnRound, OnSetback
 from supernet.models import model
 from supernet.models.card import write_card
 from supernet.network.generator import Supernet
-from supernet.settings import FinetuneSettings, LossSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import FinetuneSection, LossesSection, TrainingSection
 
 BEGUN = "finetune.json"  # beside the model: what its training was begun with
 
 
-def plan_of(how: FinetuneSettings, losses: LossSettings, supernet: Supernet | None) -> Plan:
+def plan_of(how: FinetuneSection, losses: LossesSection, supernet: Supernet | None) -> Plan:
     """The phases in rounds; a phase without losses uses `losses`.
 
     supernet: its widest subnet may guide.
@@ -37,7 +41,7 @@ class Finetuning:
 
     job: Job
     folder: Path
-    training: TrainingSettings  # with the rounds and rates of the fine-tuning
+    training: TrainingSection  # with the rounds and rates of the fine-tuning
     plan: Plan
     about: dict[str, Any]  # subnet, start, settings: the same for the same model
 

@@ -1,10 +1,12 @@
 """One job: a task, its data, and networks to train and measure."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -29,11 +31,13 @@ from supernet.ranks import ALONE, Ranks
 from supernet.rounds.fairness import Ledger
 from supernet.rounds.sampling import make_rounds
 from supernet.rounds.students import SharedSubnets
-from supernet.settings import LossSettings, TrainingSettings
 from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
 from supernet.training.learning import Learning
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import LossesSection, TrainingSection
 
 OnRound = Callable[[int, float], None]
 OnSetback = Callable[[int, str], None]
@@ -106,7 +110,7 @@ class Job:
         # Another process that unpickles them imports the plugins that they are of.
         self.operators = [OPERATORS[name] for name in self.space.operators]
 
-    def check(self, settings: TrainingSettings, names: Sequence[str], rescored: Sequence[str]) -> None:
+    def check(self, settings: TrainingSection, names: Sequence[str], rescored: Sequence[str]) -> None:
         """InputError, before training starts, if the images, the space, the losses or the metrics are not usable.
 
         names: the metrics of the search and of its final front; rescored: additional metrics of that front.
@@ -156,7 +160,7 @@ class Job:
         return supernet
 
     def criterion(
-        self, settings: TrainingSettings, supernet: Supernet | None, earlier: Sequence[tuple[int, LossSettings]] = ()
+        self, settings: TrainingSection, supernet: Supernet | None, earlier: Sequence[tuple[int, LossesSection]] = ()
     ) -> Criterion:
         """The recipe's losses, and those until certain rounds. InputError if one of them is not available.
 
@@ -164,7 +168,7 @@ class Job:
         `pixel_rounds` rounds use L1 alone: before a generator makes an image, perceptual and adversarial terms only
         disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
-        judge, parts, begun = settings.discriminator, list[tuple[int, LossSettings]](), 0
+        judge, parts, begun = settings.discriminator, list[tuple[int, LossesSection]](), 0
         for until, losses in [*earlier, (settings.rounds, settings.losses)]:
             if until > begun:
                 parts.append((until, losses))
@@ -193,7 +197,7 @@ class Job:
     def train(
         self,
         which: StageTraining,
-        settings: TrainingSettings,
+        settings: TrainingSection,
         target: Path,
         finish: Callable[[Ledger, float], None],
         on_round: OnRound,

@@ -1,9 +1,12 @@
 """The trainings of a supernet's studies: subnets alone, and supernets at equal cost."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +16,9 @@ from supernet.jobs.alone import Plan, TrainingAlone
 from supernet.jobs.job import Job
 from supernet.metrics.measure import Score
 from supernet.rounds.sampling import Sampler, make_rounds
-from supernet.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import TrainingSection
 
 STREAM = 5  # of the job's seed: the rounds that are only counted
 
@@ -21,7 +26,7 @@ STREAM = 5  # of the job's seed: the rounds that are only counted
 class TrainedAlone:
     """A measure: trains each architecture from scratch, and judges it like candidates and fronts."""
 
-    def __init__(self, job: Job, settings: TrainingSettings, plan: Plan, names: Sequence[str], folder: Path):
+    def __init__(self, job: Job, settings: TrainingSection, plan: Plan, names: Sequence[str], folder: Path):
         """names: qualities; each is also given as `*_full`. folder: holds the network in training."""
         self.job, self.settings, self.plan, self.folder = job, settings, plan, folder
         self.scores = [job.score(names), Score(job.task, job.data.full(), names, job.device, suffix="_full")]

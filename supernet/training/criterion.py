@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +11,29 @@ from torch import Tensor
 
 from supernet.metrics.perceptual import VggFeatures
 from supernet.ranks import ALONE, Ranks
-from supernet.settings import Weights
 from supernet.training.adversary import Adversary
 from supernet.training.losses import feature_distance, mean_sizes, spectrum_distance
 
 Guide = Callable[[Tensor], Tensor]
+
+
+class Weights(Protocol):
+    """The weight of each term of a loss."""
+
+    @property
+    def l1(self) -> float: ...
+    @property
+    def l2(self) -> float: ...
+    @property
+    def spectrum(self) -> float: ...
+    @property
+    def perceptual(self) -> float: ...
+    @property
+    def adversarial(self) -> float: ...
+    @property
+    def feature_matching(self) -> float: ...
+    @property
+    def distillation(self) -> float: ...
 
 
 @dataclass(frozen=True)

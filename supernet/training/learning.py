@@ -1,7 +1,9 @@
 """All that training changes, kept as one: so that it can be saved, taken up, and gone back to."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +11,11 @@ from torch import Tensor, nn
 from evo_c2f.errors import FailedError
 from supernet.ranks import ALONE, Ranks
 from supernet.rounds.students import Students
-from supernet.settings import LoopSettings
 from supernet.training.criterion import Criterion
 from supernet.training.optimizer import make_optimizer, pack, unpack
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import TrainingSection
 
 MOST_SETBACKS = 5
 
@@ -19,7 +23,7 @@ MOST_SETBACKS = 5
 class Learning:
     """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
 
-    def __init__(self, students: Students, criterion: Criterion, settings: LoopSettings, ranks: Ranks = ALONE):
+    def __init__(self, students: Students, criterion: Criterion, settings: TrainingSection, ranks: Ranks = ALONE):
         """ranks: the processes that train together. The students' weights are laid out as convolutions want them."""
         students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.students, self.criterion, self.settings, self.ranks = students, criterion, settings, ranks

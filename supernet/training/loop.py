@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from supernet import checkpoint
 from supernet.rounds.students import Forward
-from supernet.settings import Precision
 from supernet.training.criterion import Criterion
 from supernet.training.learning import Learning
 from supernet.training.optimizer import step_used
@@ -26,6 +25,8 @@ ROUNDS_BETWEEN_SNAPSHOTS = 200
 
 Learned = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
 Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
+
+Precision = Literal["float32", "bf16"]
 
 
 class Batches(Protocol):

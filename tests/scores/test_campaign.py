@@ -36,8 +36,8 @@ import itertools, json, sys
 from pathlib import Path
 import numpy as np
 from evo_c2f.space import SearchSpace
-from evo_c2f.layout import Context
-from evo_c2f.store import ScoreStore
+from evo_c2f.scores.layout import Context
+from evo_c2f.scores.store import ScoreStore
 
 space = SearchSpace.from_dict(json.loads(sys.argv[2]))
 store = ScoreStore(Path(sys.argv[1]), Context(space.to_dict(), "weights", "images", "protocol"))

@@ -17,9 +17,9 @@ import json, sys
 from pathlib import Path
 from evo_c2f.scores import probe
 from evo_c2f.errors import DamagedFileError
-from evo_c2f.layout import Context
+from evo_c2f.scores.layout import Context
 from evo_c2f.space import SearchSpace
-from evo_c2f.store import ScoreStore, read_scores
+from evo_c2f.scores.store import ScoreStore, read_scores
 
 probe.SECONDS = 0.5
 path, context = Path(sys.argv[1]), Context(**json.loads(sys.argv[2]))

@@ -52,8 +52,8 @@ from pathlib import Path
 import numpy as np
 from evo_c2f.errors import InputError
 from evo_c2f.space import SearchSpace
-from evo_c2f.layout import Context
-from evo_c2f.store import SPARE_BYTES, ScoreStore, read_scores
+from evo_c2f.scores.layout import Context
+from evo_c2f.scores.store import SPARE_BYTES, ScoreStore, read_scores
 
 path, task, argument = Path(sys.argv[1]), sys.argv[3], int(sys.argv[4])
 space = SearchSpace.from_dict(json.loads(sys.argv[2]))
