@@ -34,7 +34,7 @@ def is_for_types_alone(node):
 
 
 def imports_of(tree):
-    """Every module that the tree imports when it runs, dotted: 'from a import b' gives 'a.b' where that is one of ours."""
+    """Every module that the tree imports when it runs: of 'from a import b', 'a.b' where that is one of ours."""
     skipped = {id(inner) for node in ast.walk(tree) if is_for_types_alone(node) for inner in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in skipped:
