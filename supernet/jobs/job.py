@@ -168,7 +168,8 @@ class Job:
         `pixel_rounds` rounds use L1 alone: before a generator makes an image, perceptual and adversarial terms only
         disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
-        judge, parts, begun = settings.discriminator, list[tuple[int, LossesSection]](), 0
+        judge, begun = settings.discriminator, 0
+        parts: list[tuple[int, LossesSection]] = []
         for until, losses in [*earlier, (settings.rounds, settings.losses)]:
             if until > begun:
                 parts.append((until, losses))
