@@ -125,7 +125,7 @@ def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given:
     """What a subnet, a round, an evaluation and the store cost on this machine."""
     import numpy as np
 
-    from evo_c2f.runs.stage import wanted_metrics
+    from evo_c2f.objectives.metric import wanted_metrics
     from evo_c2f.studies.bench import bench_processes, bench_store
     from evo_c2f.workers.processes import Task
     from evo_c2f.workflows.session import make_job

@@ -1,7 +1,7 @@
 """Metrics, and the objectives and limits made of them. The only place where signs are flipped."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -102,6 +102,15 @@ def limits(maxima: dict[str, float], minima: dict[str, float]) -> tuple[Limit, .
             raise InputError(f"{name} can't be at least {minima[name]:g} and at most {maxima[name]:g}; change one")
     upper = [Limit(metric(name), "max", value) for name, value in maxima.items()]
     return (*upper, *(Limit(metric(name), "min", value) for name, value in minima.items()))
+
+
+STATIC_COSTS = ("params", "macs", "size_mb")
+
+
+def wanted_metrics(objectives: Sequence[Metric], limits: Sequence[Limit]) -> list[str]:
+    """The metrics of each candidate: objectives, limited metrics and static costs."""
+    names = [o.name for o in objectives] + [limit.metric.name for limit in limits]
+    return list(dict.fromkeys([*names, *STATIC_COSTS]))
 
 
 MARGIN = 0.1  # of a side of the box, by which its worst corner is worse than the subnets that it is taken from

@@ -1,7 +1,7 @@
 """One stage of a run from start to end: seeds, search, final scores, front, picture."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ from evo_c2f.engine.variation import different
 from evo_c2f.errors import DamagedFileError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
-from evo_c2f.objectives.metric import Limit, Metric, on_whole_images
-from evo_c2f.runs.plots import draw_front
+from evo_c2f.objectives.metric import on_whole_images
 from evo_c2f.runs.recipe import evaluations, survivors
 from evo_c2f.runs.run import Run
 from evo_c2f.scores import analysis
@@ -28,8 +27,6 @@ from evo_c2f.scores.store import ScoreStore
 from evo_c2f.space import STAGES, Genomes, Stage, genome_texts
 from evo_c2f.workers.evaluator import Evaluator
 from evo_c2f.workers.processes import Here, Measure, Task, Workers
-
-STATIC_COSTS = ("params", "macs", "size_mb")
 
 
 @dataclass(frozen=True)
@@ -65,12 +62,6 @@ class Summary:
     hypervolume: float
     seconds: float
     overhead: float
-
-
-def wanted_metrics(objectives: Sequence[Metric], limits: Sequence[Limit]) -> list[str]:
-    """The metrics of each candidate: objectives, limited metrics and static costs."""
-    names = [o.name for o in objectives] + [limit.metric.name for limit in limits]
-    return list(dict.fromkeys([*names, *STATIC_COSTS]))
 
 
 def read_survivors(run: Run, stage: Stage) -> Genomes | None:
@@ -158,6 +149,8 @@ def run_stage(
         setup = StageSetup(stage, seeds, evaluator, judge, budget)
         result = evolve(setup, box, earlier, rng, on_progress, order)
         frame = _front_frame(setup, result, tools, pause)
+    from evo_c2f.runs.plots import draw_front  # matplotlib takes a second to load, and training needs none
+
     write_asked(run.asked(stage), tools, different(np.concatenate([known, result.genomes])))
     analysis.write_front(frame, run.front(stage))
     everything = analysis.load_scores(run.scores, objectives=None)

@@ -14,11 +14,10 @@ from evo_c2f.engine.problem import refuse_unreachable
 from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
-from evo_c2f.objectives.metric import Metric
+from evo_c2f.objectives.metric import Metric, wanted_metrics
 from evo_c2f.runs import recipe as recipes
 from evo_c2f.runs.recipe import Recipe, SuperResolutionRecipe, TranslationRecipe
 from evo_c2f.runs.run import Run
-from evo_c2f.runs.stage import wanted_metrics
 from evo_c2f.versions import versions
 from evo_c2f.workers.processes import Here, Processes, Task, Workers
 from evo_c2f.workflows.machine import Machine
