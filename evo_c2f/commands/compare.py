@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 @click.command("train-teacher")
 @options("recipe", "data", "run", "set", "seed", *RUNNING, "json")
-@click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="Base channels.")
-@click.option("--images", type=click.IntRange(min=1), required=True, help="Training images seen, with repetition.")
+@click.option(
+    "--width", type=click.IntRange(min=1), default=64, show_default=True, help="The base channels of the teacher."
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), required=True, help="How many training images it sees, with repetition."
+)
 @click.option("--learning-rate", type=float, default=0.0002, show_default=True)
 def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
-    """Train pix2pix's ResNet of 9 blocks, to compare with and to distil from: models/teacher.safetensors of the run."""
+    """Train pix2pix's ResNet of 9 blocks into <run>/models/teacher.safetensors, as a baseline and a teacher."""
     from evo_c2f.workflows.session import Session, claim_with_record, make_job
     from evo_c2f.workflows.studies.compare import train_teacher
 
@@ -46,17 +50,23 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 
 @click.command("compare")
 @options("recipe", "moved", "run", *RUNNING, "json")
-@click.option("--width", type=click.IntRange(min=1), default=64, show_default=True, help="The teacher's base channels.")
-@click.option("--images", type=click.IntRange(min=1), default=16000, show_default=True, help="Seen by each network.")
+@click.option(
+    "--width", type=click.IntRange(min=1), default=64, show_default=True, help="The base channels of the teacher."
+)
+@click.option(
+    "--images", type=click.IntRange(min=1), default=16000, show_default=True, help="How many images each network sees."
+)
 @options("candidates", "trial_images")
 @click.option("--rate", "rates", type=float, multiple=True, default=(0.0002, 0.0005, 0.001), show_default=True,
-              help="A learning rate to try the teacher with; repeat it.")  # fmt: skip
+              help="Try the teacher with this learning rate; repeat it.")  # fmt: skip
 @click.option("--searched-rate", "searched_rates", type=float, multiple=True, default=(0.001, 0.002, 0.004),
-              show_default=True, help="A learning rate to try the searched generator with; repeat it.")  # fmt: skip
-@click.option("--params-ratio", type=float, default=16.0, show_default=True, help="Of the teacher to the searched one.")
-@click.option("--macs-ratio", type=float, default=12.0, show_default=True, help="Of the teacher to the searched one.")
+              show_default=True, help="Try the searched generator with this learning rate; repeat it.")  # fmt: skip
+@click.option("--params-ratio", type=float, default=16.0, show_default=True,
+              help="How many times fewer parameters the searched one has.")  # fmt: skip
+@click.option("--macs-ratio", type=float, default=12.0, show_default=True,
+              help="How many times fewer MACs the searched one has.")  # fmt: skip
 def compare_command(as_json: bool, **given: Any) -> None:
-    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images.
+    """Compare the best subnet within a share of the teacher's costs with the teacher, trained on the same images.
 
     Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
     """
@@ -82,13 +92,14 @@ def compare_command(as_json: bool, **given: Any) -> None:
 @options("recipe", "moved", "run", "set", *RUNNING, "json")
 @click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
 @click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
-              help="The largest model in MB; repeat it.")  # fmt: skip
+              help="A size in MB that models must fit; repeat it.")  # fmt: skip
 @click.option("--fill", type=click.FloatRange(0, 1), default=0.0, show_default=True,
-              help="The least share of its size that one uses; shared weights rank large ones too low.")  # fmt: skip
+              help="Candidates use at least this share of the size: shared weights underrate large ones.")  # fmt: skip
 @click.option("--plain", "plains", type=click.Choice(["usual", "alike"]), multiple=True, default=("usual",),
               show_default=True, help="Train the plain network as by hand, or as the others; repeat it.")  # fmt: skip
 @click.option("--start", "starts", type=click.Choice(["scratch", "inherited"]), multiple=True,
-              default=("scratch", "inherited"), show_default=True, help="Where weights begin; repeat it.")  # fmt: skip
+              default=("scratch", "inherited"), show_default=True,
+              help="Where the searched networks' weights start; repeat it.")  # fmt: skip
 @options("candidates", "trial_images")
 def benchmark_command(
     folders: tuple[Path, ...],
@@ -101,7 +112,7 @@ def benchmark_command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """The best upscalers up to some sizes against a plain network, all trained on the same images, on benchmarks.
+    """Compare the best upscalers of some sizes with a plain network, trained on the same images, on benchmarks.
 
     For each size, candidates of all depths and operators are trained alone in <run>/trials/, by successive halving; the
     best on the run's own held-out photographs is trained in <run>/models/, from scratch and from the supernet's
@@ -127,16 +138,20 @@ def benchmark_command(
 @click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators", "winners"]))
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
 @click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
-              help="Trunk widths at which each operator is trained, for operators.")  # fmt: skip
+              help="operators: at how many trunk widths each operator is trained.")  # fmt: skip
 @click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49), show_default=True,
-              help="The largest network in MB, for winners; repeat it.")  # fmt: skip
-@click.option("--benchmark", "benchmarks", type=PATH, multiple=True, help="To judge winners on at last; repeat it.")
+              help="winners: a size in MB that networks must fit; repeat it.")  # fmt: skip
+@click.option("--benchmark", "benchmarks", type=PATH, multiple=True,
+              help="winners: judge them on this benchmark at the end; repeat it.")  # fmt: skip
 @options("candidates", "trial_images")
-@click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True, help="Trained alone.")
+@click.option("--architectures", type=click.IntRange(min=20), default=100, show_default=True,
+              help="ranking, fairness: how many networks are trained alone.")  # fmt: skip
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
-              help="Of those, how many are trained a second time: what agreement can be had at all.")  # fmt: skip
-@click.option("--seeds", type=click.IntRange(min=1), help="Of each way to train (2) or to search (10), or winner (3).")
-@click.option("--training", "trainings", multiple=True, help="A way to train, for fairness; repeat it.  [default: all]")
+              help="How many of them are trained twice, to show the best agreement possible.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1),
+              help="How many seeds.  [default: 2 of each training, 10 of each search, 3 of each winner]")  # fmt: skip
+@click.option("--training", "trainings", multiple=True,
+              help="fairness: compare this way to train; repeat it.  [default: all]")  # fmt: skip
 def study_command(
     what: str,
     costs: int,
@@ -151,7 +166,7 @@ def study_command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """The evidence: is the ranking right, is fair training, does coarse-to-fine pay, and which operators do?
+    """Test the method: does the supernet rank rightly, which training and search pay, which operators?
 
     ranking: the supernet's scores against training subnets alone; fairness: the same for other ways to train, at the
     same cost in MACs; search: ways to search the trained supernet, at the same number of subnets. The default recipe

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click import get_current_context
 
-from evo_c2f.commands.models import DEVICE, DIRECTION, LOAD_SIZE, SPLIT, THREADS
+from evo_c2f.commands.models import DIRECTION, LOAD_SIZE, SPLIT
 from evo_c2f.commands.options import PATH, RUNNING, load_recipe, machine_of, options
 from evo_c2f.commands.terminal import console, tell, warn
 from evo_c2f.errors import FailedError, InputError
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 
 @click.group("data")
 def data_group() -> None:
-    """Make data, and the statistics of real images."""
+    """Make data sets, and statistics of real images."""
 
 
 @data_group.command("openmoji")
-@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side of each image.")
+@click.option(
+    "--size", type=click.IntRange(min=16), default=256, show_default=True, help="The side of each image in pixels."
+)
 @click.argument("out", type=PATH)
 def openmoji_command(size: int, out: Path) -> None:
     """Write OpenMoji (CC BY-SA 4.0) as an aligned folder OUT: outline|colour in train/, val/ and test/."""
@@ -42,10 +44,12 @@ def openmoji_command(size: int, out: Path) -> None:
 @data_group.command("split")
 @click.argument("data", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--test", "n_test", type=click.IntRange(min=1), default=2048, show_default=True, help="Images in test/.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which ones.")
+@click.option(
+    "--test", "n_test", type=click.IntRange(min=1), default=2048, show_default=True, help="How many images go to test/."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed that chooses them.")
 def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
-    """Write the aligned folder DATA to OUT with a test/ taken from its train/: FID wants 2,048 images."""
+    """Copy the folder of pairs DATA to OUT with a test/ taken from its train/: FID needs 2,048 images."""
     from supernet.data import aligned
     from supernet.data.picture_files import tell_others
 
@@ -61,13 +65,14 @@ def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
 @SPLIT
 @DIRECTION
 @LOAD_SIZE
-@click.option("--metric", default="fid", show_default=True, help="fid, fd_vgg, or fid_n200 for 200 images.")
-@DEVICE
-@THREADS
+@click.option(
+    "--metric", default="fid", show_default=True, help="The distance: fid, fd_vgg, or fid_n200 for 200 images."
+)
+@options(*RUNNING)
 def stats_command(
     data: Path, split: str, direction: "Direction", load_size: int | None, metric: str, device: str, threads: int | None
 ) -> None:
-    """Compute and cache what a Frechet distance needs of the real images in the aligned folder DATA."""
+    """Compute and cache the statistics of the real images in DATA that a Frechet distance needs."""
     from evo_c2f.workflows.use import prepare
     from supernet.data import aligned
     from supernet.data.picture_files import tell_others
@@ -91,7 +96,7 @@ def stats_command(
 @click.argument("run", type=PATH)
 @options("json")
 def verify_command(run: Path, as_json: bool) -> None:
-    """Whether the files of the run are as they were written, and what to do where one is not (then the exit code is 1).
+    """Check that the files of a run are as they were written; say what to do where one is not (exit code 1).
 
     Text, such as pages and cards, can't be checked, and is named.
     """
@@ -116,13 +121,19 @@ def verify_command(run: Path, as_json: bool) -> None:
 
 @click.command("bench")
 @options("recipe", "data", "set", "seed", *RUNNING, "json")
-@click.option("--rows", type=click.IntRange(min=1), default=10_000, show_default=True, help="Scores in the store.")
-@click.option("--latency-table", type=PATH, help="Time every part of the space, and write this file; nothing else.")
-@click.option("--workers", type=click.IntRange(min=2), help="Compare so many that measure with one; nothing else.")
+@click.option(
+    "--rows",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="How many scores the store is tried with.",
+)
+@click.option("--latency-table", type=PATH, help="Only time every part of the space, and write this table.")
+@click.option("--workers", type=click.IntRange(min=2), help="Only compare this many measuring processes with one.")
 @click.option("--simulate", type=PATH, metavar="RUN",
-              help="A steady search by many workers that sleep as long as measuring took in RUN, alone.")  # fmt: skip
+              help="Only simulate a steady-state search whose workers take as long as in RUN.")  # fmt: skip
 def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given: Any) -> None:
-    """What a subnet, a round, an evaluation and the store cost on this machine."""
+    """Measure what a subnet, a round, an evaluation and the store cost on this machine."""
     import numpy as np
 
     from evo_c2f.objectives.metric import wanted_metrics

@@ -38,7 +38,7 @@ def load_plugins(context: click.Context, parameter: click.Parameter, modules: tu
 for command in (*search.COMMANDS, *models.COMMANDS, *compare.COMMANDS, *files.COMMANDS):
     command.params.append(
         click.Option(["--plugin"], multiple=True, metavar="MODULE", is_eager=True, expose_value=False,
-                     callback=load_plugins, help="Adds operators, objectives or datasets: a module, or a .py file.")
+                     callback=load_plugins, help="Add operators, objectives or datasets: a module or a .py file.")
     )  # fmt: skip
     cli.add_command(command)
 listen()

@@ -27,32 +27,31 @@ if TYPE_CHECKING:
     from supernet.models.export import Format
 
 MODEL = click.option(
-    "--model", type=PATH, required=True, help="A model's folder, or its .safetensors file; evaluate takes .onnx too."
+    "--model", type=PATH, required=True, help="A model: its folder or .safetensors file; evaluate also takes .onnx."
 )
-DEVICE = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ...")
-THREADS = click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-SPLIT = click.option("--split", default="test", show_default=True, help="Of pairs: which folder.")
+SPLIT = click.option("--split", default="test", show_default=True, help="Which folder of a data set of pairs.")
 DIRECTION = click.option("--direction", type=click.Choice(["AtoB", "BtoA"]), default="AtoB", show_default=True,
-                         help="Of pairs.")  # fmt: skip
-LOAD_SIZE = click.option("--load-size", type=click.IntRange(min=1), help="Of pairs: resize to this side first.")
+                         help="Which half of a pair is the input.")  # fmt: skip
+LOAD_SIZE = click.option(
+    "--load-size", type=click.IntRange(min=1), help="Resize pairs to this side first.  [default: as they are]"
+)
 SIDE = click.IntRange(min=64)
 TILE = click.option("--tile", type=click.IntRange(min=16), default=256, show_default=True,
-                    help="Side of the tiles in pixels of the input: memory follows from it.")  # fmt: skip
+                    help="Cut the input into tiles of this side (pixels); small ones need less memory.")  # fmt: skip
 
 
 @click.command("finetune")
 @options("recipe", "moved", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True,
-              help="knee: of the front; best: of candidates that are trained alone; or any subnet's id.")  # fmt: skip
+              help="knee of the front, best of several candidates trained alone, or a subnet's id.")  # fmt: skip
 @options("candidates", "trial_images")
-@click.option("--from-scratch", is_flag=True, help="Don't inherit the supernet's weights.")
+@click.option("--from-scratch", is_flag=True, help="Start from fresh weights, not from the supernet's.")
 @click.option("--name", default="model", show_default=True, callback=within_run,
               help="The model's folder within the run.")  # fmt: skip
 def finetune_command(
     pick: str, candidates: int, trial_images: int, from_scratch: bool, name: str, as_json: bool, **given: Any
 ) -> None:
-    """Train one subnet alone: a model of its own in <run>/<name>, to evaluate, export and apply.
+    """Train one subnet alone into <run>/<name>: a model to evaluate, export and apply.
 
     --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
     """
@@ -81,10 +80,10 @@ def finetune_command(
 @LOAD_SIZE
 @click.option("--metric", "metrics", multiple=True, help="[default: PSNR and SSIM on Y and RGB, and LPIPS]  Also fid, "
               "fd_vgg, or fid_n200 where there are fewer images than dimensions.")  # fmt: skip
-@click.option("--output-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="Of which MACs and latency are stated.")
-@DEVICE
-@THREADS
-@JSON
+@click.option(
+    "--output-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="State MACs and latency for this output."
+)
+@options(*RUNNING, "json")
 def evaluate_command(
     model: Path,
     data: Path,
@@ -97,7 +96,7 @@ def evaluate_command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """The qualities of a model on a benchmark, image by image and on average, and its costs."""
+    """Measure a model on a benchmark, image by image and on average, and its costs."""
     from evo_c2f.workflows.use import Images, evaluate, prepare
 
     images = Images(data, split, direction, load_size)
@@ -120,12 +119,12 @@ def evaluate_command(
 @click.argument("out", type=PATH, required=False)
 @click.option("--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True)
 @click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
-@click.option("--sample", "samples", type=PATH, multiple=True, help="A real image to check the file on; repeat it.")
-@click.option("--overwrite", is_flag=True, help="Write over OUT if it is there.")
+@click.option("--sample", "samples", type=PATH, multiple=True, help="Check the file on this image; repeat it.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def export_command(
     model: Path, out: Path | None, form: "Format", half: bool, samples: tuple[Path, ...], overwrite: bool
 ) -> None:
-    """Write a model as a file that runs without this project: OUT, or model.onnx beside the model; and its card."""
+    """Write a model as a file that runs without this project, to OUT or beside the model, with a card."""
     from evo_c2f.workflows.use import export_model
 
     export_model(model, out, form, half, samples, overwrite)
@@ -135,15 +134,14 @@ def export_command(
 @MODEL
 @click.argument("source", type=PATH, metavar="IN")
 @click.argument("out", type=PATH)
-@click.option("--overwrite", is_flag=True, help="Write over pictures that are there.")
-@click.option("--skip", is_flag=True, help="Leave out pictures that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace pictures that exist.")
+@click.option("--skip", is_flag=True, help="Skip pictures that exist.")
 @TILE
-@DEVICE
-@THREADS
+@options(*RUNNING)
 def apply_command(
     model: Path, source: Path, out: Path, overwrite: bool, skip: bool, tile: int, device: str, threads: int | None
 ) -> None:
-    """Put the picture IN, or every picture in the folder IN, through a model; the names stay the same in OUT."""
+    """Apply a model to the picture IN, or to every picture in the folder IN; names stay the same in OUT."""
     from evo_c2f.workflows.use import Application, prepare
 
     where, work = prepare(device, threads), Application(model, source, out, overwrite, skip)

@@ -39,59 +39,91 @@ def within_run(context: click.Context, parameter: click.Parameter, value: str) -
 
 PATH = click.Path(path_type=Path)
 OPTIONS = {
-    "recipe": click.option("--recipe", help="A recipe by name, or a .yaml file.  [default: quick]"),
-    "data": click.option("--data", type=PATH, help="A folder of photographs to train on."),
-    "moved": click.option("--data", type=PATH, help="The run's pictures, where they were moved."),
-    "run": click.option("--run", type=PATH, help="The run's folder.  [default: results/<recipe>]"),
-    "set": click.option("--set", multiple=True, metavar="KEY=VALUE", help="A setting: training.rounds=500."),
-    "seed": click.option("--seed", type=click.IntRange(min=0), help="Where all random draws start."),
-    "objective": click.option("--objective", multiple=True, help="A metric to search on; repeat it."),
+    "recipe": click.option("--recipe", help="The recipe: a name (see recipes) or a .yaml file.  [default: quick]"),
+    "data": click.option("--data", type=PATH, help="The folder of pictures to train on."),
+    "moved": click.option("--data", type=PATH, help="Where the run's pictures are now, if they were moved."),
+    "run": click.option("--run", type=PATH, help="The folder of the run.  [default: results/<recipe>]"),
+    "set": click.option(
+        "--set",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a setting of the recipe, as in training.rounds=500; repeat it.",
+    ),
+    "seed": click.option(
+        "--seed", type=click.IntRange(min=0), help="The seed of all random draws.  [default: the recipe's]"
+    ),
+    "objective": click.option(
+        "--objective", multiple=True, help="Search on this metric; repeat it.  [default: the recipe's]"
+    ),
     "candidates": click.option(
         "--candidates",
         type=click.IntRange(min=1),
         default=16,
         show_default=True,
-        help="Subnets of the search that are tried, of all depths and operators.",
+        help="How many subnets are tried; they differ in depth and operators.",
     ),  # fmt: skip
     "trial_images": click.option(
         "--trial-images",
         type=click.IntRange(min=1),
         default=3200,
         show_default=True,
-        help="Images that the last candidates are trained on; the first see a quarter of them.",
+        help="Train the last candidates on this many images; the first ones see a quarter.",
     ),  # fmt: skip
-    "max": click.option("--max", multiple=True, metavar="METRIC=VALUE", help="An upper limit: size_mb=1.49."),
-    "min": click.option("--min", multiple=True, metavar="METRIC=VALUE", help="A lower limit: psnr_y=25."),
-    "evaluations": click.option("--evaluations", type=click.IntRange(min=1), help="Distinct subnets a stage asks for."),
+    "max": click.option(
+        "--max", multiple=True, metavar="METRIC=VALUE", help="Set an upper limit, as in size_mb=1.49; repeat it."
+    ),
+    "min": click.option(
+        "--min", multiple=True, metavar="METRIC=VALUE", help="Set a lower limit, as in psnr_y=25; repeat it."
+    ),
+    "evaluations": click.option(
+        "--evaluations",
+        type=click.IntRange(min=1),
+        help="How many distinct subnets a stage asks for.  [default: the recipe's]",
+    ),
     "algorithm": click.option(
         "--algorithm", type=click.Choice(get_args(AlgorithmName)), help="pymoo's optimiser.  [default: nsga2]"
     ),  # fmt: skip
-    "device": click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, ..."),
-    "threads": click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: all cores]"),
+    "device": click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        help="Compute on cpu, cuda, cuda:1, ...; auto: the GPU if there is one.",
+    ),
+    "threads": click.option(
+        "--threads", type=click.IntRange(min=1), help="How many CPU threads to use.  [default: all cores]"
+    ),
     "workers": click.option(
         "--workers",
         default="1",
         show_default=True,
         metavar="N|ray",
         callback=n_workers,
-        help="Processes that measure subnets; ray: as many as a Ray cluster has room for.",
+        help="How many processes measure subnets; ray: as many as fit on a Ray cluster.",
     ),  # fmt: skip
-    "ray_address": click.option("--ray-address", metavar="ADDR", help="A running cluster's.  [default: this machine]"),
+    "ray_address": click.option(
+        "--ray-address", metavar="ADDR", help="The address of a running Ray cluster.  [default: this machine]"
+    ),
     "gpus_per_worker": click.option(
         "--gpus-per-worker",
         type=click.FloatRange(min=0),
         default=0.0,
         show_default=True,
-        help="Of Ray's workers; 0.5: two share one.",
+        help="How many GPUs each Ray worker gets; with 0.5, two share one.",
     ),  # fmt: skip
-    "steady_state": click.option("--steady-state", is_flag=True, help="Let no worker wait for a generation to end."),
-    "devices": click.option(
-        "--devices", type=click.IntRange(min=1), help="Processes that train together, one a GPU.  [default: 1]"
+    "steady_state": click.option(
+        "--steady-state",
+        is_flag=True,
+        help="Give a worker its next subnet at once, without waiting for the generation.",
     ),
-    "tensorboard": click.option("--tensorboard", is_flag=True, help="Draw the training in <run>/tensorboard."),
+    "devices": click.option(
+        "--devices", type=click.IntRange(min=1), help="How many processes train together, one per GPU.  [default: 1]"
+    ),
+    "tensorboard": click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs to <run>/tensorboard."),
     "json": click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output."),
 }
-PORT = click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Of the page.")
+PORT = click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="The port of the page."
+)
 SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
 MEASURING = ("workers", "ray_address", "gpus_per_worker")
 RUNNING = ("device", "threads")

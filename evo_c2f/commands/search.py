@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.command("train-supernet")
 @options("recipe", "data", "run", "set", "seed", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--stage", type=click.Choice(["joint", *STAGES]),
-              help="One of the recipe's training.stages.  [default: the first]")  # fmt: skip
+              help="Which of the recipe's training.stages to train.  [default: the first]")  # fmt: skip
 def train_command(stage: Stage | None, as_json: bool, **given: Any) -> None:
     """Train the supernet in fair rounds; a warning says where the recipe's sampler is not fair."""
     from evo_c2f.workflows.train import train
@@ -54,8 +54,8 @@ def train_command(stage: Stage | None, as_json: bool, **given: Any) -> None:
 @click.command("evolve")
 @options("recipe", "moved", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "json")
 @click.option("--stage", type=click.Choice([*STAGES, "all", "joint"]), required=True,
-              help="all: the three in order; joint: all genes at once, to compare with.")  # fmt: skip
-@click.option("--retry-failed", is_flag=True, help="Measure those again that failed (not finite, memory, time).")
+              help="all searches the three in order; joint searches all genes at once, as a comparison.")  # fmt: skip
+@click.option("--retry-failed", is_flag=True, help="Measure again what failed (not finite, out of memory or time).")
 def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) -> None:
     """Search one stage with NSGA-II, starting from the front of the stage before."""
     from evo_c2f.workflows.search import evolve
@@ -80,11 +80,11 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 @click.command("search")
 @options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard", "json")
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
-              help="Train N subnets and one of each operator alone; does the supernet rank them so?")  # fmt: skip
-@click.option("--live", is_flag=True, help="Serve the run's page on this machine meanwhile.")
+              help="Train N subnets and one per operator alone, and compare the supernet's ranking.")  # fmt: skip
+@click.option("--live", is_flag=True, help="Serve the run's page during the search.")
 @PORT
 def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
-    """Train the supernet and search the three stages, in one; at the end the page, report.html."""
+    """Train the supernet, search the three stages, and write the page report.html."""
     from evo_c2f.runs import fronts
     from evo_c2f.workflows import pictures
     from evo_c2f.workflows.search import search
@@ -141,11 +141,13 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
 
 @click.command("front")
 @options("recipe", "run", "json")
-@click.option("--stage", type=click.Choice([*STAGES, "joint"]), help="[default: the latest searched]")
-@click.option("--csv", type=PATH, help="Write it as CSV.")
-@click.option("--parquet", type=PATH, help="Write it as parquet (needs pyarrow).")
+@click.option(
+    "--stage", type=click.Choice([*STAGES, "joint"]), help="Which stage's front.  [default: the one searched last]"
+)
+@click.option("--csv", type=PATH, help="Write the table to this CSV file.")
+@click.option("--parquet", type=PATH, help="Write the table to this parquet file (needs pyarrow).")
 def front_command(as_json: bool, stage: Stage | None, csv: Path | None, parquet: Path | None, **given: Any) -> None:
-    """The Pareto front of a run as a table."""
+    """Print the Pareto front of a run as a table."""
     from evo_c2f.runs import fronts
     from evo_c2f.scores import analysis
 
@@ -165,10 +167,10 @@ def front_command(as_json: bool, stage: Stage | None, csv: Path | None, parquet:
 
 @click.command("report")
 @options("recipe", "moved", "run", *RUNNING)
-@click.option("--serve", is_flag=True, help="Serve the page on this machine while the run goes on; Ctrl-C ends it.")
+@click.option("--serve", is_flag=True, help="Serve the page, also while the run goes on; Ctrl-C stops it.")
 @PORT
 def report_command(serve: bool, port: int, **given: Any) -> None:
-    """A run as one page, <run>/report.html: fronts, subnets with pictures, ledger, gene effects, costs."""
+    """Write a run as one page, <run>/report.html: fronts, subnets with pictures, ledger, gene effects, costs."""
     if serve:
         from evo_c2f.page.server import open_server
 
