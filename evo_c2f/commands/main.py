@@ -20,7 +20,7 @@ from evo_c2f.errors import DamagedFileError, FailedError, InputError
 @click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front", "report"])
 @click.command_panel("From a front to a model", commands=["finetune", "evaluate", "export", "apply"])
 @click.command_panel("Compare", commands=["benchmark", "compare", "train-teacher", "study"])
-@click.command_panel("Data, files and machines", commands=["data", "verify", "bench"])
+@click.command_panel("Data, files and machines", commands=["recipes", "data", "verify", "bench"])
 @click.version_option(__version__, prog_name="evo-c2f")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
