@@ -1,1 +1,1 @@
-"""The command line: options to arguments of workflows, and results to the terminal. Nothing else."""
+"""The command line, from options to workflows, and from results to the terminal."""

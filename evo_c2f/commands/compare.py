@@ -223,4 +223,4 @@ def study_evidence(
     return ranking_study(session, what, sizes, planned_trainings(session, what, seeds or 2, trainings))
 
 
-COMMANDS: tuple[click.Command, ...] = (teacher_command, compare_command, benchmark_command, study_command)
+COMMANDS: tuple[click.Command, ...] = (benchmark_command, compare_command, teacher_command, study_command)

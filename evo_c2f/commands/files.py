@@ -1,4 +1,4 @@
-"""Data, files and machines: data, verify, bench."""
+"""Data, files and machines: recipes, data, verify, bench."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +13,7 @@ from evo_c2f.commands.options import PATH, RUNNING, load_recipe, machine_of, opt
 from evo_c2f.commands.terminal import console, tell, warn
 from evo_c2f.errors import FailedError, InputError
 from evo_c2f.json_text import to_json
+from evo_c2f.runs import recipe
 from evo_c2f.scores.tables import markdown
 
 if TYPE_CHECKING:
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 
     from evo_c2f.runs.recipe import Recipe
     from supernet.data.aligned import Direction
+
+
+@click.command("recipes")
+@options("json")
+def recipes_command(as_json: bool) -> None:
+    """The recipes that --recipe takes by name: what each one searches, and how long that takes."""
+    found = {name: recipe.about(name) for name in recipe.names()}
+    if as_json:
+        click.echo(to_json([{"name": name, "about": about} for name, about in found.items()]))
+    else:
+        width = max(map(len, found))
+        click.echo("\n".join(f"{name:{width}}  {about}" for name, about in found.items()))
 
 
 @click.group("data")
@@ -175,4 +188,4 @@ def simulation(settings: "Recipe", run: Path, as_json: bool) -> None:
     click.echo(to_json(table) if as_json else markdown(table))
 
 
-COMMANDS: tuple[click.Command, ...] = (data_group, verify_command, bench_command)
+COMMANDS: tuple[click.Command, ...] = (recipes_command, data_group, verify_command, bench_command)

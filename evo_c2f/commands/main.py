@@ -15,12 +15,15 @@ from evo_c2f.commands import compare, files, models, search
 from evo_c2f.commands.terminal import listen, say
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 
+GROUPS = {
+    "Search": search.COMMANDS,
+    "From a front to a model": models.COMMANDS,
+    "Compare": compare.COMMANDS,
+    "Data, files and machines": files.COMMANDS,
+}
+
 
 @click.group()
-@click.command_panel("Search", commands=["search", "train-supernet", "evolve", "front", "report"])
-@click.command_panel("From a front to a model", commands=["finetune", "evaluate", "export", "apply"])
-@click.command_panel("Compare", commands=["benchmark", "compare", "train-teacher", "study"])
-@click.command_panel("Data, files and machines", commands=["data", "verify", "bench"])
 @click.version_option(__version__, prog_name="evo-c2f")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -35,12 +38,14 @@ def load_plugins(context: click.Context, parameter: click.Parameter, modules: tu
         plugins.load(modules)
 
 
-for command in (*search.COMMANDS, *models.COMMANDS, *compare.COMMANDS, *files.COMMANDS):
-    command.params.append(
-        click.Option(["--plugin"], multiple=True, metavar="MODULE", is_eager=True, expose_value=False,
-                     callback=load_plugins, help="Add operators, objectives or datasets: a module or a .py file.")
-    )  # fmt: skip
-    cli.add_command(command)
+for title, commands in GROUPS.items():
+    cli.add_panel(click.RichCommandPanel(title, commands=[command.name or "" for command in commands]))
+    for command in commands:
+        command.params.append(
+            click.Option(["--plugin"], multiple=True, metavar="MODULE", is_eager=True, expose_value=False,
+                         callback=load_plugins, help="Add operators, objectives or datasets: a module or a .py file.")
+        )  # fmt: skip
+        cli.add_command(command)
 listen()
 
 

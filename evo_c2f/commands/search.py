@@ -189,4 +189,4 @@ def report_command(serve: bool, port: int, **given: Any) -> None:
     write_report(run)
 
 
-COMMANDS: tuple[click.Command, ...] = (train_command, evolve_command, search_command, front_command, report_command)
+COMMANDS: tuple[click.Command, ...] = (search_command, train_command, evolve_command, front_command, report_command)

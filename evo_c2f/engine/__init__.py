@@ -1,0 +1,1 @@
+"""The evolutionary search of one stage."""

@@ -1,0 +1,1 @@
+"""Metrics, the objectives and limits made of them, and Pareto fronts."""

@@ -1,0 +1,1 @@
+"""A run's folder, its recipe, its stages and its fronts."""

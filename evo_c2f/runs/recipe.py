@@ -98,6 +98,16 @@ def names() -> list[str]:
     return sorted(Path(str(f)).stem for f in files("evo_c2f.runs.recipes").iterdir() if str(f).endswith(".yaml"))
 
 
+def about(name: str) -> str:
+    """What a recipe that comes with the package searches, and how long that takes: the comment in its first line."""
+    return packaged(name).partition("\n")[0].removeprefix("# ")
+
+
+def packaged(name: str) -> str:
+    """The text of a recipe that comes with the package."""
+    return files("evo_c2f.runs.recipes").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """A recipe by name or file, changed by 'key=value' with dotted keys. Every InputError is one sentence."""
     path = Path(name_or_file)
@@ -109,7 +119,7 @@ def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
         except UnicodeDecodeError:
             raise InputError(f"{path} is no text; a recipe is YAML in UTF-8") from None
     elif name_or_file in names():
-        text = files("evo_c2f.runs.recipes").joinpath(f"{name_or_file}.yaml").read_text(encoding="utf-8")
+        text = packaged(name_or_file)
     else:
         raise InputError(f"recipe {name_or_file!r} is unknown; there are {', '.join(names())}, or give a .yaml file")
     return checked(parsed(text, name_or_file), overrides, name_or_file)

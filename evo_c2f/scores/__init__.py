@@ -1,0 +1,1 @@
+"""The store of all scores, and tables of them."""

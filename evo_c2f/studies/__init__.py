@@ -1,0 +1,1 @@
+"""Tests of the method: its rankings, strategies, operators and winners."""

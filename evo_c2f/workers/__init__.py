@@ -1,0 +1,1 @@
+"""The processes that measure subnets whose scores are missing."""

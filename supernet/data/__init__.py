@@ -1,0 +1,1 @@
+"""How pictures are read, split and made into batches."""

@@ -1,0 +1,1 @@
+"""The qualities and latencies of networks, as they are measured."""

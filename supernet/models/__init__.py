@@ -1,0 +1,1 @@
+"""Trained networks as files: written, read, judged, exported and applied to pictures."""

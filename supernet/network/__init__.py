@@ -1,0 +1,1 @@
+"""Operators, the supernet and its subnets, the baselines, and what each costs."""

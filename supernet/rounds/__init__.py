@@ -1,0 +1,1 @@
+"""The subnets that train together in a round, and the ledger of their updates."""

@@ -1,0 +1,1 @@
+"""The HTML, style and scripts of a run's page."""

@@ -1,1 +1,1 @@
-"""The studies: does the ranking hold, which training and which search pay, which operators and winners?"""
+"""The studies and comparisons, with the trainings that they need."""
