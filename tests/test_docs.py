@@ -4,16 +4,19 @@ import re
 import shlex
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import pytest
+import yaml
 from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, command, exit_code, settings, start, tiny
 from PIL import Image
 
 import cli
+import evo_c2f
 from evo_c2f.commands.options import DEFAULT_RECIPE, search_changes
 from evo_c2f.runs import recipe
 from evo_c2f.space import STAGES
@@ -206,6 +209,10 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
     tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES)
     kept = [dict(table) for table in tables]
     names: dict[str, Any] = {}
+    tiny_ones = dict(word.split("=", 1) for word in PHOTOGRAPHS if "=" in word)
+    small = {key: yaml.safe_load(value) for key, value in tiny_ones.items()}
+    small |= {f"search.evaluations.{stage}": 6 for stage in STAGES}
+    monkeypatch.setattr(evo_c2f, "search", partial(evo_c2f.search, settings=small, machine=evo_c2f.Machine(threads=1)))
     try:
         for language, text in blocks(NAMES[page]):  # what they add to the package, the page's commands may use
             if language == "python" and "load_model" not in text:
