@@ -124,8 +124,8 @@ def run_stage(
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    run: its recipe may have other search settings than the run was begun with.
-    pause: called after each measurement of the final front; what it raises stops the stage, and nothing is lost.
+    run: its recipe may differ from the stored one in its search settings.
+    pause: called after each measurement of the final front; an error it raises stops the stage, and nothing is lost.
     InputError if no subnet meets the limits.
     """
     recipe, how, space = run.recipe, run.recipe.search, run.recipe.space
