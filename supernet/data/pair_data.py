@@ -77,13 +77,18 @@ class PairData:
         return found
 
     def record(self) -> Record:
-        """The run's record of its pairs. InputError if one can't be decoded: now, not after hours of training."""
+        """The run's record of its pairs. NOT_USED lists the pictures of the search's folder whose content has no use.
+
+        InputError if one can't be decoded: now, not after hours of training.
+        """
         rows = dict[Path, list[str]]()
-        uses = {NOT_USED: pictures_in(self.splits["search"][0].parent), **self.splits}  # the others of val/
-        for path in dict.fromkeys(path for paths in uses.values() for path in paths):
+        beside = pictures_in(self.splits["search"][0].parent)
+        for path in dict.fromkeys(path for paths in (beside, *self.splits.values()) for path in paths):
             read_pair(path, self.settings.direction)
             rows[path] = [place_of(path), content_hash(path)]
-        return {use: [rows[path] for path in paths] for use, paths in uses.items()}
+        uses = {use: [rows[path] for path in paths] for use, paths in self.splits.items()}
+        used = {digest for of_use in uses.values() for _, digest in of_use}
+        return {NOT_USED: [rows[path] for path in beside if rows[path][1] not in used], **uses}
 
     @cached_property
     def pairs(self) -> Pairs:
