@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives import pareto
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, Stage
 from evo_c2f.space.enumeration import reachable
@@ -49,7 +49,7 @@ def digits(lab: Laboratory, genome: Genomes) -> str:
     return "".join(map(str, genome[lab.space.paths]))
 
 
-def networks(lab: Laboratory, run: Run, kind: str, n: int, named: list[str], rng: np.random.Generator) -> Genomes:
+def networks(lab: Laboratory, run: RunFolder, kind: str, n: int, named: list[str], rng: np.random.Generator) -> Genomes:
     """Those to train, ascending by MACs. named: paths, in place of n drawn ones."""
     if kind == "subnets":
         return ranking.draw(lab.space, n, lab.costs, rng)[0]
@@ -72,7 +72,7 @@ def operator_errors(lab: Laboratory, genomes: Genomes, errors: ranking.Values) -
     return {name: float(np.average(errors, weights=each)) for name, each in counts.items()}
 
 
-def against_operators(run: Run, frame: pd.DataFrame, rounds: int, bicubic: float) -> dict[str, float]:
+def against_operators(run: RunFolder, frame: pd.DataFrame, rounds: int, bicubic: float) -> dict[str, float]:
     """Hypervolumes in dB x GMACs, below the dearest of both sets and above bicubic, of the front's members and of the
     networks of one operator at the two narrower trunks, which `study operators --costs 3` trained."""
     single = pd.read_csv(run.folder / "operators.csv").groupby("operator").tail(2)
@@ -98,7 +98,7 @@ def against_operators(run: Run, frame: pd.DataFrame, rounds: int, bicubic: float
 def main(folder: Path, kind: str, n: int, named: tuple[str, ...], seed: int, training_seed: int, rounds: int,
          workers: int, out: Path) -> None:  # fmt: skip
     """Train networks alone; write KIND.csv and KIND.json to --out."""
-    run = Run.open(folder)
+    run = RunFolder.open(folder)
     if kind == "front" and not (folder / "operators.csv").is_file():
         raise click.ClickException(f"first 'python cli.py study operators --run {folder} --costs 3'")
     settings = recipe.changed(run.recipe, (f"finetune.rounds={rounds}", *(f"finetune.{change}" for change in HOW)))

@@ -1,4 +1,4 @@
-"""Coarse-to-fine evolutionary search of small image generators: what a notebook needs is here."""
+"""Coarse-to-fine evolutionary search of small image generators; exports what a notebook needs."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Machine", "Model", "Run", "__version__", "load_run", "load_scores", "search"]
 
-# Loaded when they are first asked for: the command line starts without pandas.
+# Loaded on first use: the command line starts without pandas.
 HOMES = {
     "Machine": "evo_c2f.workflows.machine",
     "Model": "evo_c2f.api",

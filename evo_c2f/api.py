@@ -1,4 +1,4 @@
-"""The Python API: what the commands do, from a notebook, with the same results, lock and resume.
+"""The Python API: the commands' work from a notebook, with the same results, lock and resume.
 
 run = evo_c2f.search("quick", data="photographs", run="results/mine")
 run.front()
@@ -16,7 +16,7 @@ from evo_c2f.json_text import to_json
 from evo_c2f.runs import fronts
 from evo_c2f.runs.find import begin_run
 from evo_c2f.runs.recipe import Recipe
-from evo_c2f.runs.run import Run as Folder
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.analysis import Frame
 from evo_c2f.space import Stage
@@ -40,11 +40,11 @@ def search(
     settings: Settings | None = None,
     machine: Machine | None = None,
 ) -> "Run":
-    """Train the supernet and search its three stages, as `cli.py search` does; the run, with its page written.
+    """Train the supernet, search its three stages and write the page, as `cli.py search` does. Returns the run.
 
-    recipe: a name or a .yaml file (None: that of the run in the folder, or quick). data: a folder of pictures. run: the
-    run's folder (None: results/<recipe>); done again, the same call goes on where it was stopped. on_progress(title,
-    done, total, note) is called after each step. InputError for what can't work, before anything is trained.
+    recipe: a name or a .yaml file; None: the recipe of the run in the folder, else `quick`. data: a folder of pictures.
+    run: the run's folder; None: results/<recipe>. on_progress(title, done, total, note): called after each step.
+    A stopped call resumes if it is repeated. InputError, before any training, if the settings or the data can't work.
     """
     from evo_c2f.workflows import pictures
     from evo_c2f.workflows.search import search as run_search
@@ -54,7 +54,7 @@ def search(
     folder, photographs = _path(run), _path(data)
     named = None if recipe is None else str(recipe)
 
-    def begin() -> Folder:
+    def begin() -> RunFolder:
         return begin_run(named, "quick", folder, _changes(settings), photographs, None)
 
     with ExitStack() as stack:
@@ -68,14 +68,14 @@ def search(
 
 def load_run(path: str | Path, on_progress: OnProgress | None = None, *, machine: Machine | None = None) -> "Run":
     """The run in a folder. InputError if there is none."""
-    return Run(Folder.open(Path(path)), machine or Machine(), calling(on_progress) if on_progress else silent)
+    return Run(RunFolder.open(Path(path)), machine or Machine(), calling(on_progress) if on_progress else silent)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that was begun: its scores and fronts as pandas frames, and what comes after the search."""
+    """A run: its scores and fronts as pandas frames, and the steps after the search."""
 
-    files: Folder
+    files: RunFolder
     machine: Machine = field(default_factory=Machine, repr=False)
     show: Show = field(default=silent, repr=False)
 
@@ -88,7 +88,7 @@ class Run:
         return self.files.recipe
 
     def front(self, stage: Stage | None = None) -> Frame:
-        """The Pareto front of a stage, or of the one searched last, best first. InputError if there is none."""
+        """The Pareto front of a stage (None: the one searched last), best first. InputError if there is none."""
         return fronts.latest(self.files, stage).frame
 
     def scores(self, objectives: Sequence[str] | None = ("psnr_y", "macs")) -> Frame:
@@ -96,9 +96,9 @@ class Run:
         return analysis.load_scores(self.folder, objectives=None if objectives is None else list(objectives))
 
     def evolve(self, stage: Stage, settings: Settings | None = None, seed: int | None = None) -> Frame:
-        """Search a stage with the run's weights, as `cli.py evolve` does; its front.
+        """Search a stage with the run's weights, as `cli.py evolve` does. Returns its front.
 
-        settings: of `search.*`. seed: of this search (None: the run's).
+        settings: changes of `search.*` settings. seed: for this search; None: the run's.
         """
         from evo_c2f.workflows.search import evolve
 
@@ -119,10 +119,11 @@ class Run:
         candidates: int = 16,
         trial_images: int = 3200,
     ) -> "Model":
-        """Train one subnet alone into <run>/<name>, as `cli.py finetune` does.
+        """Train one subnet alone into <run>/<name>, as `cli.py finetune` does. Returns the model.
 
         pick: 'knee' of the front, 'best' of several candidates that are trained alone, or a subnet's id. max, min:
-        limits, {"size_mb": 1.49}. settings: of `finetune.*`. candidates, trial_images: for 'best'.
+        limits, such as {"size_mb": 1.49}. settings: changes of `finetune.*` settings. candidates, trial_images: only
+        for 'best'.
         """
         from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
 
@@ -135,7 +136,7 @@ class Run:
         return Model(self.folder / name, self.machine)
 
     def report(self) -> Path:
-        """Write the run as a page; the file."""
+        """Write the run's page. Returns its file."""
         from evo_c2f.workflows import pictures
 
         pictures.draw_pictures(self._session(None))
@@ -143,7 +144,7 @@ class Run:
         return self.files.report
 
     def _session(self, stack: ExitStack | None, changes: Sequence[str] = ()) -> "Session":
-        """stack: until it closes, this process is the run's only writer."""
+        """A session on the run. stack: makes this process the only writer until it closes; None: claim nothing."""
         from evo_c2f.workflows.session import claim, open_session
 
         session = open_session(self.files, self.machine, self.show, changes)
@@ -154,29 +155,29 @@ class Run:
 
 @dataclass(frozen=True)
 class Model:
-    """A trained generator: its folder, or its file."""
+    """A trained generator. path: its folder or its file."""
 
     path: Path
     machine: Machine = field(default_factory=Machine, repr=False)
 
     @property
     def network(self) -> "nn.Module":
-        """A plain module, frozen: (b, 3, h, w) in 0..1 -> its output, not clamped."""
+        """The frozen module: (b, 3, h, w) in 0..1 -> its output, not clamped."""
         from supernet.models.model import load_network
 
         return load_network(self.path)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the model's file says of it: metrics on the run's held-out images, costs, how it was trained."""
+        """The metadata in the model's file: metrics on the run's held-out images, costs, training."""
         from supernet.models.model import read_model
 
         return read_model(self.path).metadata
 
     def evaluate(self, data: str | Path, metrics: Sequence[str] = (), **pairs: Any) -> dict[str, Any]:
-        """Its qualities on a benchmark or a folder of pairs, and its costs: 'images', 'mean', 'costs'.
+        """Measure it on a benchmark or a folder of pairs. Returns 'images' (metrics of each), 'mean' and 'costs'.
 
-        pairs: `split`, `direction` and `load_size` of a folder of pairs.
+        metrics: if empty, the defaults. pairs: `split`, `direction` and `load_size`, for a folder of pairs.
         """
         from evo_c2f.workflows.use import Images, evaluate, prepare
 
@@ -186,13 +187,13 @@ class Model:
     def export(
         self, out: str | Path | None = None, format: Literal["onnx", "pt2"] = "onnx", half: bool = False
     ) -> Path:
-        """Write it as a file that runs without this project, with a card beside it; the file."""
+        """Write it as a file that runs without this project, and a card beside it. Returns the file."""
         from evo_c2f.workflows.use import export_model
 
         return export_model(self.path, _path(out), format, half)
 
     def apply(self, source: str | Path, out: str | Path, overwrite: bool = False, tile: int = 256) -> list[Path]:
-        """Put a picture, or all pictures of a folder, through it; those that were written."""
+        """Apply it to a picture, or to all pictures in a folder. Returns the written files."""
         from evo_c2f.workflows.use import Application, prepare
 
         work = Application(self.path, Path(source), Path(out), overwrite)

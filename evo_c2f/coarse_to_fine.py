@@ -1,4 +1,4 @@
-"""The search engine by itself, for a supernet or a table of your own: a space and a measure in, a Pareto front out."""
+"""The search engine for your own supernet or table: takes a space and a measure, returns a Pareto front."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -25,11 +25,11 @@ Measure = Callable[[Architecture], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Problem:
-    """What to search.
+    """A search problem: a space, a measure, costs, objectives and limits.
 
     measure: architecture -> its qualities by metric name, NaN for a failure. costs: architecture -> its static costs by
-    metric name, exact and cheap, since limits on them are checked before anything is measured. about: what the scores
-    rest on, in a few words; scores of other words are never mixed with these.
+    metric name; they must be exact and cheap, since their limits are checked before a subnet is measured. about: the
+    conditions of the scores, in a few words; scores with different conditions are never mixed.
     """
 
     space: SearchSpace
@@ -41,7 +41,7 @@ class Problem:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The metrics of each score: the qualities among the objectives and limits, and the static costs."""
+        """The metrics of each score: those of the objectives and limits, and the static costs."""
         qualities = [m.name for m in (*self.objectives, *(limit.metric for limit in self.limits))]
         return tuple(dict.fromkeys([*qualities, *self.costs(self.space.decode(self.space.reference))]))
 
@@ -56,11 +56,10 @@ def coarse_to_fine(
     seed: int = 0,
     on_progress: Callable[[Stage, Progress], None] = lambda stage, progress: None,
 ) -> analysis.Frame:
-    """Search paths, then operators, then widths; the Pareto front, one row a subnet, best first.
+    """Search paths, then operators, then widths. Returns the Pareto front, one row a subnet, best first.
 
-    store: an HDF5 file that keeps every score, so that the same call measures nothing again; read it with
-    `evo_c2f.load_scores`. budget: of each stage. The same seed gives the same front. InputError if no subnet meets the
-    limits.
+    store: an HDF5 file for all scores, read by `evo_c2f.load_scores`; a repeated call measures nothing again. budget:
+    the budget of each stage. The same seed gives the same front. InputError if no subnet meets the limits.
     """
     space, names = problem.space, problem.names
     context = Context(space.to_dict(), problem.about, "", "")

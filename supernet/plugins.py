@@ -59,7 +59,7 @@ def images(name: str) -> Callable[[Images], Images]:
 
 
 def pairs(name: str) -> Callable[[Pairs], Pairs]:
-    """Decorates what gives (and makes, where it is missing) an aligned folder, which `data.folder` may then name."""
+    """Decorates a function that returns (and makes, if missing) an aligned folder, which `data.folder` may name."""
     return lambda made: _add(pair_data.SOURCES, name, made, "dataset")
 
 

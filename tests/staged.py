@@ -10,7 +10,7 @@ from math import log
 from conftest import NAMES, cost_of, quality_of
 
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.stage import Instruments, run_stage
 from evo_c2f.scores.layout import Context
 from evo_c2f.space import STAGES
@@ -58,7 +58,7 @@ class Shuffled(Here):
 
 def begin(folder, *changes):
     """A run in the folder, and its recipe."""
-    run = Run.begin(folder, recipe.load("quick", (*SPACE, *BUDGETS, *changes)))
+    run = RunFolder.begin(folder, recipe.load("quick", (*SPACE, *BUDGETS, *changes)))
     run.keep_recipe()
     return run
 

@@ -25,7 +25,7 @@ def opens_text_as_the_locale_has_it(call: ast.Call) -> bool:
     words = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
     if "encoding" in words or name == "read_text" and len(call.args) == 1:
         return False
-    if name == "open" and call.args and ast.unparse(call.func) not in ("Image.open", "Run.open", "cls.open"):
+    if name == "open" and call.args and ast.unparse(call.func) not in ("Image.open", "RunFolder.open", "cls.open"):
         return "b" not in ast.unparse(call.args[-1])
     return name in ("read_text", "write_text") and ast.unparse(call.func) != "write_text" or "text" in words
 

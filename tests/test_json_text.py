@@ -17,7 +17,7 @@ from evo_c2f.objectives.metric import Box, metric
 from evo_c2f.page.data import page_data
 from evo_c2f.page.html import write_page
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.sections import DataSection
 from evo_c2f.scores import analysis, layout
 from evo_c2f.scores.layout import Context
@@ -75,10 +75,10 @@ def test_metrics_of_weights_that_are_not_finite_come_back_as_they_were(tmp_path:
 
 
 @pytest.fixture
-def blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run as an older version left it: an infinite baseline, and a loss that was none."""
     settings = recipe.load("quick")
-    run = Run(tmp_path / "run", settings)
+    run = RunFolder(tmp_path / "run", settings)
     run.keep_recipe()
     genomes = np.unique(settings.space.random(9, np.random.default_rng(0)), axis=0)
     genomes = np.concatenate([settings.space.reference[None], genomes])
@@ -93,7 +93,7 @@ def blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_the_page_of_a_run_with_an_infinite_baseline_is_written(blank: Run):
+def test_the_page_of_a_run_with_an_infinite_baseline_is_written(blank: RunFolder):
     write_page(blank)
     assert blank.report.is_file()
     data = strict(to_json(page_data(blank)))
@@ -103,7 +103,7 @@ def test_the_page_of_a_run_with_an_infinite_baseline_is_written(blank: Run):
         analysis.box(blank.scores, ("psnr_y", "macs"))
 
 
-def test_a_loss_that_is_no_number_is_logged_as_null(blank: Run):
+def test_a_loss_that_is_no_number_is_logged_as_null(blank: RunFolder):
     blank.log_file.unlink()
     blank.log("round", stage="joint", index=1, loss=math.nan)
     assert strict(blank.log_file.read_text())["loss"] is None

@@ -76,7 +76,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
     from evo_c2f.workflows.studies.compare import AgainstTeacher, Ratios
     from supernet.jobs.comparison import Trials
 
-    front = fronts.latest(find(given))  # what is drawn at the end is there at the beginning
+    front = fronts.latest(find(given))  # InputError before the trainings if there is no front
     session = opened(given)
     rates, searched_rates = given["rates"], given["searched_rates"]
     trials = Trials(given["images"], given["trial_images"], session.first_quality.sign, rates, searched_rates)

@@ -178,7 +178,7 @@ def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given:
 
 
 def simulation(settings: "Recipe", run: Path, as_json: bool) -> None:
-    """Print how busy many workers would be, and what each subnet costs the search itself."""
+    """Print how busy many workers would be, and the search's own time for each subnet."""
     from evo_c2f.scores.analysis import load_scores
     from evo_c2f.studies.simulation import MEAN_SECONDS, bench_workers
 

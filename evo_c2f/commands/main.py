@@ -1,4 +1,4 @@
-"""The group of all commands, what plugins add, and what an error says: one sentence and an exit code."""
+"""The group of all commands. Loads plugins, and turns an error into one sentence and an exit code."""
 
 import errno
 import io
@@ -31,7 +31,7 @@ def cli(debug: bool) -> None:
 
 
 def load_plugins(context: click.Context, parameter: click.Parameter, modules: tuple[str, ...]) -> None:
-    """Import what adds operators, objectives and datasets; torch only where there is such a thing."""
+    """Import the plugins, which add operators, objectives and datasets. Without any, torch is not imported."""
     if modules or entry_points(group="evo_c2f.plugins"):
         from supernet import plugins
 
@@ -50,9 +50,9 @@ listen()
 
 
 def speak_utf8() -> None:
-    """Have names of files and texts in UTF-8 in every locale, and print anything on any terminal.
+    """Use UTF-8 for file names and texts in every locale, and let any character be printed on any terminal.
 
-    Where the locale is another, the process begins anew in Python's UTF-8 mode.
+    If the locale uses another encoding, the process restarts itself in Python's UTF-8 mode.
     """
     if os.name == "posix" and sys.getfilesystemencoding() != "utf-8":
         line = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
@@ -65,10 +65,10 @@ def speak_utf8() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; an error is one sentence."""
     debug = "--debug" in (sys.argv if arguments is None else arguments)
-    if arguments is None:  # a process of its own
+    if arguments is None:  # called as a program, not from Python
         speak_utf8()
     try:
-        if any("\0" in word for word in arguments or ()):  # from Python; no shell can pass one on
+        if any("\0" in word for word in arguments or ()):  # possible only from Python: no shell passes one on
             raise InputError("a word holds a zero byte; leave it out")
         code = cli.main(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         say(f"error: {error}")
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        if arguments is None:  # a third Ctrl-C shall not stop it from ending
+        if arguments is None:  # a third Ctrl-C must not disturb the exit
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         say("interrupted; the same command goes on from here")
         sys.exit(130)
@@ -90,5 +90,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         say(f"error: {error}{'; make room, and run the same command again' if full else ''}")
-        # The last are a file where a folder was to be, or the other way round.
+        # EEXIST, ENOTDIR, EISDIR: a file where a folder should be, or the other way round.
         sys.exit(2 if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR) else 1)

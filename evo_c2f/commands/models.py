@@ -1,4 +1,4 @@
-"""From a front to a model, and with it: finetune, evaluate, export, apply."""
+"""Commands that make a model from a front, or use one: finetune, evaluate, export, apply."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

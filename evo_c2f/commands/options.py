@@ -1,4 +1,4 @@
-"""The options that commands share, and what they stand for."""
+"""The options that commands share, and the objects that they describe."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from evo_c2f.engine.budget import AlgorithmName
 from evo_c2f.json_text import to_json
 from evo_c2f.runs.find import begin_run, find_run, resolve
 from evo_c2f.runs.recipe import Recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.space import STAGES, Stage
 from evo_c2f.workflows.machine import Machine
 
@@ -25,12 +25,12 @@ DEFAULT_RECIPE = "quick"
 
 
 def n_workers(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
-    """The number of processes; None for those of Ray."""
+    """The number of processes; None for Ray."""
     return None if value == "ray" else click.IntRange(min=1)(value, parameter, context)
 
 
 def within_run(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """A folder's name that stays within the run."""
+    """The name of a folder, checked to lie within the run."""
     parts = Path(value).parts
     if not parts or ".." in parts or Path(value).is_absolute():
         raise click.BadParameter(f"{value!r} is no folder within the run; name one such as models/small")
@@ -131,7 +131,7 @@ Given = dict[str, Any]  # a command's options, by name
 
 
 def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The named ones of OPTIONS on a command."""
+    """A decorator that adds the named OPTIONS to a command."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         for name in reversed(names):
@@ -142,19 +142,19 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 
 def machine_of(given: Given) -> Machine:
-    """What the options say of the machine."""
+    """The machine that the options describe."""
     names = {field.name for field in fields(Machine)}
     return Machine(**{name: value for name, value in given.items() if name in names})
 
 
 def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
-    """The recipe that the options name, or that of the run that they name, changed by the other options."""
+    """The recipe named by --recipe, else the recipe of the run, changed by the other options."""
     changes = (*given["set"], *search_changes(given, STAGES))
     return resolve(given["recipe"], default, given.get("run"), changes, given["data"], given["seed"])
 
 
 def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
-    """The options of a search as 'key=value'."""
+    """The search options as recipe settings, 'key=value'."""
     changes = [f"search.{side}.{limit}" for side in ("max", "min") for limit in given.get(side, ())]
     if given.get("objective"):
         changes.append(f"search.objectives={to_json(given['objective'])}")
@@ -167,19 +167,19 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
     return tuple(changes)
 
 
-def begin(given: Given, default: str = DEFAULT_RECIPE) -> Run:
-    """The run that the options ask for: begun, or taken up where the folder holds the same recipe."""
+def begin(given: Given, default: str = DEFAULT_RECIPE) -> RunFolder:
+    """The run that the options describe: a new one, or the one in the folder if it has the same recipe."""
     changes = (*given["set"], *search_changes(given, STAGES))
     return begin_run(given["recipe"], default, given["run"], changes, given["data"], given["seed"])
 
 
-def find(given: Given) -> Run:
-    """The run that the options name."""
+def find(given: Given) -> RunFolder:
+    """The existing run that the options name."""
     return find_run(given["recipe"] or DEFAULT_RECIPE, given["run"], given.get("data"))
 
 
 def training(given: Given, default: str = DEFAULT_RECIPE) -> "Session":
-    """On the run that the options ask for, claimed until the command ends. Of several processes, the first speaks."""
+    """A session on the described run, new or old, claimed until the command ends. Only the first process prints."""
     from evo_c2f.workflows.session import begin_training
 
     quieten(given)
@@ -187,19 +187,19 @@ def training(given: Given, default: str = DEFAULT_RECIPE) -> "Session":
 
 
 def opened(given: Given, changes: Sequence[str] = ()) -> "Session":
-    """On the run that the options name, which must be there. changes: settings beside those of --set."""
+    """A session on the existing run that the options name. changes: settings in addition to those of --set."""
     from evo_c2f.workflows.session import open_session
 
     return open_session(find(given), machine_of(given), show, (*given.get("set", ()), *changes))
 
 
 def quieten(given: Given) -> None:
-    """Say nothing in a process that trains with another one, which says the same."""
+    """Silence this process if it trains with others and is not the first: the first prints the same."""
     from supernet.ranks import told_by_another
 
     console.quiet = told_by_another(given.get("devices"))
 
 
 def until_the_end() -> ExitStack:
-    """Closes when the command ends."""
+    """A stack that closes when the command ends."""
     return get_current_context().with_resource(ExitStack())

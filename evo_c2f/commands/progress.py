@@ -1,4 +1,4 @@
-"""Progress that people see: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress for people: a bar on a terminal; elsewhere, a plain line at intervals."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Lines:
-    """A plain line now and then."""
+    """Prints a plain line, at most every SECONDS_BETWEEN_LINES."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -26,7 +26,7 @@ class Lines:
     def show(self, title: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         if self.first is None:
-            self.first = done - 1  # a resumed run starts later; its speed counts from there
+            self.first = done - 1  # a resumed run starts above 0; its speed is measured from there
         if now - self.last < SECONDS_BETWEEN_LINES and done < total:
             return
         self.last = now
@@ -37,7 +37,7 @@ class Lines:
 
 
 class Bar(Progress):
-    """A bar over the whole width, and below it the note, on as many lines as it needs: no figure is cut."""
+    """A bar over the whole width, and the note below it, wrapped so that no figure is cut off."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
@@ -50,7 +50,7 @@ class Bar(Progress):
 
 @contextmanager
 def reporting(console: Console, title: str, total: int) -> Iterator[Reporter]:
-    """A Reporter on the console, around the work."""
+    """A context with a Reporter that shows progress on the console."""
 
     def interrupted() -> None:
         console.print("stopping after this step; Ctrl-C again stops at once")

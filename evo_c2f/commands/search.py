@@ -1,4 +1,4 @@
-"""Search: train-supernet, evolve, search; and what a search gave: front, report."""
+"""Commands that search (train-supernet, evolve, search) or show the result (front, report)."""
 
 import shlex
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ from evo_c2f.scores.tables import print_front
 from evo_c2f.space import STAGES, Stage
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.run import Run
+    from evo_c2f.runs.run import RunFolder
     from evo_c2f.runs.stage import Summary
 
 
@@ -62,7 +62,7 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
     from evo_c2f.workflows.session import claim
     from evo_c2f.workflows.train import tell_other_survivors
 
-    # Later, a search waits as long as it takes.
+    # Fail early if a reader keeps the file open; once begun, a search waits without limit.
     lock.wait_for_readers(find(given).scores, lock.PATIENCE_WITH_READERS)
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
     session = opened(given, search_changes(given, stages))
@@ -98,7 +98,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     summaries = search(session, (lambda: pictures.draw_pictures(session)) if live else lambda: None)
     if not session.ranks.first:
         return
-    session = replace(session, job=replace(session.job, ranks=ALONE))  # the other processes have ended
+    session = replace(session, job=replace(session.job, ranks=ALONE))  # by now the other processes have ended
     conclude(summaries, session.job.task.baseline_name)
     pictures.draw_samples(session, fronts.latest(run))
     pictures.draw_pictures(session)
@@ -110,7 +110,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
         click.echo(to_json([asdict(summary) for summary in summaries]))
 
 
-def show_live(run: "Run", port: int) -> None:
+def show_live(run: "RunFolder", port: int) -> None:
     """Serve the page until the command ends."""
     from evo_c2f.page.server import serving
 
@@ -119,7 +119,7 @@ def show_live(run: "Run", port: int) -> None:
 
 
 def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
-    """The final front, and how far it, and the worst path, lie from the baseline."""
+    """Print the final front, and compare it and the worst path with the baseline."""
     first, last = summaries[0], summaries[-1]
     for name, value in first.worst.items():
         console.print(f"the worst of {first.asked} paths: {name} {value:.5g}, {baseline} {first.baseline[name]:.5g}")

@@ -1,4 +1,4 @@
-"""What people see: sentences and progress on standard error; what programs read goes to standard output."""
+"""Output for people, on standard error: sentences and progress. Standard output is for programs."""
 
 import logging
 from functools import partial
@@ -15,7 +15,7 @@ show: Show = partial(reporting, console)
 
 
 def tell(sentence: str) -> None:
-    """To people. A name in it may hold brackets, which are no markup."""
+    """Print the sentence for people. Brackets in it, as in file names, are not markup."""
     console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -24,20 +24,20 @@ def warn(sentence: str) -> None:
 
 
 def say(sentence: str) -> None:
-    """On standard error, unless another process says the same."""
+    """Print the sentence on standard error, unless this process is silenced."""
     if not console.quiet:
         click.echo(sentence, err=True)
 
 
 class ToPeople(logging.Handler):
-    """Shows what the library has to say."""
+    """A log handler that prints the libraries' messages for people."""
 
     def emit(self, record: logging.LogRecord) -> None:
         (warn if record.levelno >= logging.WARNING else tell)(record.getMessage())
 
 
 def listen() -> None:
-    """Show what the library says from here on."""
+    """Print the libraries' log messages from now on."""
     for package in ("evo_c2f", "supernet"):
         logger = logging.getLogger(package)
         logger.setLevel(logging.INFO)

@@ -18,8 +18,8 @@ def make_algorithm(
 ) -> Any:
     """A fresh algorithm that starts from the genomes `first` (n, n_genes) and asks for nothing in `asked`.
 
-    Of the budget it takes its name, and how many live on. offspring: how many are bred each time, of which the caller
-    may take some.
+    budget: sets the algorithm and how many survive. offspring: how many are bred each time, of which the caller may
+    take some.
 
     nsga2: Deb 2002; unsga3: Seada and Deb 2016; agemoea: Panichella 2019, which needs numba (InputError without).
     MOEA/D is not offered: pymoo's version supports no constraints, and a failed subnet is one.

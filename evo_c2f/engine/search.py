@@ -77,7 +77,7 @@ def evolve(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     order: Order | None = None,
 ) -> StageResult:
-    """Search one stage, and take the hypervolume in the box.
+    """Search one stage, and compute its hypervolume in the box.
 
     earlier: subnets that the earlier stages asked for in this context, for the hypervolume and the surrogate. All
     randomness comes from rng, so the same call asks for the same subnets. order: search in steady state, and replay
@@ -188,9 +188,9 @@ def generations(
 ) -> Iterator[int]:
     """Run the algorithm until the budget is spent or no new subnet is found; yields each generation's number before it.
 
-    score: genomes (n, n_genes) to their metrics. asked: the genomes that it was asked for so far, which it keeps.
-    When the living population has no new children left, random subnets of the seeds join it. choose: which of many
-    children to measure, where the budget's `screen` breeds more than are.
+    score: genomes (n, n_genes) -> their metrics; it also adds them to `asked`, the genomes asked for so far. If the
+    living population has no new children left, random subnets of the seeds join it. choose: selects the offspring to
+    measure, if the budget's `screen` breeds more than that.
     """
     budget, seeds = setup.budget, setup.seeds
     problem, variation = StageProblem(setup.space, setup.judge, score), Variation(setup.space, setup.stage)

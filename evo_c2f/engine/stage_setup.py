@@ -1,4 +1,4 @@
-"""What the search of one stage is given."""
+"""The inputs of one stage's search."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,9 @@ from evo_c2f.workers.evaluator import Evaluator
 
 @dataclass(frozen=True)
 class StageSetup:
-    """One stage, the seeds (n, n_genes) that it starts from, who measures, who judges, and how much it may ask.
+    """One stage, its seeds (n, n_genes), its evaluator, its judge and its budget.
 
-    The seeds are the survivors of the stage before, or the reference.
+    The seeds are the survivors of the previous stage, or the reference.
     """
 
     stage: Stage

@@ -109,7 +109,8 @@ class Flight:
 
 
 def steady(setup: StageSetup, order: Order, rng: np.random.Generator) -> Iterator[tuple[Genomes, Values]]:
-    """Search until the budget is spent; a few subnets (n, n_genes) and their metrics at a time, as they are told.
+    """Search until the budget is spent; yields a few subnets (n, n_genes) and their metrics at a time, as they are
+    reported.
 
     If the population is at least as large as the number of workers, no worker waits for another.
     """

@@ -14,7 +14,7 @@ from evo_c2f.page import scores
 from evo_c2f.page.scores import Measured
 from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
-from evo_c2f.runs.run import LEAD, Run, read_log
+from evo_c2f.runs.run import LEAD, RunFolder, read_log
 from evo_c2f.scores.tables import in_short
 from evo_c2f.space import STAGES, SearchSpace, Stage, inner_width
 from evo_c2f.versions import versions
@@ -24,7 +24,7 @@ MOST_CURVES = 12  # of networks trained alone
 FOR_NOTHING = "baseline"  # what the run has not said the name of
 
 
-def page_data(run: Run) -> dict[str, Any]:
+def page_data(run: RunFolder) -> dict[str, Any]:
     """All content of the page. DamagedFileError if a file of the run can't be read."""
     stages, log, samples = scores.measured(run), read_log(run.log_file), read_samples(run)
     found, latest = scores.fronts_of(run, stages), scores.latest(run, stages)
@@ -78,7 +78,7 @@ def described_context(m: Measured) -> dict[str, Any]:
     return {"key": m.scores.context, "baseline": m.baseline}
 
 
-def trained_so_far(run: Run, log: list[dict[str, Any]]) -> str:
+def trained_so_far(run: RunFolder, log: list[dict[str, Any]]) -> str:
     """How far a run is that nothing was searched in, as a sentence."""
     first, total = run.recipe.training.stages[0], run.recipe.training.rounds
     rounds = [line["index"] for line in log if line["event"] == "round" and line["stage"] == first]
@@ -86,7 +86,7 @@ def trained_so_far(run: Run, log: list[dict[str, Any]]) -> str:
 
 
 def found_so_far(
-    run: Run, stage: Stage, measured: Measured, front: Front | None, n_subnets: int, baseline_name: str
+    run: RunFolder, stage: Stage, measured: Measured, front: Front | None, n_subnets: int, baseline_name: str
 ) -> str:
     """What the run found, as a sentence: the front of the stage that is searched, or was searched last."""
     amount = f"{n_subnets:,} of {_large(run.recipe.space.n_subnets)} possible subnets were scored"
@@ -123,7 +123,7 @@ def _large(n: int) -> str:
     return f"{digits} × 10" + str(int(power)).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def pickable(run: Run, stages: Mapping[str, Measured], rows: Mapping[str, Any]) -> dict[str, Any]:
+def pickable(run: RunFolder, stages: Mapping[str, Measured], rows: Mapping[str, Any]) -> dict[str, Any]:
     """Rows that `finetune --pick` refuses, because their subnet's newest score failed or breaks a limit; and the
     limits.
     """
@@ -150,7 +150,7 @@ def trainings(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def read_ledgers(run: Run) -> dict[str, Any]:
+def read_ledgers(run: RunFolder) -> dict[str, Any]:
     """Training -> the updates of every choice; empty if there are none yet."""
     try:
         found: dict[str, Any] = json.loads(run.ledger.read_text(encoding="utf-8")) if run.ledger.is_file() else {}
@@ -159,7 +159,7 @@ def read_ledgers(run: Run) -> dict[str, Any]:
         raise DamagedFileError(f"{run.ledger} is damaged ({error}); restore it, or train again") from None
 
 
-def read_samples(run: Run) -> dict[str, Any]:
+def read_samples(run: RunFolder) -> dict[str, Any]:
     """The pictures that `report` made: titles, and images by subnet and weights; empty if there are none.
 
     Unreadable content is left out, since the page is useful without pictures.
@@ -176,7 +176,7 @@ def _setting(log: list[dict[str, Any]]) -> dict[str, Any]:
     return next((line for line in reversed(log) if line["event"] == "setting"), {})
 
 
-def facts(run: Run, stages: Mapping[str, Measured], log: list[dict[str, Any]]) -> dict[str, Any]:
+def facts(run: RunFolder, stages: Mapping[str, Measured], log: list[dict[str, Any]]) -> dict[str, Any]:
     """The basis of the run: cost in minutes, device, protocol, seeds, versions."""
     # A search that measured nothing was a replay.
     done = [line for line in log if line["event"] in ("trained", "evolved") and line.get("measured") != 0]

@@ -12,12 +12,12 @@ from plotly.offline import get_plotlyjs
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.page.data import page_data
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 
 SCRIPTS = ("format", "theme", "network", "charts", "table", "heat", "subnet", "main")  # in the order that they need
 
 
-def write_page(run: Run) -> None:
+def write_page(run: RunFolder) -> None:
     """Write report.html into the run."""
     write_text(run.report, render(page_data(run)))
 

@@ -12,7 +12,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.objectives.metric import FULL, METRICS, metric
 from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.analysis import Frame
 from evo_c2f.scores.layout import Scores
@@ -54,7 +54,7 @@ def _place(known: Sequence[str], name: str) -> int:
     return known.index(name) if name in known else len(known)
 
 
-def measured(run: Run) -> dict[str, Measured]:
+def measured(run: RunFolder) -> dict[str, Measured]:
     """Stage -> the newest weights that scored it, in the order of the search; empty before there are scores.
 
     The widest subnet alone is stage 'reference'.
@@ -73,20 +73,20 @@ def different(stages: Mapping[str, Measured]) -> list[Measured]:
     return list({m.scores.context: m for m in stages.values()}.values())
 
 
-def latest(run: Run, stages: Mapping[str, Measured]) -> Stage | None:
+def latest(run: RunFolder, stages: Mapping[str, Measured]) -> Stage | None:
     """The stage that is being searched (it has no front yet) or was searched last; None before there is one."""
     known = [stage for stage in ORDER if stage in stages]
     searched = [stage for stage in run.searched() if stage in known]
     return next((stage for stage in reversed(known) if stage not in searched), searched[-1] if searched else None)
 
 
-def fronts_of(run: Run, stages: Mapping[str, Measured]) -> dict[Stage, Front]:
+def fronts_of(run: RunFolder, stages: Mapping[str, Measured]) -> dict[Stage, Front]:
     """Each stage's front as the stage wrote it; during a search, its present front."""
     found = {stage: _front_of(run, stage, stages[stage]) for stage in ORDER if stage in stages}
     return {stage: front for stage, front in found.items() if front}
 
 
-def _front_of(run: Run, stage: Stage, m: Measured) -> Front | None:
+def _front_of(run: RunFolder, stage: Stage, m: Measured) -> Front | None:
     """None if an objective was not measured."""
     objectives = fronts.objectives_of(run, stage)
     with suppress(DamagedFileError, InputError):
@@ -168,7 +168,7 @@ def numbers(values: Any) -> list[float | None]:
     return [float(f"{v:.8g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float).tolist()]
 
 
-def growth(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
+def growth(run: RunFolder, stages: Mapping[str, Measured]) -> dict[str, Any]:
     """The hypervolume after each subnet, one curve for each set of weights, and the subnets before each stage."""
     curves, borders, done = [], [], 0
     for m in different(stages):
@@ -184,7 +184,7 @@ def growth(run: Run, stages: Mapping[str, Measured]) -> dict[str, Any]:
     return {"curves": curves, "borders": borders, "n": done}
 
 
-def _curve(run: Run, m: Measured) -> NDArray[np.float64] | None:
+def _curve(run: RunFolder, m: Measured) -> NDArray[np.float64] | None:
     """None where the widest subnet, which fixes the box, or an objective was not measured."""
     objectives = run.recipe.search.metrics()
     names = [o.name for o in objectives]

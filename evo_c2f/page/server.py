@@ -13,7 +13,7 @@ from pathlib import Path
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.page.data import page_data
 from evo_c2f.page.html import as_json, render
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 
 HOST = "127.0.0.1"
 PORT = 8765
@@ -23,7 +23,7 @@ Answer = tuple[str, bytes, str]  # content type, body, its tag
 class Pages:
     """The page and its data, rebuilt only when a file of the run has changed."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: RunFolder):
         self.run = run
         self._lock = threading.Lock()
         self._known: dict[str, tuple[str, Answer]] = {}
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         """Does nothing, since the search uses the terminal."""
 
 
-def open_server(run: Run, port: int) -> Server:
+def open_server(run: RunFolder, port: int) -> Server:
     """Listen on the port; 0 takes a free one. InputError if the port is taken."""
     try:
         return Server(Pages(run), port)
@@ -107,7 +107,7 @@ def open_server(run: Run, port: int) -> Server:
 
 
 @contextmanager
-def serving(run: Run, port: int) -> Iterator[str]:
+def serving(run: RunFolder, port: int) -> Iterator[str]:
     """The page's address. A separate process serves the page, since HDF5 can't read a file that its process writes."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -131,7 +131,7 @@ def _serve(folder: Path, port: int, pipe: Connection) -> None:
     """Until the parent ends, however it does; Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        server = open_server(Run.open(folder), port)
+        server = open_server(RunFolder.open(folder), port)
     except InputError as error:
         return pipe.send(error)
     pipe.send(server.url)

@@ -7,22 +7,22 @@ from pathlib import Path
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe as recipes
 from evo_c2f.runs.recipe import Recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 
 
-def find_run(recipe: str, folder: Path | None, data: Path | None = None) -> Run:
+def find_run(recipe: str, folder: Path | None, data: Path | None = None) -> RunFolder:
     """The run in the folder, or in that of the named recipe; its pictures in another folder if they were moved."""
-    run = Run.open(folder or Path("results") / (recipes.load(recipe).name if Path(recipe).suffix else recipe))
+    run = RunFolder.open(folder or Path("results") / (recipes.load(recipe).name if Path(recipe).suffix else recipe))
     return run if data is None else run.with_data(data)
 
 
 def begin_run(
     recipe: str | None, default: str, folder: Path | None, changes: Sequence[str], data: Path | None, seed: int | None
-) -> Run:
+) -> RunFolder:
     """A run by the recipe and what changes it: begun, or taken up where the folder holds the same recipe."""
     settings = resolve(recipe, default, folder, changes, data, seed)
     settings.search.metrics()  # an unknown objective is refused now, not after hours of training
-    return Run.begin(folder or Path("results") / settings.name, settings)
+    return RunFolder.begin(folder or Path("results") / settings.name, settings)
 
 
 def resolve(

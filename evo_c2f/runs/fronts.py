@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evo_c2f.errors import InputError
 from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import FULL, Limit, Metric, is_quality, metric, minimised, on_whole_images
-from evo_c2f.runs.run import LEAD, Run, read_log
+from evo_c2f.runs.run import LEAD, RunFolder, read_log
 from evo_c2f.scores import analysis
 from evo_c2f.scores.analysis import Frame
 from evo_c2f.space import STAGES, Genomes, Stage
@@ -41,7 +41,7 @@ class Front:
         return pareto.knee(minimised(self.frame[names].to_numpy(dtype=float), self.objectives))
 
 
-def latest(run: Run, stage: Stage | None = None) -> Front:
+def latest(run: RunFolder, stage: Stage | None = None) -> Front:
     """The front of the given stage, or of the last searched one. InputError, with the command, if there is none."""
     searched = [s for s in run.searched() if stage in (None, s)]
     if not searched:
@@ -67,14 +67,14 @@ def so_far(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front:
     return Front(stage, analysis.front(frame, [o.name for o in objectives]), objectives)
 
 
-def objectives_of(run: Run, stage: Stage) -> tuple[Metric, ...]:
+def objectives_of(run: RunFolder, stage: Stage) -> tuple[Metric, ...]:
     """The objectives of the stage's last search; `evolve` may have used others than the recipe."""
     lines = [line for line in read_log(run.log_file) if line["event"] == "evolved" and line["stage"] == stage]
     told = lines[-1].get("objectives") if lines else None
     return tuple(map(metric, told)) if told else run.recipe.search.metrics()
 
 
-def pick(run: Run, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]:
+def pick(run: RunFolder, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]:
     """(the stage that scored it, genome (n_genes,)) of one subnet within the limits.
 
     which: 'best' or 'knee' of the latest front, or the beginning of the id of any measured subnet.
@@ -116,7 +116,7 @@ def newest(frame: Frame) -> Frame:
     return rows[rows[qualities].notna().any(axis=1)] if qualities else rows  # a plugin's are unknown without it
 
 
-def candidates(run: Run, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
+def candidates(run: RunFolder, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
     """(stage, genome (n_genes,)) of up to n measured subnets within the limits, of all depths and operators.
 
     InputError if there are none.

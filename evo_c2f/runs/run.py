@@ -22,14 +22,14 @@ DATA_RECORD = "data.json"  # of the pictures that the run was begun with
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """A run folder and the recipe that was resolved when it started."""
 
     folder: Path
     recipe: Recipe
 
     @classmethod
-    def begin(cls, folder: Path, recipe: Recipe) -> "Run":
+    def begin(cls, folder: Path, recipe: Recipe) -> "RunFolder":
         """A new run, or a resumed one if the folder holds the same recipe. InputError if it holds another.
 
         Nothing is written: `keep_recipe` does that once the recipe has proved to work. The data may have been moved if
@@ -46,11 +46,11 @@ class Run:
 
     def keep_recipe(self) -> None:
         """Write the resolved recipe. InputError if another run started here meanwhile."""
-        Run.begin(self.folder, self.recipe)
+        RunFolder.begin(self.folder, self.recipe)
         write_text(self.folder / "recipe.yaml", self.recipe.to_yaml())
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
+    def open(cls, folder: Path) -> "RunFolder":
         """InputError if there is no run, DamagedFileError if its recipe can't be read."""
         path = folder / "recipe.yaml"
         if not path.is_file():
@@ -59,14 +59,14 @@ class Run:
             )
         return cls(folder, recipes.load_run(path))
 
-    def with_data(self, data: Path) -> "Run":
+    def with_data(self, data: Path) -> "RunFolder":
         """The run with its data in another folder. InputError if it has no record to check them against."""
         if not self.data_record.is_file():
             raise InputError(
                 f"{self.folder} was begun by a version that kept no record of its pictures; they can be read from "
                 f"{self.recipe.data.folder} alone, put them there"
             )
-        return Run(self.folder, self.recipe.with_data(os.path.abspath(data)))
+        return RunFolder(self.folder, self.recipe.with_data(os.path.abspath(data)))
 
     @property
     def data_record(self) -> Path:

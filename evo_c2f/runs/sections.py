@@ -1,4 +1,4 @@
-"""The sections of a recipe: each setting's kind, default and bounds, and what must fit together within a section."""
+"""The sections of a recipe: each setting's kind, default and bounds, and the rules between settings of one section."""
 
 from typing import Annotated, Literal
 
@@ -58,7 +58,7 @@ class PairsSection(Section):
 
 
 class LossesSection(Section):
-    """The weight of each term; one at 0 is not computed. L1 stands alone in the first `pixel_rounds` rounds."""
+    """The weight of each loss term; terms at 0 are not computed. The first `pixel_rounds` rounds use L1 alone."""
 
     l1: Weight = 1.0
     l2: Weight = 0.0
@@ -72,13 +72,13 @@ class LossesSection(Section):
     pixel_rounds: Annotated[int, Field(ge=0)] = 0
 
     def in_words(self) -> str:
-        """The terms that count, with their weights."""
+        """The terms with a weight above 0, with their weights."""
         terms = {name: value for name, value in self if isinstance(value, float) and value}
         return " + ".join(f"{value:g} {name}" for name, value in terms.items())
 
 
 class PhaseLossesSection(LossesSection):
-    """Those of a phase, which has no `pixel_rounds`: L1 alone is a phase of its own."""
+    """The losses of a phase. A phase has no `pixel_rounds`: L1 alone is a phase of its own."""
 
     pixel_rounds: Literal[0] = 0
 
@@ -92,10 +92,10 @@ class DiscriminatorSection(Section):
 
 
 class TrainingSection(Section):
-    """`stages`: which trainings there are, each of the survivors of the stage before.
+    """`stages`: the trainings, each on the survivors of the previous stage.
 
-    'joint' trains paths, operators and widths at once. 'path' trains paths alone, with the reference operator at full
-    width; 'operator' then begins anew, so that no operator is ahead (docs/decisions/0013).
+    'joint' trains paths, operators and widths together. 'path' trains only paths, with the reference operator at full
+    width; 'operator' then starts from scratch, so that no operator is ahead (docs/decisions/0013).
     """
 
     rounds: Positive
@@ -142,14 +142,14 @@ class TrainingSection(Section):
         return self
 
     def lasting(self, rounds: int) -> "TrainingSection":
-        """The same for so many rounds: L1 stands alone in the same share of them."""
+        """The same settings for another number of rounds; the share of rounds with L1 alone stays the same."""
         pixel_rounds = round(self.losses.pixel_rounds * rounds / self.rounds)
         losses = self.losses.model_copy(update={"pixel_rounds": pixel_rounds})
         return self.model_copy(update={"rounds": rounds, "losses": losses})
 
 
 class PhaseSection(Section):
-    """A part of the fine-tuning. What is null is as in training."""
+    """A part of the fine-tuning. A null setting is as in training."""
 
     until: Annotated[float, Field(gt=0, le=1)]  # share of the rounds
     side: Positive | None = None  # of the patches (super-resolution: low-resolution pixels) or crops
@@ -157,7 +157,7 @@ class PhaseSection(Section):
 
 
 class FinetuneSection(Section):
-    """How one subnet is trained alone. `phases`: in order, the last until 1; none: all as in training."""
+    """How one subnet is trained alone. `phases`: in order, the last one until 1; without phases, as in training."""
 
     rounds: Positive = 4000
     batch: Positive | None = None
@@ -176,12 +176,12 @@ class FinetuneSection(Section):
         return phases
 
     def schedule(self, usual: LossesSection) -> list[tuple[int, LossesSection]]:
-        """(until which round, the losses until then); `usual` where a phase names none."""
+        """(until which round, the losses until then); `usual` for a phase without losses."""
         ends = [(phase.until, phase.losses or usual) for phase in self.phases] or [(1.0, usual)]
         return [(round(until * self.rounds), losses) for until, losses in ends]
 
     def losses_in_words(self, usual: LossesSection) -> str:
-        """What it trains on, phase by phase."""
+        """Its losses, phase by phase."""
         return ", then ".join(dict.fromkeys(losses.in_words() for _, losses in self.schedule(usual)))
 
 
@@ -193,7 +193,9 @@ class EvaluationsSection(Section):
 
 
 class SurvivorsSection(Section):
-    """How many subnets of a stage's front the next stage starts from; its training shares its rounds among them."""
+    """The number of subnets of a stage's front that the next stage starts from; its training shares its rounds among
+    them.
+    """
 
     path: Annotated[int, Field(ge=2)] = 8
     operator: Annotated[int, Field(ge=2)] = 8
@@ -215,9 +217,9 @@ class SearchSection(Section):
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The objectives. The first is the quality that decides between networks: the one that is named first.
+        """The objectives. The first is the quality that decides between networks: the first quality in the recipe.
 
-        The order of the others means nothing: costs follow, and then other qualities, each by name.
+        The order of the others is irrelevant: costs follow, then other qualities, each by name.
         InputError if one is unknown, or if there are fewer than two, or no quality.
         """
         if len(set(self.objectives)) < max(2, len(self.objectives)):
@@ -235,5 +237,5 @@ class SearchSection(Section):
         return tuple(sorted(found, key=lambda o: (o != first, o.kind == "quality", o.name)))
 
     def limits(self) -> tuple[Limit, ...]:
-        """InputError if they contradict each other."""
+        """The limits. InputError if they contradict each other."""
         return metrics.limits(self.max, self.min)

@@ -20,7 +20,7 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import on_whole_images
 from evo_c2f.runs.recipe import evaluations, survivors
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
@@ -64,7 +64,7 @@ class Summary:
     overhead: float
 
 
-def read_survivors(run: Run, stage: Stage) -> Genomes | None:
+def read_survivors(run: RunFolder, stage: Stage) -> Genomes | None:
     """The genomes that the search or training of the stage starts from; None if it starts from none.
 
     The reference is always among them: it is the deepest, and shared weights rank deep networks too low
@@ -85,7 +85,7 @@ def read_survivors(run: Run, stage: Stage) -> Genomes | None:
     return genomes
 
 
-def read_asked(run: Run, stage: Stage, tools: Instruments) -> Genomes:
+def read_asked(run: RunFolder, stage: Stage, tools: Instruments) -> Genomes:
     """The genomes that the earlier searches of this stage's chain asked for, (n, n_genes).
 
     Not the whole store: it may hold other searches, and the result must not depend on them. None if they were measured
@@ -115,7 +115,7 @@ def write_asked(path: Path, tools: Instruments, genomes: Genomes) -> None:
 
 
 def run_stage(
-    run: Run,
+    run: RunFolder,
     stage: Stage,
     tools: Instruments,
     seed: int,
@@ -124,8 +124,8 @@ def run_stage(
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
-    run: its recipe may have other search settings than the run was begun with.
-    pause: called after each measurement of the final front; what it raises stops the stage, and nothing is lost.
+    run: its recipe may differ from the stored one in its search settings.
+    pause: called after each measurement of the final front; an error it raises stops the stage, and nothing is lost.
     InputError if no subnet meets the limits.
     """
     recipe, how, space = run.recipe, run.recipe.search, run.recipe.space

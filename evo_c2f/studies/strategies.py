@@ -73,8 +73,8 @@ def coarse_to_fine(
 ) -> Genomes:
     """The three stages, each from the previous survivors and the reference; shares of the evaluations.
 
-    A fourth share searches all genes at once, from the survivors of the last stage. population: of a generation, if not
-    the arena's.
+    A fourth share searches all genes at once, from the survivors of the last stage. population: size of a
+    generation; None: the arena's.
     """
     seeds = arena.space.reference[None]
     asked = seeds[:0]

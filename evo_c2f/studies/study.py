@@ -94,7 +94,7 @@ class Sample:
 def measuring(
     space: SearchSpace, path: Path, tool: Instrument, hire: Callable[[Task], Workers] = Here
 ) -> Iterator[Evaluator]:
-    """What scores subnets by the instrument. What the store at `path` holds is not measured again."""
+    """An evaluator that scores subnets by the instrument. Scores in the store at `path` are not measured again."""
     workers = hire(Task(tool.measure, tool.names))
     with ScoreStore(path, tool.context) as store, closing(workers):
         yield Evaluator(space, store, workers)
@@ -103,7 +103,9 @@ def measuring(
 def scores(
     evaluator: Evaluator, genomes: Genomes, stage: str, after_each: Callable[[], None] = lambda: None
 ) -> dict[str, Values]:
-    """Each quality of the genomes, (n,), as a gain: higher is better."""
+    """Each quality of the genomes, (n,), as a gain: higher is better. Scores in the evaluator's store are not measured
+    again.
+    """
     names = evaluator.names
     return dict(zip(names, gains(evaluator(genomes, stage, 0, after_each), names).T, strict=True))
 
@@ -114,7 +116,9 @@ def gains(values: Values, names: Sequence[str]) -> Values:
 
 
 def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callable[[], None]) -> analysis.Frame:
-    """One row an architecture: id, MACs, whether it is held out, what it came to alone, and again."""
+    """One row an architecture: id, MACs, whether it is held out, its quality after training alone, and after a second
+    training.
+    """
     with measuring(lab.space, path, lab.alone(0), lab.workers) as evaluator:
         first = scores(evaluator, sample.genomes, "alone", after_each)
     with measuring(lab.space, path, lab.alone(1), lab.workers) as evaluator:

@@ -23,7 +23,7 @@ Train = Callable[[Sequence[tuple[str, int]], int], Sequence[Scores]]  # names an
 def random_within(
     space: SearchSpace, costs: Costs, name: str, within: tuple[float, float], n: int, rng: np.random.Generator
 ) -> Genomes:
-    """n random subnets (n, n_genes) whose cost `name` lies within (least, most). InputError if fewer were drawn."""
+    """n random subnets (n, n_genes) whose cost `name` lies within (least, most). InputError if fewer were found."""
     least, most = within
     found: dict[tuple[Any, ...], Genomes] = {}
     for genome in space.random(DRAWN, rng):
@@ -42,8 +42,8 @@ def study_winners(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Each kind's contestants go through successive halving; the best one is trained in full with several seeds.
 
-    train(names and seeds, images): trains contestants alike, and gives their metrics. by: the metric that decides.
-    Gives the trials, one row each, and the finals: one row a kind and seed.
+    train(names and seeds, images): trains contestants alike, and returns their metrics. by: the metric that decides.
+    Returns the trials, one row each, and the finals: one row a kind and seed.
     """
     trials, finals = list[dict[str, Any]](), list[dict[str, Any]]()
     for kind, names in kinds.items():

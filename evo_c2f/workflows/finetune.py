@@ -1,4 +1,4 @@
-"""From a front to a model: pick a subnet, or find the best of several by training them alone, and train it alone."""
+"""From a front to a model: picks a subnet, or finds the best of several by short trainings, and trains it alone."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from torch import nn
 
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.space import Genomes, Stage, subnet_id
 from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.session import Session
@@ -21,9 +21,9 @@ Found = tuple[Stage, Genomes]  # a subnet, and the stage whose weights scored it
 
 
 def candidates_for(session: Session, pick: str, n: int, from_scratch: bool) -> dict[str, Found]:
-    """By id, what `pick` names: up to n candidates for 'best', else the one that is the knee or has that id.
+    """The subnets that `pick` names, by id: up to n candidates for 'best', else the knee or the subnet with that id.
 
-    InputError, before anything is trained, if none is within the limits, or the weights to inherit are missing.
+    InputError if no subnet is within the limits, or if weights to inherit are missing. Nothing is trained here.
     """
     run, limits = session.run, session.settings.search.limits()
     found = candidates_of(session, [], n) if pick == "best" else by_id([fronts.pick(run, limits, pick)])
@@ -33,7 +33,7 @@ def candidates_for(session: Session, pick: str, n: int, from_scratch: bool) -> d
 
 
 def candidates_of(session: Session, limits: Sequence[Limit], n: int) -> dict[str, Found]:
-    """Up to n subnets of the search within its limits and these, by id, of all depths and operators."""
+    """Up to n subnets of all depths and operators, by id, within the search's limits and the given ones."""
     every = [*session.settings.search.limits(), *limits]
     return by_id(fronts.candidates(session.run, session.first_quality, every, n))
 
@@ -42,8 +42,8 @@ def by_id(found: Sequence[Found]) -> dict[str, Found]:
     return {subnet_id(genome): (stage, genome) for stage, genome in found}
 
 
-def check_weights(run: Run, found: Mapping[str, Found]) -> None:
-    """InputError, before anything is trained, if the weights that one of them inherits are missing."""
+def check_weights(run: RunFolder, found: Mapping[str, Found]) -> None:
+    """InputError if the weights that one of the subnets would inherit are missing."""
     for stage in {stage for stage, _ in found.values()}:
         run.weights_for(stage)
 
@@ -53,7 +53,7 @@ def in_megabytes(least: float, most: float) -> list[Limit]:
 
 
 def best_alone(session: Session, found: Mapping[str, Found], images: int) -> Found:
-    """The best of the candidates by successive halving, in which the last of them are trained on so many images."""
+    """The best candidate by successive halving; `images`: the training images of each candidate in the last round."""
     first, spent = session.first_quality, list[float]()
 
     def train(names: Sequence[str], seen: int) -> list[float]:
@@ -73,7 +73,7 @@ def best_alone(session: Session, found: Mapping[str, Found], images: int) -> Fou
 
 
 def on_images(session: Session, images: int) -> Session:
-    """The session with a fine-tuning on so many images."""
+    """The same session, but its fine-tuning takes this number of images."""
     settings = session.settings
     rounds = -(-images // batch_of(session))
     how = settings.finetune.model_copy(update={"rounds": rounds})
@@ -88,7 +88,10 @@ def batch_of(session: Session) -> int:
 def finetune(
     session: Session, name: str, found: Found, from_scratch: bool, judged_by: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Train a subnet alone into <run>/<name>, unless that was done; its costs and metrics, `judged_by` or all."""
+    """Train a subnet alone into <run>/<name>, unless that is done. Returns its costs and its metrics.
+
+    judged_by: the metrics to compute; empty: all.
+    """
     run, settings, job, ranks = session.run, session.settings, session.job, session.ranks
     how, (stage, genome) = settings.finetune, found
     architecture = settings.space.decode(genome)
@@ -121,7 +124,7 @@ def finetune(
 
 
 def finetuned(session: Session, work: Finetuning, network: nn.Module, judged_by: Sequence[str] = ()) -> dict[str, Any]:
-    """Let it run, shown and logged; what the model's file says."""
+    """Run the fine-tuning with progress and log. Returns the content of the model's file."""
     names = judged_by or list(dict.fromkeys([*work.job.task.metrics, "lpips", *session.settings.search.rescore]))
     title = str(work.folder.relative_to(session.run.folder))
     with session.watching(title, work.training.rounds) as (on_round, on_setback):

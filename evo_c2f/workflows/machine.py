@@ -1,14 +1,15 @@
-"""What computes. No torch: options are read before it is loaded."""
+"""The hardware and processes of a command. Doesn't import torch, since options are parsed before torch is loaded."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What computes: the device, CPU threads (None: all cores), and the processes that measure or train.
+    """The device, the CPU threads (None: all cores), and the processes that measure or train.
 
-    workers: processes that measure candidates; None for those of a Ray cluster, which is found at ray_address (None:
-    started here). devices: processes that train together (None: this one). tensorboard: draw trainings in the run.
+    workers: number of processes that measure candidates; None: a Ray cluster measures them. ray_address: of that
+    cluster; None: start one here. devices: number of processes that train together; None: only this one.
+    tensorboard: write TensorBoard files into the run.
     """
 
     device: str = "auto"

@@ -1,4 +1,4 @@
-"""Pictures of a run, and its page."""
+"""Draws the pictures of a run, and writes its page."""
 
 import logging
 
@@ -8,7 +8,7 @@ from evo_c2f.page.html import write_page
 from evo_c2f.page.scores import measured as weights_of_stages
 from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.tables import in_short
 from evo_c2f.workflows.session import Session
@@ -17,11 +17,11 @@ from supernet.drawing.sheet import draw_sheet, sample_columns
 from supernet.models.model import load_network
 
 log = logging.getLogger(__name__)
-TRAINED = ("teacher", "searched-from-scratch", "searched-inherited")  # by `compare`
+TRAINED = ("teacher", "searched-from-scratch", "searched-inherited")  # the networks that `compare` trains
 
 
 def draw_samples(session: Session, front: Front) -> None:
-    """Write samples.png: held-out images by three subnets of a front, and by what `compare` trained."""
+    """Write samples.png: held-out images, by three subnets of a front and by the networks that `compare` trained."""
     run, job = session.run, session.job
     by_cost = front.frame.sort_values("macs")
     chosen = by_cost.iloc[sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
@@ -36,7 +36,7 @@ def draw_samples(session: Session, front: Front) -> None:
 
 
 def draw_pictures(session: Session) -> None:
-    """Write samples.json: small parts of held-out images by subnets of every stage's front, for the page."""
+    """Write samples.json for the page: crops of held-out images, by subnets of every stage's front."""
     run, job = session.run, session.job
     scale = 2**job.task.frame.input_level
     parts, subnets = crops.parts_of(job.data.full(), scale), {}
@@ -46,7 +46,7 @@ def draw_pictures(session: Session) -> None:
         supernet = job.trained(run.weights_for(stage))  # type: ignore[arg-type]
         front = fronts.latest(run, stage)  # type: ignore[arg-type]
         genomes = analysis.genomes_of(front.frame)
-        for i in sorted({*crops.spread_evenly(len(genomes)), front.knee}):  # the knee is what the page shows first
+        for i in sorted({*crops.spread_evenly(len(genomes)), front.knee}):  # the page shows the knee first
             network = supernet.extract(run.recipe.space.decode(genomes[i]))
             pictures = crops.outputs(network, parts, scale, job.device)
             subnets[f"{of_stage.scores.context}:{front.frame['id'].iloc[i]}"] = pictures
@@ -54,7 +54,7 @@ def draw_pictures(session: Session) -> None:
     write_text(run.samples, to_json(found))
 
 
-def write_report(run: Run) -> None:
+def write_report(run: RunFolder) -> None:
     """Write the run's page."""
     write_page(run)
     log.info(f"{run.report}: the run as a page; open it in a browser")

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, told to whoever asked; and Ctrl-C, which waits for a place where it may stop."""
+"""Progress of long work, passed to a callback, and Ctrl-C, deferred until stopping loses nothing."""
 
 import _thread
 import signal
@@ -12,7 +12,7 @@ OnProgress = Callable[[str, int, int, str], None]  # (title, done, total, note)
 
 
 class Reporter:
-    """Counts the steps of one piece of work and passes them on."""
+    """Counts the steps of one piece of work, and passes the count to `show`."""
 
     def __init__(self, title: str, total: int, show: OnProgress = lambda title, done, total, note: None):
         self.title, self.total, self.show = title, total, show
@@ -20,31 +20,31 @@ class Reporter:
         self.interrupted = False
 
     def update(self, done: int, note: str) -> None:
-        """Show it. KeyboardInterrupt if Ctrl-C was pressed since: this is a place where stopping loses nothing."""
+        """Show the progress. KeyboardInterrupt if Ctrl-C was pressed: stopping here loses nothing."""
         self.show(self.title, done, self.total, note)
         self.pause()
 
     def pause(self) -> None:
-        """Between two steps that are not counted. Raises as `update` does."""
+        """Call this between steps that are not counted. Raises as `update` does."""
         if self.interrupted:
             raise KeyboardInterrupt
 
     def step(self) -> None:
-        """One more is done. Raises as `update` does."""
+        """Count one more step. Raises as `update` does."""
         self.steps += 1
         self.update(self.steps, "")
 
 
-Show = Callable[[str, int], AbstractContextManager[Reporter]]  # (title, total), around the work
+Show = Callable[[str, int], AbstractContextManager[Reporter]]  # (title, total) -> a context around the work
 
 
 def silent(title: str, total: int) -> AbstractContextManager[Reporter]:
-    """Shows nothing."""
+    """A Show that shows nothing."""
     return stopping_between_steps(Reporter(title, total), lambda: None)
 
 
 def calling(on_progress: OnProgress) -> Show:
-    """Calls on_progress(title, done, total, note) after each step."""
+    """A Show that calls on_progress(title, done, total, note) after each step."""
 
     def show(title: str, total: int) -> AbstractContextManager[Reporter]:
         return stopping_between_steps(Reporter(title, total, on_progress), lambda: None)
@@ -54,9 +54,10 @@ def calling(on_progress: OnProgress) -> Show:
 
 @contextmanager
 def stopping_between_steps(reporter: Reporter, on_interrupt: Callable[[], None]) -> Iterator[Reporter]:
-    """The first Ctrl-C waits for the reporter's next `update`, or the end; a second one stops at once.
+    """The first Ctrl-C takes effect at the reporter's next `update` or at the end; a second one stops at once.
 
-    on_interrupt: is told of the first. In another thread than the first, Python leaves Ctrl-C to that one.
+    on_interrupt: called at the first Ctrl-C. Outside the main thread this does nothing: only the main thread receives
+    Ctrl-C.
     """
     if threading.current_thread() is not threading.main_thread():
         yield reporter
@@ -70,7 +71,7 @@ def stopping_between_steps(reporter: Reporter, on_interrupt: Callable[[], None])
 
     def on_unraisable(found: "sys.UnraisableHookArgs") -> None:
         if issubclass(found.exc_type, KeyboardInterrupt):
-            # It came in the middle of a destructor, which can't pass it on: again, once that is over.
+            # A destructor was running, and can't raise. Send Ctrl-C again once it has returned.
             threading.Timer(0.01, _thread.interrupt_main).start()
         else:
             unraisable(found)

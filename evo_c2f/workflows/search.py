@@ -1,4 +1,4 @@
-"""Search a run's supernet: one stage, or the whole way from training to the final front."""
+"""Searches a run's supernet: one stage, or everything from training to the final front."""
 
 import logging
 from collections.abc import Callable
@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> list[Summary]:
-    """Train the supernet and search the three stages; what each came to.
+    """Train the supernet and search the three stages. Returns each stage's summary.
 
-    on_stage: called after each stage. Of processes that train together, the first alone searches and calls it.
+    on_stage: called after each stage. If several processes train together, only the first one searches and calls it.
     """
     hire, trainings = session.hiring(), session.run.recipe.training.stages
     if "joint" in trainings:
@@ -43,7 +43,7 @@ def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> lis
 def evolve(
     session: Session, stage: Stage, seed: int, hire: Callable[[Task], Workers], retry_failed: bool = False
 ) -> Summary:
-    """Search one stage, and say what came of it."""
+    """Search one stage, and log its result. hire: starts the workers; retry_failed: measure failed subnets again."""
     run, settings = session.run, session.settings
     tools = replace(instruments(session, stage), hire=hire, retry_failed=retry_failed)
     session.note_setting(stage)
@@ -68,7 +68,7 @@ def evolve(
 
 
 def instruments(session: Session, stage: Stage) -> Instruments:
-    """What the search of a stage measures with: the run's weights on the validation images."""
+    """The measures of a stage's search: the run's weights on the validation images."""
     job, settings = session.job, session.settings
     weights = session.run.weights_for(stage)
     supernet = job.trained(weights)

@@ -1,4 +1,4 @@
-"""What every workflow works on: a run's folder, its settings, the torch side of both, and who hears of progress."""
+"""The common context of all workflows: a run, its settings, its job, the machine, and the progress display."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import Metric, wanted_metrics
 from evo_c2f.runs import recipe as recipes
 from evo_c2f.runs.recipe import Recipe, SuperResolutionRecipe, TranslationRecipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.versions import versions
 from evo_c2f.workers.processes import Here, Processes, Task, Workers
 from evo_c2f.workflows.machine import Machine
@@ -36,9 +36,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Session:
-    """settings: the run's recipe, perhaps with other settings for this session."""
+    """A run, with its job, its machine and its progress display.
 
-    run: Run
+    settings: the run's recipe, perhaps changed for this session.
+    """
+
+    run: RunFolder
     settings: Recipe
     job: Job
     machine: Machine = Machine()
@@ -55,21 +58,21 @@ class Session:
 
     @property
     def measured(self) -> list[str]:
-        """The metrics that a search takes of every candidate."""
+        """The metrics that a search measures for every candidate."""
         return wanted_metrics(self.settings.search.metrics(), self.settings.search.limits())
 
     def in_subprocess(self) -> "Session":
-        """The same for a process of its own, which leaves the progress to the first."""
+        """The same session for a subprocess; only the parent process shows progress."""
         return replace(self, show=silent)
 
     def note_setting(self, stage: str) -> None:
-        """Log what the run rests on from here: device, threads, versions."""
+        """Log the conditions of the next results: device, threads, versions."""
         device = f"{self.job.device}, {torch.get_num_threads()} threads"
         self.run.log("setting", stage=stage, device=device, baseline=self.job.task.baseline_name, versions=versions())
 
     @contextmanager
     def watching(self, title: str, rounds: int) -> Iterator[tuple[OnRound, OnSetback]]:
-        """(on_round, on_setback) of a training: they show it, and log it in the run."""
+        """Callbacks (on_round, on_setback) for a training: they show its progress, and log it in the run."""
         with self.show(f"training {title}", rounds) as reporter:
             smooth: float | None = None
 
@@ -88,7 +91,7 @@ class Session:
             yield on_round, on_setback
 
     def hiring(self) -> Callable[[Task], Workers]:
-        """Who measures the candidates of a search. InputError if latencies would be timed on a busy machine."""
+        """The constructor of a search's workers. InputError if several workers would time latencies at once."""
         machine = self.machine
         if machine.workers == 1:
             return Here
@@ -105,22 +108,24 @@ class Session:
         return partial(RayWorkers, address=machine.ray_address, cpus=threads, gpus=machine.gpus_per_worker)
 
 
-def open_session(run: Run, machine: Machine, show: Show, changes: Sequence[str] = (), ranks: Ranks = ALONE) -> Session:
-    """On a run that was begun. changes: settings of this session, as 'key=value'."""
+def open_session(
+    run: RunFolder, machine: Machine, show: Show, changes: Sequence[str] = (), ranks: Ranks = ALONE
+) -> Session:
+    """A session on an existing run. changes: settings for this session, as 'key=value'."""
     settings = recipes.changed(run.recipe, tuple(changes))
     return Session(run, settings, make_job(settings, machine, ranks, run), machine, show)
 
 
-def begin_training(find: Callable[[], Run], machine: Machine, show: Show, stack: ExitStack) -> Session:
-    """On the run that `find` gives, claimed until the stack closes, once its recipe has proved to work.
+def begin_training(find: Callable[[], RunFolder], machine: Machine, show: Show, stack: ExitStack) -> Session:
+    """A session on the run that `find` returns. The recipe is checked; then the run is claimed until the stack closes.
 
-    Several processes that train together all call this.
+    If several processes train together, all of them call this.
     """
     ranks = join(machine.devices, machine.device)
     run = ranks.from_first(find)
 
     def prepare() -> Session:
-        ranks.part(run.recipe.data.batch)  # refused now, if it can't be dealt
+        ranks.part(run.recipe.data.batch)  # InputError if the batch can't be divided among the processes
         session = Session(run, run.recipe, make_job(run.recipe, machine, ranks, run), machine, show)
         session.job.check(run.recipe.training, session.measured, run.recipe.search.rescore)
         return session
@@ -130,14 +135,14 @@ def begin_training(find: Callable[[], Run], machine: Machine, show: Show, stack:
     return session
 
 
-def claim(run: Run, stack: ExitStack) -> None:
-    """Be the run's only writer until the stack closes, and keep its recipe."""
+def claim(run: RunFolder, stack: ExitStack) -> None:
+    """Become the run's only writer until the stack closes, and store its recipe."""
     stack.enter_context(lock.writing(run.folder))
     run.keep_recipe()
 
 
 def claim_with_record(session: Session, stack: ExitStack) -> None:
-    """`claim`, and have the run remember its pictures and what each is for, unless it does."""
+    """`claim`, and write the record of the run's pictures and their use, unless it exists."""
     run = session.run
     record = None if run.data_record.is_file() else session.job.data.record()
     claim(run, stack)
@@ -145,25 +150,26 @@ def claim_with_record(session: Session, stack: ExitStack) -> None:
         write_text(run.data_record, to_json(record))
 
 
-def make_job(settings: Recipe, machine: Machine, ranks: Ranks = ALONE, run: Run | None = None) -> Job:
-    """The torch side of a recipe, on the machine's device, or on that of these ranks.
+def make_job(settings: Recipe, machine: Machine, ranks: Ranks = ALONE, run: RunFolder | None = None) -> Job:
+    """The job of a recipe, on the device of the ranks if they have one, else on the machine's.
 
-    run: whose pictures must be those that it was begun with, and where its trainings are drawn, if asked.
+    run: its record selects the pictures, and its folder takes the TensorBoard files, if wanted. InputError if a picture
+    is missing, or if no network meets the limits.
     """
     torch.set_num_threads(machine.threads or max(1, cores() // (machine.workers or 1)))
     task, data = task_and_data(settings, run)
     job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or machine.device), ranks)
     if run and machine.tensorboard and ranks.first:
         job.board = Board(run.folder / "tensorboard", task, data.search, job.device)
-    # What can't work is refused before hours of training.
+    # Refuse what can't work now, not after hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
     if run and run.data_record.is_file():
-        job.data.counts()  # reads them: missing ones are named before anything is written
+        job.data.counts()  # finds the pictures: InputError for missing ones before anything is written
     return job
 
 
-def task_and_data(settings: Recipe, run: Run | None = None) -> tuple[ImageTask, Data]:
-    """What the recipe's `task` and `data` stand for; of a run that was begun, the pictures of then."""
+def task_and_data(settings: Recipe, run: RunFolder | None = None) -> tuple[ImageTask, Data]:
+    """The objects for the recipe's `task` and `data`. run: if it has a record, the pictures are those of the record."""
     known = read_record(run.data_record) if run else None
     if isinstance(settings, SuperResolutionRecipe):
         scale = settings.task.scale
@@ -178,5 +184,5 @@ def rendering(done: int, total: int) -> None:
 
 
 def cores() -> int:
-    """That this process may use: a scheduler may have bound it to some."""
+    """The number of CPU cores that this process may use; a scheduler may restrict it to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,10 +1,10 @@
-"""Train a stage of a run's supernet."""
+"""Trains a stage of a run's supernet."""
 
 import logging
 from typing import Any
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.space import STAGES, Stage, subnet_ids
 from evo_c2f.workflows.session import Session
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def train(session: Session, stage: Stage) -> dict[str, Any]:
-    """Train one stage of the run's supernet, unless that was done; what came of it."""
+    """Train one stage of the run's supernet, unless that is done. Returns its checkpoint and the rounds trained now."""
     run, ranks = session.run, session.ranks
     target, settings = run.checkpoint(stage), run.recipe.training
     if stage not in settings.stages:
@@ -29,7 +29,7 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
     if stage not in ("joint", "path"):
         survivors = ranks.from_first(lambda: read_survivors(run, stage))
         before = STAGES[STAGES.index(stage) - 1]
-        # A supernet of paths has trained the reference operator alone, and the others would start behind it.
+        # The path stage trains only the reference operator: from its weights, the other operators would start behind.
         if before != settings.stages[0]:
             start = ranks.from_first(lambda: run.weights_for(before))
     rounds = settings.rounds if stage == settings.stages[0] else settings.stage_rounds
@@ -52,10 +52,10 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
     return {"checkpoint": str(target), "rounds": rounds}
 
 
-def tell_other_survivors(run: Run, training: str) -> bool:
-    """Warn if a supernet was trained on other survivors than the front before its stage has now; whether it was.
+def tell_other_survivors(run: RunFolder, training: str) -> bool:
+    """Warn if a supernet was trained on other survivors than the previous front has now. Returns whether it was.
 
-    The file of an older version doesn't say.
+    False for a checkpoint of an older version, which doesn't store its survivors.
     """
     path = run.checkpoint(training)
     stage = next((stage for stage in STAGES[1:] if stage == training), None)

@@ -1,4 +1,4 @@
-"""What a trained model is for: judge it, export it, put pictures through it."""
+"""Uses a trained model: evaluates it, exports it, applies it to pictures."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,17 @@ log = logging.getLogger(__name__)
 
 
 def prepare(device: str, threads: int | None) -> torch.device:
-    """The device of that name, with so many threads, or one a core."""
+    """The device with that name. threads: the CPU threads to use; None: one a core."""
     torch.set_num_threads(threads or cores())
     return choose_device(device)
 
 
 @dataclass(frozen=True)
 class Images:
-    """A benchmark's folder (HR/, LR_bicubic/X4/), or one of A|B pairs; of pairs: which split, way and size."""
+    """A benchmark folder (HR/, LR_bicubic/X4/), or a folder of A|B pairs.
+
+    split, direction, load_size: only for pairs.
+    """
 
     folder: Path
     split: str = "test"
@@ -41,9 +44,10 @@ class Images:
 def evaluate(
     model: Path, data: Images, metrics: Sequence[str], output_size: tuple[int, int] | None, device: torch.device
 ) -> dict[str, Any]:
-    """`images`: the metrics of each; `mean`; `costs`, for an output of (height, width) or of the first image's size.
+    """`images`: the metrics of each image; `mean`: their means; `costs`: the model's costs.
 
-    metrics: by default PSNR and SSIM on Y and RGB, and LPIPS.
+    metrics: if empty, PSNR and SSIM on Y and RGB, and LPIPS. output_size: (height, width) for the costs; None: the size
+    of the first image.
     """
     found = read_model(model, log.warning)
     images = read_judged(found, data.folder, data.split, data.direction, data.load_size, log.warning)
@@ -62,9 +66,10 @@ def export_model(
     samples: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Path:
-    """Write a model as a file that runs without this project: `out`, or model.onnx beside the model; and its card.
+    """Write a model as a file that runs without this project, and its card. Returns the file.
 
-    samples: real images to check the file on. InputError if `out` is there already, unless `overwrite`.
+    out: None: the model's name with the suffix of `form`, beside the model. samples: real images to check the file on.
+    InputError if `out` exists and `overwrite` is not set.
     """
     file = file_of(model)
     if file.suffix == ".onnx":
@@ -86,15 +91,15 @@ def export_model(
 
 
 class Application:
-    """A picture, or every picture in a folder, to go through a model; the names stay the same in `out`."""
+    """Applies a model to a picture, or to every picture in a folder; the names stay the same in `out`."""
 
     def __init__(self, model: Path, source: Path, out: Path, overwrite: bool = False, skip: bool = False):
-        """InputError if there is nothing to do, or something in its way; overwrite, skip: what is there."""
+        """overwrite, skip: the treatment of existing outputs. InputError if no input exists, or if an output does."""
         self.network = load_network(model)
         self.pairs = pictures.plan(source, out, overwrite, skip)
         if source.is_dir():
             tell_others(source, log.warning, out)
 
     def run(self, tile: int, device: torch.device) -> Iterator[Path]:
-        """Each picture that was written. tile: the side of the parts, in pixels of the input, that memory follows."""
+        """Yields each written picture. tile: side of the tiles in input pixels; smaller tiles need less memory."""
         return pictures.apply(self.network.to(device), self.pairs, tile, device, log.warning)

@@ -1,4 +1,4 @@
-"""A translation job's images: the pairs of an aligned folder, and what each of them is for."""
+"""A translation job's images: the pairs of an aligned folder, and the use of each."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from supernet.ranks import ALONE, Ranks
 if TYPE_CHECKING:
     from evo_c2f.runs.sections import PairsSection
 
-SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders by name, that plugins add
+SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders that plugins add, by name
 
 
 @dataclass
 class PairData:
-    """A job's pairs, found when first needed."""
+    """A job's pairs, read on first use."""
 
     settings: PairsSection
     seed: int
     on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
     warn: Callable[[str], None] = lambda sentence: None
-    known: Record | None = None  # of the run that is taken up
+    known: Record | None = None  # the record of a resumed run
 
     @cached_property
     def splits(self) -> dict[str, list[Path]]:
         """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
 
-        Those that the run was begun with. InputError if the folder can't serve.
+        They are the ones that the run started with. InputError if the folder is not usable.
         """
         settings = self.settings
         if settings.folder is None:
@@ -77,22 +77,27 @@ class PairData:
         return found
 
     def record(self) -> Record:
-        """What a run is to remember of them. InputError if one can't be decoded: now, not after hours of training."""
+        """The run's record of its pairs. NOT_USED lists the pictures of the search's folder whose content has no use.
+
+        InputError if one can't be decoded: now, not after hours of training.
+        """
         rows = dict[Path, list[str]]()
-        uses = {NOT_USED: pictures_in(self.splits["search"][0].parent), **self.splits}  # the others of val/
-        for path in dict.fromkeys(path for paths in uses.values() for path in paths):
+        beside = pictures_in(self.splits["search"][0].parent)
+        for path in dict.fromkeys(path for paths in (beside, *self.splits.values()) for path in paths):
             read_pair(path, self.settings.direction)
             rows[path] = [place_of(path), content_hash(path)]
-        return {use: [rows[path] for path in paths] for use, paths in uses.items()}
+        uses = {use: [rows[path] for path in paths] for use, paths in self.splits.items()}
+        used = {digest for of_use in uses.values() for _, digest in of_use}
+        return {NOT_USED: [rows[path] for path in beside if rows[path][1] not in used], **uses}
 
     @cached_property
     def pairs(self) -> Pairs:
-        """Those of training, which remember what was decoded: a study trains hundreds of networks on them."""
+        """The training pairs, cached once decoded, since a study trains hundreds of networks on them."""
         return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
 
     @property
     def judged_size(self) -> int | None:
-        """Where training images are resized, to be cut, those to judge on are resized to the cut, as pix2pix does."""
+        """If training images are resized and cropped, images to judge on are resized to the crop, as in pix2pix."""
         return self.settings.crop if self.settings.load_size else None
 
     def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
@@ -100,12 +105,12 @@ class PairData:
 
     @property
     def side(self) -> int:
-        """Of the targets in training."""
+        """The side of training targets."""
         return self.settings.crop
 
     @property
     def largest_side(self) -> int:
-        """Of a crop: what the images have."""
+        """The largest possible crop: the side of the images."""
         return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
 
     @property
@@ -114,39 +119,39 @@ class PairData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of the held-out images and of how they are used."""
+        """A short hash of the held-out images and of their use."""
         files = self.splits["search"] + self.splits["full"]
         return fingerprint(files, self.settings.direction, self.judged_size, len(self.splits["search"]))
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(number, least side) of the images that a search compares on, and of those of its final front."""
+        """(number, smallest side) of the images for the search, and of those for its final front."""
         side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
         return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
 
     def training(
         self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
     ) -> PairBatches:
-        """Batches to train on; side and batch: None for the recipe's."""
+        """Batches to train on; side and batch: None for the recipe's values."""
         settings = self.settings
         return PairBatches(self.pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
-        """What all candidates are compared on."""
+        """The images that all candidates are compared on."""
         return self.judged("search")
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
-        """What a final front is scored on."""
+        """The images that a final front is scored on."""
         return self.judged("full")
 
 
 def content_hash(path: Path) -> str:
-    """Of a file's bytes."""
+    """The hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def fingerprint(paths: Sequence[Path], *protocol: object) -> str:
-    """A short hash of the files' bytes and of how they are used."""
+    """A short hash of the files' bytes and of their use."""
     digest = hashlib.sha256(repr(protocol).encode())
     for path in paths:
         digest.update(path.read_bytes())

@@ -42,7 +42,7 @@ class Photograph:
     digest: str
 
 
-# Other sources by name, that plugins add: (name, pixels) of every photograph.
+# Sources that plugins add, by name: (name, pixels) of every photograph.
 SOURCES: dict[str, Callable[[], Iterable[tuple[str, Pixels]]]] = {}
 
 
@@ -210,7 +210,7 @@ class PhotographData:
     scale: int
     seed: int
     warn: Callable[[str], None]
-    known: Record | None = None  # of the run that is taken up
+    known: Record | None = None  # the record of a resumed run
 
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:

@@ -10,7 +10,8 @@ from evo_c2f.errors import DamagedFileError, InputError
 from supernet.data.picture_files import names_of
 
 Record = dict[str, list[list[str]]]  # use -> [name, hash of the content] of each picture, in order
-NOT_USED = "not used"  # a use: of those that may also be gone
+# The "use" of pictures that may be missing later. Older versions listed some used pictures here too, first.
+NOT_USED = "not used"
 Item = TypeVar("Item")
 
 

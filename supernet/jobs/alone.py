@@ -1,4 +1,4 @@
-"""One network trained alone, by the job's loop and losses, and what changes on the way."""
+"""Trains one network alone, by the job's loop and losses, which may change over its rounds."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """How the training of one network changes on the way.
+    """How the training of one network changes over its rounds.
 
-    sides: (until which round, side of the patches); losses: (until which round, the losses until
-    then), the settings' own follow. supernet: whose widest subnet may guide.
+    sides: (until which round, side of the patches); losses: (until which round, the losses until then), followed by the
+    settings' own. supernet: its widest subnet may guide.
     """
 
     batch: int | None = None
@@ -54,14 +54,14 @@ class Scheduled:
 
 @dataclass(frozen=True)
 class TrainingAlone:
-    """How networks are trained alone; without a plan, on the recipe's batches and by its losses throughout."""
+    """Trains networks alone. Without a plan, the recipe's batches and losses apply throughout."""
 
     job: Job
     settings: TrainingSection
     plan: Plan = Plan()
 
     def batches(self) -> loop.Batches:
-        """Those of each round."""
+        """The batches of each round."""
         job, plan = self.job, self.plan
         sides = {None, *(side for _, side in plan.sides)}
         kinds = {side: job.data.training((job.seed, 0, 3), side, plan.batch, job.ranks) for side in sides}
@@ -77,7 +77,7 @@ class TrainingAlone:
     ) -> None:
         """Train the network in place, and write its averaged weights to `target`.
 
-        metadata: goes into the file, with the `seconds` that it took, in all sittings; it is kept with the state.
+        metadata: goes into the file, with the total `seconds` over all sittings; the state includes it too.
         """
         job, state = self.job, checkpoint.state_of(target)
         network.to(job.device)

@@ -77,10 +77,10 @@ def choose_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class StageTraining:
-    """Which of the supernet's trainings, and from where.
+    """One of the supernet's trainings, and its starting point.
 
-    survivors: genomes (n, n_genes) that it keeps to in the genes of earlier stages; None: all of them are trained.
-    start: the file of weights that it goes on from; None: it begins anew.
+    survivors: genomes (n, n_genes); in the genes of earlier stages, only their values are trained. None: all values.
+    start: the file of the initial weights; None: fresh weights.
     """
 
     stage: Stage
@@ -97,8 +97,8 @@ class Job:
     data: Data
     seed: int
     device: torch.device
-    ranks: Ranks = ALONE  # that train together; measuring is each one's own
-    board: Board | None = None  # where its trainings are drawn
+    ranks: Ranks = ALONE  # the processes that train together; each measures by itself
+    board: Board | None = None  # the TensorBoard files that its trainings write
 
     def __post_init__(self) -> None:
         """InputError if the space names an unknown operator."""

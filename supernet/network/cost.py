@@ -1,4 +1,4 @@
-"""What an architecture costs, from its genes alone, and what any network does, as torch counts it."""
+"""The costs of an architecture, from its genes alone, and those of any network, by torch's counter."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,7 +13,7 @@ from supernet.network.generator import Frame, Part, convolutions, parts
 BYTES_PER_PARAMETER = 4
 
 Price = Callable[[Architecture, Frame, tuple[int, int]], float]
-OTHERS: dict[str, Price] = {}  # that plugins add
+OTHERS: dict[str, Price] = {}  # prices that plugins add
 
 
 @lru_cache(maxsize=65536)

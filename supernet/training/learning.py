@@ -1,4 +1,4 @@
-"""All that training changes, kept as one: so that it can be saved, taken up, and gone back to."""
+"""The state of a training, in one object: it can be saved, restored, and rolled back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MOST_SETBACKS = 5
 
 
 class Learning:
-    """All that training changes: weights, their average, moments, decks, the discriminator; kept as one."""
+    """Everything that training changes: weights, their EMA, moments, decks, the discriminator; saved together."""
 
     def __init__(self, students: Students, criterion: Criterion, settings: TrainingSection, ranks: Ranks = ALONE):
-        """ranks: the processes that train together. The students' weights are laid out as convolutions want them."""
+        """ranks: the processes that train together. The students' weights get the memory layout channels_last."""
         students.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.students, self.criterion, self.settings, self.ranks = students, criterion, settings, ranks
         self.parameters = list(students.module.parameters())
@@ -32,10 +32,10 @@ class Learning:
         self.optimizer = make_optimizer(settings.optimizer, self.parameters, settings.learning_rate, betas)
         self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
         self.index = self.setbacks = 0
-        self.asked_to_stop = self.stops = False  # here; and on all processes, once they have heard of it
+        self.asked_to_stop = self.stops = False  # asked: in this process; stops: in any, as `hear` learns
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that the next round depends on; the batches depend on the index alone."""
+        """Everything that the next round depends on; batches depend only on the index."""
         tensors = {f"weights/{name}": tensor for name, tensor in self.students.module.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         tensors |= pack(self.optimizer, "optimizer/")
@@ -46,7 +46,7 @@ class Learning:
         return tensors, metadata
 
     def restore(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restore a `state`."""
         groups: dict[str, dict[str, Tensor]] = {"weights": {}, "average": {}, "optimizer": {}, "adversary": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
@@ -61,18 +61,18 @@ class Learning:
         self.index, self.setbacks = int(metadata["index"]), int(metadata["setbacks"])
 
     def hear(self, *numbers: float, of: Sequence[nn.Parameter] = ()) -> list[float]:
-        """Average gradients and numbers over the processes, and learn on the way whether one was asked to stop."""
+        """All-reduce gradients and scalars (mean); the same message carries the stop flag."""
         *means, asked = self.ranks.average_gradients(of, *numbers, float(self.asked_to_stop))
         self.stops = asked > 0
         return means
 
     def snapshot(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The state, copied."""
+        """A copy of the state."""
         tensors, metadata = self.state()
         return {name: tensor.clone() for name, tensor in tensors.items()}, metadata
 
     def go_back(self, good: tuple[dict[str, Tensor], dict[str, Any]], trouble: str) -> None:
-        """Return to a snapshot, and go on from it at half the learning rate. FailedError after too many times."""
+        """Return to a snapshot, and continue from it at half the learning rate. FailedError after too many times."""
         setbacks = self.setbacks + 1
         if setbacks > MOST_SETBACKS:
             raise FailedError(

@@ -43,16 +43,15 @@ def train(
     on_setback: Callable[[int, str], None] = lambda index, trouble: None,
     notes: dict[str, Any] | None = None,
 ) -> dict[str, Tensor]:
-    """Train in place for as many rounds as the settings say; the averaged weights, to be evaluated.
+    """Train in place for the settings' number of rounds; returns the averaged weights, for evaluation.
 
-    Each round is its networks on one batch, their gradients accumulated, one update, and then one
-    update of the discriminator on all their outputs. on_round(index, mean loss) follows each; a
-    KeyboardInterrupt raised in it stops the training with its state saved. The state is also saved
-    once a minute, and taken up from there if the file exists. Where a loss is no longer finite, or
-    the discriminator wins outright, training goes back to its last good state, at most 200 rounds
-    old, and on_setback(index, why) is told.
-    notes: what the caller keeps beside the state, as JSON; `seconds` of training are counted in it, without on_round.
-    Of processes that train together the first alone saves, and is told; what it reads, all take up.
+    Each round runs its networks on one batch, accumulates their gradients, makes one update, and then one update of the
+    discriminator on all their outputs. on_round(index, mean loss) follows each round; a KeyboardInterrupt raised in it
+    saves the state and stops the training. The state is also saved once a minute; if its file exists, training resumes
+    from it. If a loss is no longer finite, or the discriminator wins outright, training returns to its last good state,
+    at most 200 rounds old, and calls on_setback(index, why).
+    notes: the caller's additions to the state, as JSON; their `seconds` count the training time, without on_round.
+    If several processes train together, only the first one saves and calls back; all restore the state that it reads.
     """
     ranks, rounds, device = learning.ranks, learning.settings.rounds, learning.parameters[0].device
     notes = {} if notes is None else notes
@@ -95,7 +94,7 @@ def train(
 
 
 def take_up(learning: Learning, state: Path, notes: dict[str, Any]) -> None:
-    """Go on from the file `state`, with the notes in it, where there is one. InputError if it is of another kind."""
+    """Resume from the file `state`, with its notes, if it exists. InputError if it is of another kind."""
     before = learning.ranks.from_first(lambda: checkpoint.load(state) if state.exists() else None)
     if before is None:
         return
@@ -140,7 +139,7 @@ class Crew:
 
 
 def one_round(learning: Learning, source: Tensor, target: Tensor, side_by_side: Map = map) -> tuple[float, str | None]:
-    """One update of everything; (mean loss, what has gone wrong, in words)."""
+    """One update of all networks; returns (mean loss, the problem, if any, in words)."""
     settings = learning.settings
     rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
     learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate

@@ -15,7 +15,7 @@ import pytest
 from command_line import EVALUATIONS, ROOT, TINY, command, exit_code, settings, start, tiny, wait_for
 from PIL import Image
 
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.workflows.train import tell_other_survivors
 from supernet.models.model import read_model
@@ -86,7 +86,7 @@ def test_a_supernet_of_other_survivors_than_the_front_before_has_now_is_told(
     train = ("train-supernet", "--stage", "operator", "--run", copied, "--threads", 1)
     search = ("evolve", "--stage", "operator", "--run", copied, "--threads", 1, *EVALUATIONS)
     told = "operator.safetensors was trained on other survivors than the front of stage path has now; remove it"
-    assert not tell_other_survivors(Run.open(copied), "operator")
+    assert not tell_other_survivors(RunFolder.open(copied), "operator")
     front = copied / "fronts" / "path.csv"
     front.write_text(front.read_text().replace("True", "False", 1))
     for words in (train, search):
@@ -94,7 +94,7 @@ def test_a_supernet_of_other_survivors_than_the_front_before_has_now_is_told(
         said = capsys.readouterr().err
         assert told in said and "nothing to train" not in said
     front.unlink()
-    assert not tell_other_survivors(Run.open(copied), "operator")
+    assert not tell_other_survivors(RunFolder.open(copied), "operator")
 
 
 def test_a_run_whose_recipe_is_damaged_is_named(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from supernet_fixtures import one_thread
 from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection
 from evo_c2f.space import SearchSpace
 from evo_c2f.workflows.search import evolve
@@ -288,7 +288,7 @@ def test_a_benchmark_that_holds_a_training_image_is_refused(base, tmp_path):
 
 
 def test_the_commands_read_every_other_setting(base, tmp_path, monkeypatch):
-    run, read = Run(tmp_path, changed(base, "search.rescore", ["ssim_y"])), set[tuple[str, str]]()
+    run, read = RunFolder(tmp_path, changed(base, "search.rescore", ["ssim_y"])), set[tuple[str, str]]()
     job, ask = job_of(run.recipe), Section.__getattribute__
 
     def record(section: Section, name: str) -> Any:

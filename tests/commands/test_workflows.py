@@ -10,7 +10,7 @@ from PIL import Image
 from supernet_fixtures import random_pixels
 
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
 from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
@@ -46,11 +46,11 @@ RECIPE = {
 
 
 @pytest.fixture(scope="module")
-def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """Trained jointly and then for operators, and searched in the three stages."""
     data = json.loads(json.dumps(RECIPE))
     data["data"]["folder"] = str(photographs)
-    run = Run(tmp_path_factory.mktemp("run"), recipe.checked(data, (), "test"))
+    run = RunFolder(tmp_path_factory.mktemp("run"), recipe.checked(data, (), "test"))
     run.keep_recipe()
     session = session_of(run)
     for stage in ("joint", *STAGES):
@@ -61,15 +61,15 @@ def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-def job_of(run: Run) -> Job:
+def job_of(run: RunFolder) -> Job:
     return Job(run.recipe.space, *task_and_data(run.recipe), run.recipe.seed, torch.device("cpu"))
 
 
-def session_of(run: Run, *changes: str) -> Session:
+def session_of(run: RunFolder, *changes: str) -> Session:
     return Session(run, changed(run, *changes), job_of(run))
 
 
-def changed(run: Run, *changes: str) -> recipe.Recipe:
+def changed(run: RunFolder, *changes: str) -> recipe.Recipe:
     return recipe.changed(run.recipe, changes)
 
 

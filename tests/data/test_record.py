@@ -11,7 +11,7 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.runs.sections import DataSection, PairsSection
-from supernet.data.pair_data import PairData
+from supernet.data.pair_data import PairData, content_hash
 from supernet.data.photographs import PhotographData
 from supernet.data.record import Record, read_record
 from supernet.jobs.alone import Plan
@@ -82,6 +82,30 @@ def test_pairs_that_were_moved_are_used_as_before_and_a_missing_one_is_named(pai
     (new / "train" / "1.png").unlink()
     with pytest.raises(InputError, match=r"lacks pictures .*\(train: 1\): train/1.png"):
         _ = pair_data(new, record).splits
+
+
+@pytest.mark.parametrize("held_out", [("val", "test"), ("val",)])
+def test_only_pairs_without_a_use_are_recorded_as_not_used(pairs: Path, held_out: tuple[str, ...]):
+    shutil.copy2(pairs / "test" / "0.png", pairs / "val" / "copy.png")  # pictures are known by content, not by name
+    if "test" not in held_out:
+        shutil.rmtree(pairs / "test")
+    data = pair_data(pairs)
+    record = {use: {digest for _, digest in rows} for use, rows in data.record().items()}
+    used = set[str]().union(*(record[use] for use in data.splits))
+    assert record["not used"] == {content_hash(path) for path in (pairs / "val").iterdir()} - used
+    assert bool(record["not used"]) == ("test" in held_out)  # without test/, the final front is judged on all of val/
+
+
+def test_a_record_that_lists_used_pairs_as_not_used_too_is_still_read(pairs: Path):
+    before = pair_data(pairs)
+    record = before.record()
+    old = {**record, "not used": sorted([*record["not used"], *record["search"]])}  # as older versions wrote it
+    after = pair_data(pairs, old)
+    assert after.splits == before.splits
+    gone = before.splits["search"][0]
+    gone.unlink()
+    with pytest.raises(InputError, match=rf"lacks pictures .*\(search: 1\): val/{gone.name}"):
+        _ = pair_data(pairs, old).splits
 
 
 def test_a_pair_whose_pixels_are_cut_short_is_refused_as_the_run_begins(pairs: Path):

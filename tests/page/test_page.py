@@ -22,7 +22,7 @@ from evo_c2f.page.html import as_json, render, write_page
 from evo_c2f.page.scores import MOST_DOMINATED
 from evo_c2f.page.server import open_server
 from evo_c2f.runs import fronts, recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
 
@@ -52,14 +52,14 @@ def run(photographs, tmp_path_factory):
         [*map(str, line), "--evaluations", "12", *changes], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
-    return Run.open(folder)
+    return RunFolder.open(folder)
 
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
     """A run of 10,000 subnets: random genomes with made-up scores in a real store."""
     settings = recipe.load("sr-x4")
-    run = Run(tmp_path_factory.mktemp("pages") / "crowd", settings)
+    run = RunFolder(tmp_path_factory.mktemp("pages") / "crowd", settings)
     run.keep_recipe()
     rng = np.random.default_rng(0)
     genomes = np.unique(settings.space.random(11_000, rng), axis=0)
@@ -180,7 +180,7 @@ def test_the_fronts_of_the_final_stage_have_pictures(run):
 
 def test_those_called_pickable_are_those_that_finetune_picks(run):
     limited = run.recipe.model_copy(update={"search": run.recipe.search.model_copy(update={"max": {"macs": 2e7}})})
-    run = Run(run.folder, limited)
+    run = RunFolder(run.folder, limited)
     data = page_data(run)
     columns, pickable = data["rows"]["columns"], data["pickable"]
     for row, name in enumerate(columns["id"]):
@@ -194,7 +194,7 @@ def test_those_called_pickable_are_those_that_finetune_picks(run):
 
 
 def test_a_run_that_has_only_begun_has_a_page(run, tmp_path):
-    begun = Run(tmp_path / "begun", run.recipe)
+    begun = RunFolder(tmp_path / "begun", run.recipe)
     begun.keep_recipe()
     begun.log("round", stage="joint", index=100, loss=0.1)
     assert page_data(begun)["sentence"] == "Nothing was searched yet; the supernet has had 100 of 6 rounds."
@@ -336,7 +336,7 @@ def test_ten_thousand_subnets_are_drawn_and_paged(browser, crowd, crowd_data):
 def test_a_served_page_follows_its_run_and_keeps_the_choice_and_the_place(browser, run, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(run.folder, folder)
-    copy = Run.open(folder)
+    copy = RunFolder.open(folder)
     with open_server(copy, 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         size(browser, 1280)

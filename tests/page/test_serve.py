@@ -13,14 +13,14 @@ from command_line import EVALUATIONS, start, tiny
 from evo_c2f.errors import InputError
 from evo_c2f.page.server import HOST, open_server, serving
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
 
 
 @pytest.fixture
 def run(tmp_path):
-    run = Run(tmp_path / "run", recipe.load("quick"))
+    run = RunFolder(tmp_path / "run", recipe.load("quick"))
     run.keep_recipe()
     return run
 

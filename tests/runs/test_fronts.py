@@ -11,7 +11,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.page.data import page_data
 from evo_c2f.runs import fronts, recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.store import ScoreStore
 from evo_c2f.space import subnet_id
@@ -39,7 +39,7 @@ def genomes(tiny):
 @pytest.fixture
 def run(tmp_path, tiny, genomes, context_of):
     """A run whose channel stage scored ROWS, and whose path stage scored two of them with earlier weights."""
-    run = Run(tmp_path, recipe.load("quick").model_copy(update={"space": tiny}))
+    run = RunFolder(tmp_path, recipe.load("quick").model_copy(update={"space": tiny}))
     run.keep_recipe()
     write_scores(run, context_of(tiny, "joint"), "path", genomes[[3, 6]], [(20.0, NAN, 20.0), (21.0, NAN, 60.0)])
     write_front(run, "path", genomes[[3, 6]], [(20.0, 20.0), (21.0, 60.0)])
@@ -121,7 +121,7 @@ def test_a_front_that_does_not_tell_an_objective_is_named(run):
         update={"search": run.recipe.search.model_copy(update={"objectives": ["lpips", "macs"]})}
     )
     with pytest.raises(InputError, match="front of stage channel does not tell lpips; evolve that stage again"):
-        fronts.latest(Run(run.folder, other))
+        fronts.latest(RunFolder(run.folder, other))
 
 
 # -- what is picked --------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_any_subnet_is_picked_by_its_id_with_the_weights_of_its_newest_score(run
 
 
 def test_a_subnet_is_picked_though_another_metric_of_it_failed(tmp_path, tiny, genomes, context_of):
-    run = Run(tmp_path, recipe.load("quick").model_copy(update={"space": tiny}))
+    run = RunFolder(tmp_path, recipe.load("quick").model_copy(update={"space": tiny}))
     rows = [{"psnr_y": 30.0, "macs": 5.0, "latency_ms": NAN}, {"psnr_y": NAN, "macs": 5.0, "latency_ms": 1.0}]
     with ScoreStore(run.scores, context_of(tiny)) as store:
         store.append(genomes[:2], rows, "path", 1, [0.5] * 2)
@@ -182,7 +182,7 @@ def test_a_subnet_is_picked_though_another_metric_of_it_failed(tmp_path, tiny, g
 
 @pytest.mark.parametrize("name", ["openmoji", "sr-x4"])
 def test_a_committed_run_s_front_is_printed_picked_shown_and_loaded_alike(name, capsys):
-    run = Run.open(ROOT / "results" / name)
+    run = RunFolder.open(ROOT / "results" / name)
     assert exit_code("front", "--run", run.folder, "--json") == 0
     printed = [row["id"] for row in json.loads(capsys.readouterr().out)]
     front = fronts.latest(run)
@@ -205,7 +205,7 @@ def test_a_committed_run_s_front_is_printed_picked_shown_and_loaded_alike(name, 
 
 def test_the_page_refuses_what_pick_refuses(run):
     limited = run.recipe.search.model_copy(update={"max": {"macs": 55.0}})
-    run = Run(run.folder, run.recipe.model_copy(update={"search": limited}))
+    run = RunFolder(run.folder, run.recipe.model_copy(update={"search": limited}))
     page = page_data(run)
     for row, name in enumerate(page["rows"]["columns"]["id"]):
         if row in page["pickable"]["refused"]:

@@ -3,7 +3,7 @@ import yaml
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +156,7 @@ def test_a_bad_setting_is_refused_in_a_sentence_that_names_it(override, named):
 @pytest.mark.parametrize("stages", ["[operator]", "[]", "[channel, operator]"])
 def test_trainings_without_the_joint_one_are_refused_or_ask_for_it(stages, tmp_path):
     with pytest.raises(InputError, match="joint"):
-        Run(tmp_path, recipe.load("quick", (f"training.stages={stages}",))).weights_for("path")
+        RunFolder(tmp_path, recipe.load("quick", (f"training.stages={stages}",))).weights_for("path")
 
 
 @pytest.mark.parametrize("name", ["quik", "", "quick.yml.txt", "../quick"])

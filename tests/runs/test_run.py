@@ -10,7 +10,7 @@ from command_line import ROOT
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import replacing, write_text
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run, read_log
+from evo_c2f.runs.run import RunFolder, read_log
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.scores import analysis
 
@@ -23,7 +23,7 @@ def quick():
 @pytest.fixture
 def run(tmp_path, quick):
     """A run that has begun."""
-    run = Run.begin(tmp_path / "results" / "first", quick)
+    run = RunFolder.begin(tmp_path / "results" / "first", quick)
     run.keep_recipe()
     return run
 
@@ -32,20 +32,20 @@ def run(tmp_path, quick):
 
 
 def test_a_run_is_opened_with_the_recipe_it_began_with(run, quick):
-    assert Run.open(run.folder) == run and Run.open(run.folder).recipe == quick
+    assert RunFolder.open(run.folder) == run and RunFolder.open(run.folder).recipe == quick
 
 
 def test_a_run_that_begins_writes_nothing_until_its_recipe_has_proved_to_work(tmp_path, quick):
-    Run.begin(tmp_path / "run", quick)
+    RunFolder.begin(tmp_path / "run", quick)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("override", ["search.population=8", "name=other", "seed=0"])
 def test_a_run_is_taken_up_by_a_recipe_that_trains_the_same(run, override):
     same = recipe.load("quick", (override,))
-    taken_up = Run.begin(run.folder, same)
+    taken_up = RunFolder.begin(run.folder, same)
     taken_up.keep_recipe()
-    assert Run.open(run.folder).recipe == same
+    assert RunFolder.open(run.folder).recipe == same
 
 
 @pytest.mark.parametrize("override", ["seed=1", "training.rounds=7", "space.widths.2=[16, 24]", "task.scale=2"])
@@ -55,18 +55,18 @@ def test_another_recipe_is_refused_by_the_setting_that_differs(run, override):
     with pytest.raises(
         InputError, match=rf"first holds another run \({key} is .* there, .* here\); choose another --run"
     ):
-        Run.begin(run.folder, recipe.load("quick", (override,)))
+        RunFolder.begin(run.folder, recipe.load("quick", (override,)))
     assert (run.folder / "recipe.yaml").read_text() == before
 
 
 def test_a_folder_without_a_run_names_the_command(tmp_path):
     command = f"'python cli.py train-supernet --run {tmp_path}'"
     with pytest.raises(InputError, match=f"{re.escape(str(tmp_path))} holds no run; {re.escape(command)} makes one"):
-        Run.open(tmp_path)
+        RunFolder.open(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"name: [", b"\xff\xfe\x00", b"name: mine\n"])
-@pytest.mark.parametrize("take_up", [Run.open, lambda folder: Run.begin(folder, recipe.load("quick"))])
+@pytest.mark.parametrize("take_up", [RunFolder.open, lambda folder: RunFolder.begin(folder, recipe.load("quick"))])
 def test_a_damaged_recipe_is_named_and_left_as_it_is(run, content, take_up):
     path = run.folder / "recipe.yaml"
     path.write_bytes(content)
@@ -95,7 +95,7 @@ def test_a_damaged_recipe_is_named_and_left_as_it_is(run, content, take_up):
     ],
 )
 def test_a_stage_is_measured_with_the_latest_training_up_to_it(tmp_path, trainings, stage, checkpoint):
-    run = Run(tmp_path, recipe.load("quick", (f"training.stages={trainings}",)))
+    run = RunFolder(tmp_path, recipe.load("quick", (f"training.stages={trainings}",)))
     how = "" if checkpoint in ("joint", "path") else f" --stage {checkpoint}"
     command = f"run 'python cli.py train-supernet --run {tmp_path}{how}' first"
     with pytest.raises(InputError, match=f"{checkpoint}.safetensors is missing; {re.escape(command)}"):
@@ -105,7 +105,7 @@ def test_a_stage_is_measured_with_the_latest_training_up_to_it(tmp_path, trainin
 
 
 def test_the_latest_weights_are_those_of_the_last_training_that_is_done(tmp_path):
-    run = Run(tmp_path, recipe.load("quick", ("training.stages=[path, operator, channel]",)))
+    run = RunFolder(tmp_path, recipe.load("quick", ("training.stages=[path, operator, channel]",)))
     with pytest.raises(InputError, match=r"path\.safetensors is missing; run 'python cli\.py train-supernet"):
         run.latest_weights()
     for training in ("path", "operator"):
@@ -114,7 +114,7 @@ def test_the_latest_weights_are_those_of_the_last_training_that_is_done(tmp_path
 
 
 def test_a_run_that_trains_stage_by_stage_has_no_supernet_for_the_joint_search(tmp_path):
-    run = Run(tmp_path, recipe.load("quick", ("training.stages=[path, operator]",)))
+    run = RunFolder(tmp_path, recipe.load("quick", ("training.stages=[path, operator]",)))
     with pytest.raises(
         InputError, match=r"stage joint needs .* begin another run with --set training.stages=\[joint\]"
     ):
@@ -198,8 +198,8 @@ def test_a_line_that_a_killed_writer_left_half_is_passed_over_and_then_replaced(
 
 
 def test_several_processes_log_without_loss(run):
-    code = "import sys; from pathlib import Path; from evo_c2f.runs import recipe; from evo_c2f.runs.run import Run\n"
-    code += "run = Run(Path(sys.argv[1]), recipe.load('quick'))\n"
+    code = "import sys; from pathlib import Path; from evo_c2f.runs import recipe; from evo_c2f.runs.run import RunFolder\n"
+    code += "run = RunFolder(Path(sys.argv[1]), recipe.load('quick'))\n"
     code += "for index in range(200): run.log('round', index=index, words='x' * 99)"
     writers = [subprocess.Popen([sys.executable, "-c", code, str(run.folder)], cwd=ROOT) for _ in range(3)]
     assert [writer.wait(60) for writer in writers] == [0, 0, 0]
@@ -232,7 +232,7 @@ def test_the_ledgers_of_all_trainings_are_kept_side_by_side(run):
 
 
 def test_the_seconds_of_an_event_are_those_of_each_stage_s_last_time(tmp_path, quick):
-    run = Run(tmp_path, quick)
+    run = RunFolder(tmp_path, quick)
     assert run.seconds_of("trained") == 0
     for stage, seconds in (("joint", 5.0), ("operator", 2.0), ("joint", 3.0)):
         run.log("trained", stage=stage, seconds=seconds)

@@ -10,7 +10,7 @@ from command_line import STUDIED, exit_code, settings, start, wait_for
 from PIL import Image
 
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.scores import analysis
 from evo_c2f.studies import ranking
@@ -172,6 +172,6 @@ def test_a_search_tells_how_well_its_supernet_ranks(trainings, photographs, tmp_
     assert f"ranking: tau {found['tau']:.2f}" in capsys.readouterr().err
     if trainings:  # such a supernet knows the survivors' paths alone
         space, paths = recipe.load("quick", SMALL).space, slice(0, 3)
-        survivors = {g[paths].tobytes() for g in read_survivors(Run.open(run), "operator")}
+        survivors = {g[paths].tobytes() for g in read_survivors(RunFolder.open(run), "operator")}
         drawn = analysis.load_scores(run / "alone.h5", objectives=None)["genome"].map(bytes.fromhex)
         assert {genome[paths] for genome in drawn} <= survivors and space.paths == paths

@@ -13,7 +13,7 @@ from scipy import stats
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts, recipe
-from evo_c2f.runs.run import Run
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.store import ScoreStore
 from evo_c2f.studies import winners
@@ -42,7 +42,7 @@ def test_the_candidates_are_spread_over_depths_and_operators(tmp_path, context_o
     rows = [{"psnr_y": 30 - depth + float(rng.normal(scale=0.01)), "size_mb": 0.1} for depth, _ in kinds]
     with ScoreStore(tmp_path / "scores.h5", context_of(SPACE), {"baseline": {"psnr_y": 20.0}}) as store:
         store.append(genomes, rows, "channel", 1, [0.5] * len(rows))
-    run, n_kinds = Run(tmp_path, recipe.load("quick")), len(set(kinds))
+    run, n_kinds = RunFolder(tmp_path, recipe.load("quick")), len(set(kinds))
     found = [genome for _, genome in fronts.candidates(run, metric("psnr_y"), [], n_kinds)]
     assert len(found) == n_kinds == len({kind_of(genome) for genome in found})
     best = {kind: max(r["psnr_y"] for r, k in zip(rows, kinds, strict=True) if k == kind) for kind in set(kinds)}

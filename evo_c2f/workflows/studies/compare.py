@@ -1,4 +1,4 @@
-"""The search's networks beside what one would use without it: a teacher, or a plain network."""
+"""Compares the search's networks with what one would use without a search: a teacher, or a plain network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
 
 def comparison(session: Session) -> Comparison:
-    """Trains networks alone, by the run's recipe, into its models/."""
+    """A Comparison that trains networks alone, by the run's recipe, into the run's models/."""
     run, job = session.run, session.job
     search, settings = run.recipe.search, run.recipe.training
     names = [o.name for o in search.metrics() if o.kind == "quality"]
@@ -45,14 +45,14 @@ def train_teacher(session: Session, width: int, images: int, learning_rate: floa
 
 @dataclass(frozen=True)
 class Ratios:
-    """How many times the searched network's costs the teacher's must be, at least."""
+    """Smallest ratios of the teacher's costs to the searched network's."""
 
     params: float
     macs: float
 
 
 class AgainstTeacher:
-    """The best subnet within a share of the teacher's costs against the teacher, both trained on the same images."""
+    """Compares the teacher with the best subnet within a share of its costs; both are trained on the same images."""
 
     def __init__(self, session: Session, width: int, trials: Trials, ratios: Ratios, n_candidates: int):
         """width: the teacher's base channels. InputError if the run has no subnet within the limits."""
@@ -70,7 +70,7 @@ class AgainstTeacher:
         }
 
     def run(self) -> dict[str, Any]:
-        """Candidates are trained alone, by successive halving; the best goes on. The table, also in the run's files."""
+        """Find the best candidate by successive halving, and compare it. Writes the table to the run; returns it."""
         run, size, tried = self.session.run, self.search.output_size, list[dict[str, Any]]()
 
         def train(names: Sequence[str], seen: int) -> list[float]:
@@ -89,7 +89,7 @@ class AgainstTeacher:
 
 
 def upscalers_only(session: Session, command: str) -> SuperResolutionRecipe:
-    """The session's settings. InputError if they are of another task than super-resolution."""
+    """The session's settings. InputError if their task is not super-resolution."""
     if not isinstance(session.settings, SuperResolutionRecipe):
         raise InputError(f"{command} is for super-resolution; use 'python cli.py compare --run {session.run.folder}'")
     return session.settings
@@ -103,10 +103,11 @@ def benchmark(
     starts: Sequence[str],
     trial_images: int,
 ) -> dict[str, Any]:
-    """The best upscalers up to some sizes against a plain network, trained on the same images, on benchmarks.
+    """Compare the best upscaler of each size with a plain network, trained on the same images, on benchmarks.
 
-    found: size in MB -> candidates by id. plains: how the plain network is trained ('usual', 'alike'). starts: of the
-    searched ones ('scratch', 'inherited'). The table, of all models in the run, goes to its benchmark.md and .json.
+    found: size in MB -> candidates by id. plains: how the plain network is trained ('usual', 'alike'). starts: where
+    the searched networks' weights start ('scratch', 'inherited'). Returns a table of all models in the run, and writes
+    it to benchmark.md and benchmark.json there.
     """
     run, settings = session.run, upscalers_only(session, "benchmark")
     for size, each in found.items():
@@ -129,7 +130,7 @@ def train_contestants(
     starts: Sequence[str],
     trial_images: int,
 ) -> None:
-    """The plain network, and the best of the candidates up to a size from each start, all on as many images."""
+    """Train the plain network, and the best candidate of a size from each start, all on the same number of images."""
     images = session.settings.finetune.rounds * batch_of(session)
     best = best_alone(session, found, trial_images)
     for habits in plains:
@@ -139,7 +140,10 @@ def train_contestants(
 
 
 def train_plain(session: Session, images: int, habits: str) -> None:
-    """The network to compare with, on as many images, unless that was done; habits: usual, or the recipe's."""
+    """Train the plain network on this number of images, unless that is done.
+
+    habits: 'usual': by the customary settings for such networks; 'alike': by the recipe's `finetune`.
+    """
     settings, job = upscalers_only(session, "benchmark"), session.job
     if habits == "usual":
         rounds = -(-images // BATCH)
@@ -158,6 +162,6 @@ def train_plain(session: Session, images: int, habits: str) -> None:
 
 
 def write_table(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a table as JSON, and its rows as Markdown."""
+    """Write the table as JSON, and its rows as Markdown."""
     write_text(path.with_suffix(".json"), to_json(table, indent=1) + "\n")
     write_text(path.with_suffix(".md"), markdown(table["rows"]))

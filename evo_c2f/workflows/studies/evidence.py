@@ -1,4 +1,4 @@
-"""`study ranking`, `fairness` and `search`: how well supernets rank, and how soon searches come how far."""
+"""`study ranking`, `fairness` and `search`: how well supernets rank, and how fast search strategies improve."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 def ranking_study(
     session: Session, what: str, sizes: tuple[int, int], planned: Sequence[tuple[str, int]]
 ) -> dict[str, Any]:
-    """Train (architectures, again) alone, and tell how well the planned supernets (training, number) rank them."""
+    """Train architectures alone, and measure how well the planned supernets rank them.
+
+    sizes: (architectures, how many of them are trained twice); planned: (training, seed number) of each supernet.
+    """
     lab, run = laboratory(session, session.hiring()), session.run
     train_several(session, planned)
     sample = study.Sample.draw(lab, *sizes)
@@ -33,7 +36,7 @@ def ranking_study(
 
 
 def planned_trainings(session: Session, what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
-    """The supernets of a study: ways to train, and seeds. InputError if a way is unknown."""
+    """(training, seed number) of each supernet of a study. InputError if a training is unknown."""
     own = laboratory(session, session.hiring()).own
     trainings = trainings or (list(study.TRAININGS) if what == "fairness" else [own])
     for training in trainings:
@@ -43,7 +46,7 @@ def planned_trainings(session: Session, what: str, seeds: int, trainings: Sequen
 
 
 def search_study(session: Session, seeds: int) -> dict[str, Any]:
-    """Let all strategies search the same supernet, and tell how soon each comes how far."""
+    """Let all strategies search the same supernet, and measure how fast each one's hypervolume grows."""
     lab, run = laboratory(session, session.hiring()), session.run
     search = run.recipe.search
     usable = {name: how for name, how in STRATEGIES.items() if "AGE-MOEA" not in name or find_spec("numba")}

@@ -1,4 +1,4 @@
-"""What the studies train and measure with: networks alone, and supernets trained in several ways."""
+"""The trainings and measures of the studies: networks alone, and supernets trained in several ways."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from supernet.rounds.fairness import Ledger
 
 
 def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laboratory:
-    """Networks are trained alone by the settings' `finetune`, and supernets by their `training`."""
+    """A laboratory that trains networks alone by the settings' `finetune`, and supernets by `training`."""
     run, settings, job = session.run, session.settings, session.job
     size, quality = settings.search.output_size, session.first_quality.name
     about = partial(Context, settings.space.to_dict(), dataset=job.data.fingerprint)
@@ -34,7 +34,7 @@ def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laborato
         words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
         return Instrument(measure, tuple(measure.names), about(checkpoint="none", protocol=words), {})
 
-    @cache  # first trained, then scored with
+    @cache  # called twice: to train, and then to score
     def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
         target, costs = train_shared(session, training, number)
         measure = job.measure(job.trained(target), session.measured, size)
@@ -43,14 +43,14 @@ def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laborato
         return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
 
     ours = settings.training
-    if ours.sampler == "widest_first":  # the same in the joint training, which is all that a study has
+    if ours.sampler == "widest_first":  # equal in the joint training, the only one in a study
         ours = ours.model_copy(update={"sampler": "fair_widest"})
     own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), "fair")
     return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared, workers)
 
 
 def checking(session: Session, rounds: int) -> Laboratory:
-    """Which trains alone for so many rounds, by the supernet's optimizer and at its rate."""
+    """A laboratory that trains alone for this number of rounds, by the supernet's optimizer and learning rate."""
     how = session.settings.training
     short = FinetuneSection(
         rounds=rounds, optimizer=how.optimizer, learning_rate=how.learning_rate, final_rate=0.01, ema=0.99
@@ -59,13 +59,13 @@ def checking(session: Session, rounds: int) -> Laboratory:
 
 
 def shared_operators(session: Session) -> Instrument:
-    """The weights that the run searches operators with, as a study measures with them."""
+    """The run's weights for the operator stage, as a study's instrument."""
     tools = instruments(session, "operator")
     return Instrument(tools.search, tools.names, tools.context, tools.baseline)
 
 
 def train_shared(session: Session, training: str, number: int) -> tuple[Path, dict[str, float]]:
-    """A study's supernet, trained unless it is there, by so many seeds after the run's; what it cost."""
+    """Train a study's supernet, unless it exists, with the run's seed plus `number`. Returns its file and its costs."""
     run, settings, job = session.run, session.run.recipe, session.job
     again, name = replace(job, seed=job.seed + number), shared_name(training, number)
     target = run.checkpoint(name)
@@ -89,7 +89,7 @@ def shared_name(training: str, number: int) -> str:
 
 
 def train_several(session: Session, planned: Sequence[tuple[str, int]]) -> None:
-    """A study's supernets (training, number), before anything is scored: training needs no store."""
+    """Train a study's supernets (training, number), before any scoring: training needs no store."""
     n_processes = session.machine.workers or 1
     if n_processes == 1:
         for training, number in planned:

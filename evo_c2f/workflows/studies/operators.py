@@ -1,4 +1,4 @@
-"""`study operators`, and `search --check-ranking`: what shared scores say of networks that are then trained alone."""
+"""`study operators`, and `search --check-ranking`: how well shared scores predict networks trained alone."""
 
 import logging
 from dataclasses import replace
@@ -16,13 +16,13 @@ from evo_c2f.workflows.studies.laboratory import checking, laboratory, shared_op
 
 log = logging.getLogger(__name__)
 
-# Of training alone, in `search --check-ranking`; never more than the supernet's own.
+# Most rounds of training alone in `search --check-ranking`; never more than the supernet's.
 CHECK_ROUNDS = 200
-OPERATOR_ROUNDS = 1500  # the order of operators changes with the length
+OPERATOR_ROUNDS = 1500  # more, since the order of operators changes with the length
 
 
 def operators_study(session: Session, n_costs: int) -> dict[str, Any]:
-    """Train one network of each operator alone at several costs, and compare with the run's shared scores."""
+    """Train one network of each operator alone at several costs, and compare them with the run's shared scores."""
     run, settings = session.run, session.settings
     shared = shared_operators(session)
     workers, whole = session.hiring(), settings.finetune.rounds
@@ -46,11 +46,11 @@ def operators_study(session: Session, n_costs: int) -> dict[str, Any]:
 
 
 def check_ranking(session: Session, n: int) -> None:
-    """Train n subnets alone for a short while, and write and say how the supernet's order agrees with theirs."""
+    """Train n subnets alone for a few rounds. Write and log how well the supernet ranks them."""
     run, how = session.run, session.run.recipe.training
     rounds = min(how.rounds, CHECK_ROUNDS)
     lab = checking(session, rounds)
-    # A supernet that is trained stage by stage knows all operators on the surviving paths alone.
+    # A supernet trained stage by stage knows all operators only on the surviving paths.
     by_stage = "joint" not in how.stages
     sample = study.Sample.draw(lab, n, 0, read_survivors(run, "operator") if by_stage else None)
     with session.show("checking the ranking", n) as reporter:
@@ -62,13 +62,13 @@ def check_ranking(session: Session, n: int) -> None:
         f"{n} subnets and theirs after {rounds} rounds alone; MACs by themselves come to {found['macs']:.2f}"
     )
     table: dict[str, Any] = {**found, "rounds": rounds}
-    if len(lab.space.operators) > 3:  # of fewer, nothing can be said of those beside the reference
+    if len(lab.space.operators) > 3:  # with fewer, the order of the others says nothing
         table["operators"] = check_operators(session)
     write_text(run.folder / "ranking.json", to_json(table, indent=1) + "\n")
 
 
 def check_operators(session: Session) -> dict[str, float]:
-    """Train one network of each operator alone, as long as the supernet; say and give whether it sees operators."""
+    """Train one network of each operator alone. Log and return how well the supernet distinguishes operators."""
     run = session.run
     rounds = min(run.recipe.training.rounds, OPERATOR_ROUNDS)
     lab, shared = checking(session, rounds), shared_operators(session)

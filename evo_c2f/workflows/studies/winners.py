@@ -22,15 +22,15 @@ from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.models.card import data_name
 from supernet.models.model import FILE
 
-RANDOM_NETWORKS = 7  # the stream of the seed that draws the random networks
-FILL = 0.75  # the least share of a size that a searched network uses
+RANDOM_NETWORKS = 7  # the stream of the seed for the random networks
+FILL = 0.75  # smallest fraction of a size that a searched network uses
 
 Kinds = Mapping[str, Mapping[str, Contestant]]  # kind -> name -> network
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How many candidates of a kind are tried, on how many images the last of them, and seeds of the best."""
+    """Candidates of each kind, images of a trial in the last round of halving, and seeds of the best network."""
 
     candidates: int
     trial_images: int
@@ -40,7 +40,10 @@ class Amounts:
 def winners_study(
     session: Session, found: Mapping[float, Kinds], benchmarks: Sequence[Path], amounts: Amounts
 ) -> dict[str, Any]:
-    """The best of each kind and size (MB) by successive halving, then in full with several seeds, on the benchmarks."""
+    """Find the best network of each kind and size (MB) by successive halving, and train it in full with several seeds.
+
+    found: size -> kind -> name -> network. The final networks are also judged on the benchmarks.
+    """
     run, first = session.run, session.first_quality
     images = session.settings.finetune.rounds * batch_of(session)
     rows, trials, finals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
@@ -66,9 +69,9 @@ def winners_study(
 
 
 def contestants_of(session: Session, size: float, n: int) -> dict[str, dict[str, Contestant]]:
-    """Kind -> name -> network, for one size in MB: what the search found, as many random ones, and hand-made ones.
+    """Kind -> name -> network, for one size in MB: searched, random (as many) and hand-made networks.
 
-    InputError if the run is not of super-resolution, or has no subnet of that size.
+    InputError if the run's task is not super-resolution, or if it has no subnet of that size.
     """
     settings, job = upscalers_only(session, "study winners"), session.job
     space = settings.space
@@ -86,7 +89,7 @@ def contestants_of(session: Session, size: float, n: int) -> dict[str, dict[str,
 def train_contenders(
     session: Session, networks: Sequence[tuple[str, Contestant, int]], images: int, benchmarks: Sequence[Path]
 ) -> list[dict[str, float]]:
-    """Train networks alike (name, network, seed) on so many images, unless that was done; their metrics and costs."""
+    """Train networks (name, network, seed) alike on this number of images, unless done. Returns metrics and costs."""
     settings, n_processes = session.settings, session.machine.workers or 1
     work, files = [], dict[str, Path]()
     for name, network, seed in networks:
@@ -108,7 +111,7 @@ def train_contenders(
 
 
 def train_contender(session: Session, network: Contestant, folder: Path, images: int) -> None:
-    """Train one network as the settings' `finetune` does, on so many images, into a folder of the run."""
+    """Train one network by the settings' `finetune`, on this number of images, into a folder of the run."""
     session = on_images(session, images)
     how, losses = session.settings.finetune, session.settings.training.losses
     training = session.settings.for_finetuning()
