@@ -116,9 +116,13 @@ class RunFolder:
                 f"stage joint needs a supernet that is trained jointly, and {self.folder} trains stage by stage; "
                 f"begin another run with --set training.stages=[joint]"
             )
-        path = self.checkpoint(usable[-1])
+        return self.trained(usable[-1])
+
+    def trained(self, training: str) -> Path:
+        """The checkpoint of a training. InputError, with the command, if it is missing."""
+        path = self.checkpoint(training)
         if not path.is_file():
-            how = "" if usable[-1] == trainings[0] else f" --stage {usable[-1]}"
+            how = "" if training == self.recipe.training.stages[0] else f" --stage {training}"
             raise InputError(f"{path} is missing; run '{LEAD} train-supernet --run {self.folder}{how}' first")
         return path
 

@@ -15,6 +15,7 @@ TRAININGS = (
     ["joint", "operator"],
     ["joint", "channel"],
     ["joint", "operator", "channel"],
+    ["joint", "path", "operator", "channel"],
     ["path", "operator"],
     ["path", "operator", "channel"],
 )
@@ -95,7 +96,8 @@ class TrainingSection(Section):
     """`stages`: the trainings, each on the survivors of the previous stage.
 
     'joint' trains paths, operators and widths together. 'path' trains only paths, with the reference operator at full
-    width; 'operator' then starts from scratch, so that no operator is ahead (docs/decisions/0013).
+    width. 'operator' starts from the joint weights, or from scratch where there are none: from those of the paths, the
+    reference operator would be ahead (docs/decisions/0013).
     """
 
     rounds: Positive
@@ -118,8 +120,7 @@ class TrainingSection(Section):
     def _in_order(cls, stages: list[str]) -> list[str]:
         if stages not in TRAININGS:
             raise ValueError(
-                f"{stages} is no order of trainings; begin with joint, then operator, channel or both, or with path, "
-                "then operator or both"
+                f"{stages} is no order of trainings; name joint, or path, or both, and then operator, channel or both"
             )
         return stages
 

@@ -50,7 +50,7 @@ class WidestFirst(FairAndWidest):
     """The reference beside each round of the first training; strictly fair rounds in all later ones."""
 
     def draw(self) -> Genomes:
-        return super().draw() if self.survivors is None else FairRounds.draw(self)
+        return super().draw() if self.stage == "joint" else FairRounds.draw(self)
 
 
 Rounds = FairRounds | SampledRounds

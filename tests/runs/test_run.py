@@ -198,7 +198,8 @@ def test_a_line_that_a_killed_writer_left_half_is_passed_over_and_then_replaced(
 
 
 def test_several_processes_log_without_loss(run):
-    code = "import sys; from pathlib import Path; from evo_c2f.runs import recipe; from evo_c2f.runs.run import RunFolder\n"
+    code = "import sys; from pathlib import Path; from evo_c2f.runs import recipe\n"
+    code += "from evo_c2f.runs.run import RunFolder\n"
     code += "run = RunFolder(Path(sys.argv[1]), recipe.load('quick'))\n"
     code += "for index in range(200): run.log('round', index=index, words='x' * 99)"
     writers = [subprocess.Popen([sys.executable, "-c", code, str(run.folder)], cwd=ROOT) for _ in range(3)]
