@@ -14,7 +14,7 @@ from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
 from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
-from evo_c2f.workflows.search import evolve
+from evo_c2f.workflows.search import evolve, search
 from evo_c2f.workflows.session import Session, task_and_data
 from evo_c2f.workflows.studies.winners import FILL, contestants_of, train_contenders
 from evo_c2f.workflows.train import train
@@ -127,3 +127,21 @@ def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
     networks = [("a", network, 0), ("b", network, 0), ("c", network, 1)]
     same, again, other = (row["psnr_y"] for row in train_contenders(session_of(run), networks, 4, []))
     assert same == again != other
+
+
+def test_paths_have_weights_of_their_own_and_operators_start_from_the_joint_ones(run, tmp_path, monkeypatch):
+    stages = {**run.recipe.model_dump(mode="json")["training"], "stages": ["joint", "path", "operator", "channel"]}
+    settings = recipe.checked({**run.recipe.model_dump(mode="json"), "training": stages}, (), "test")
+    session = session_of(RunFolder(tmp_path, settings))
+    starts, real = dict[str, str | None](), Job.train
+
+    def train_and_tell(job, work, *others):
+        starts[work.stage] = work.start and work.start.stem
+        real(job, work, *others)
+
+    monkeypatch.setattr(Job, "train", train_and_tell)
+    search(session)
+    assert starts == {"joint": None, "path": None, "operator": "joint", "channel": "operator"}
+    contexts = analysis.load_scores(tmp_path, objectives=None).groupby("stage")["context"].agg(set)
+    assert len(set.union(*contexts[list(STAGES)])) == 3  # each stage is scored by weights of its own
+    assert session.run.weights_for("path").stem == "path" and session.run.weights_for("joint").stem == "joint"

@@ -37,6 +37,7 @@ def test_the_widest_may_join_the_first_training_alone():
         return make_rounds(sampler, SPACE, stage, survivors, np.random.default_rng(0)).deal()
 
     assert (dealt("widest_first", "joint", None) == dealt("fair_widest", "joint", None)).all()
+    assert (dealt("widest_first", "path", None) == dealt("fair", "path", None)).all()
     assert (
         dealt("widest_first", "operator", SPACE.reference[None]) == dealt("fair", "operator", SPACE.reference[None])
     ).all()
