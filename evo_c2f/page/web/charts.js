@@ -86,7 +86,7 @@ function wide(traces) {
   return Math.max(...xs) / Math.min(...xs) > 4;
 }
 
-// What is had for nothing: a line where an axis is a quality.
+// The baseline: a line where an axis is a quality.
 function baselineTraces(traces) {
   const contexts = state.data.contexts, baseline = contexts.length ? contexts[contexts.length - 1].baseline : {};
   const span = key => { const all = traces.flatMap(t => t[key]); return all.length ? [Math.min(...all), Math.max(...all)] : [0, 1]; };
