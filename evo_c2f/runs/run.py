@@ -110,13 +110,13 @@ class RunFolder:
     def weights_for(self, stage: Stage) -> Path:
         """The checkpoint for measuring the stage. InputError, with the command, if it is missing."""
         trainings = self.recipe.training.stages
-        usable = [t for t in trainings if t == "joint" or (stage in STAGES and STAGES.index(t) <= STAGES.index(stage))]
-        if not usable:
+        staged = [t for t in trainings if t != "joint" and stage in STAGES[STAGES.index(t) :]]
+        if not staged and "joint" not in trainings:
             raise InputError(
                 f"stage joint needs a supernet that is trained jointly, and {self.folder} trains stage by stage; "
                 f"begin another run with --set training.stages=[joint]"
             )
-        return self.trained(usable[-1])
+        return self.trained(staged[-1] if staged else "joint")
 
     def trained(self, training: str) -> Path:
         """The checkpoint of a training. InputError, with the command, if it is missing."""

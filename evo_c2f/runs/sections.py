@@ -15,7 +15,7 @@ TRAININGS = (
     ["joint", "operator"],
     ["joint", "channel"],
     ["joint", "operator", "channel"],
-    ["joint", "path", "operator", "channel"],
+    ["path", "joint", "operator", "channel"],
     ["path", "operator"],
     ["path", "operator", "channel"],
 )

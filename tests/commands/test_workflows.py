@@ -130,7 +130,7 @@ def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
 
 
 def test_paths_have_weights_of_their_own_and_operators_start_from_the_joint_ones(run, tmp_path, monkeypatch):
-    stages = {**run.recipe.model_dump(mode="json")["training"], "stages": ["joint", "path", "operator", "channel"]}
+    stages = {**run.recipe.model_dump(mode="json")["training"], "stages": ["path", "joint", "operator", "channel"]}
     settings = recipe.checked({**run.recipe.model_dump(mode="json"), "training": stages}, (), "test")
     session = session_of(RunFolder(tmp_path, settings))
     starts, real = dict[str, str | None](), Job.train
