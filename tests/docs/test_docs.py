@@ -204,7 +204,6 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
     from supernet.network.operators import OPERATORS
 
     monkeypatch.chdir(place)
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)  # else Ray leaves one at home
     monkeypatch.setattr(simulation, "CROWDS", [("threads", 2, 8, 10), ("virtual", 4, 16, 10)])
     tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES)
     kept = [dict(table) for table in tables]
