@@ -53,3 +53,9 @@ def test_the_wheel_holds_every_package_and_its_files() -> None:
     data = {ROOT / name.replace(".", "/") / p for name, ps in settings["package-data"].items() for p in ps}
     others = {p for r in roots for p in (ROOT / r).rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
     assert others == {found for pattern in data for found in pattern.parent.glob(pattern.name)}
+
+
+def test_what_is_pinned_can_be_had_from_a_public_registry() -> None:
+    """A local version, such as torch's CPU build, lies on few machines; the release's number fits it too."""
+    pinned = [line.partition("==")[2] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    assert len(pinned) > 100 and not [version for version in pinned if "+" in version]
