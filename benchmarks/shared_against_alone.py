@@ -28,8 +28,8 @@ from evo_c2f.space import Genomes, Stage
 from evo_c2f.space.enumeration import reachable
 from evo_c2f.studies import ranking, study
 from evo_c2f.studies.study import Instrument, Laboratory
+from evo_c2f.workers.machine import Machine
 from evo_c2f.workers.processes import Processes
-from evo_c2f.workflows.machine import Machine
 from evo_c2f.workflows.search import instruments
 from evo_c2f.workflows.session import Session, make_job
 from evo_c2f.workflows.studies.laboratory import laboratory

@@ -20,7 +20,7 @@ from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.analysis import Frame
 from evo_c2f.space import Stage
-from evo_c2f.workflows.machine import Machine
+from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.progress import OnProgress, Show, calling, silent
 
 if TYPE_CHECKING:
@@ -163,16 +163,16 @@ class Model:
     @property
     def network(self) -> "nn.Module":
         """The frozen module: (b, 3, h, w) in 0..1 -> its output, not clamped."""
-        from supernet.models.model import load_network
+        from evo_c2f.workflows.use import network_of
 
-        return load_network(self.path)
+        return network_of(self.path)
 
     @property
     def about(self) -> dict[str, Any]:
         """The metadata in the model's file: metrics on the run's held-out images, costs, training."""
-        from supernet.models.model import read_model
+        from evo_c2f.workflows.use import about
 
-        return read_model(self.path).metadata
+        return about(self.path)
 
     def evaluate(self, data: str | Path, metrics: Sequence[str] = (), **pairs: Any) -> dict[str, Any]:
         """Measure it on a benchmark or a folder of pairs. Returns 'images' (metrics of each), 'mean' and 'costs'.

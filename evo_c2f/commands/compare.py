@@ -1,5 +1,6 @@
 """Compare: train-teacher, compare, benchmark, study."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,13 @@ from evo_c2f.commands.options import (
     RUNNING,
     Given,
     begin,
-    find,
     machine_of,
     opened,
     options,
     training,
     until_the_end,
 )
-from evo_c2f.commands.terminal import show, warn
+from evo_c2f.commands.terminal import show
 from evo_c2f.json_text import to_json
 from evo_c2f.scores.tables import markdown
 
@@ -38,12 +38,13 @@ if TYPE_CHECKING:
 def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
     """Train pix2pix's ResNet of 9 blocks into <run>/models/teacher.safetensors, as a baseline and a teacher."""
     from evo_c2f.workflows.session import Session, claim_with_record, make_job
-    from evo_c2f.workflows.studies.compare import train_teacher
+    from evo_c2f.workflows.studies.compare import comparison, train_teacher
 
     run, machine = begin(given), machine_of(given)
     session = Session(run, run.recipe, make_job(run.recipe, machine, run=run), machine, show)
+    trainer = comparison(session)
     claim_with_record(session, until_the_end())
-    trained = train_teacher(session, width, images, learning_rate)
+    trained = train_teacher(trainer, width, images, learning_rate)
     if as_json:
         click.echo(to_json({"model": str(run.model("teacher")), "seconds": trained.seconds, "curve": trained.curve}))
 
@@ -73,15 +74,12 @@ def compare_command(as_json: bool, **given: Any) -> None:
     from evo_c2f.runs import fronts
     from evo_c2f.workflows.pictures import draw_samples
     from evo_c2f.workflows.session import claim
-    from evo_c2f.workflows.studies.compare import AgainstTeacher, Ratios
-    from supernet.jobs.comparison import Trials
+    from evo_c2f.workflows.studies.compare import AgainstTeacher, Terms
 
-    front = fronts.latest(find(given))  # InputError before the trainings if there is no front
     session = opened(given)
-    rates, searched_rates = given["rates"], given["searched_rates"]
-    trials = Trials(given["images"], given["trial_images"], session.first_quality.sign, rates, searched_rates)
-    ratios = Ratios(given["params_ratio"], given["macs_ratio"])
-    work = AgainstTeacher(session, given["width"], trials, ratios, given["candidates"])
+    front = fronts.latest(session.run)  # InputError before the trainings if there is no front
+    names = {field.name for field in fields(Terms)}
+    work = AgainstTeacher(session, Terms(**{name: value for name, value in given.items() if name in names}))
     claim(session.run, until_the_end())
     table = work.run()
     draw_samples(session, front)
@@ -120,11 +118,10 @@ def benchmark_command(
     """
     from evo_c2f.workflows.finetune import candidates_of, check_weights, in_megabytes
     from evo_c2f.workflows.session import claim
-    from evo_c2f.workflows.studies.compare import benchmark, upscalers_only
-    from supernet.jobs.benchmark import check
+    from evo_c2f.workflows.studies.compare import benchmark, check_benchmarks
 
     session = opened(given)
-    check(folders, upscalers_only(session, "benchmark").task.scale, warn)
+    check_benchmarks(session, folders, "benchmark")
     found = {size: candidates_of(session, in_megabytes(fill * size, size), candidates) for size in sizes}
     if "inherited" in starts:
         for each in found.values():
@@ -193,12 +190,11 @@ def study_winners(
     given: Given, sizes: tuple[float, ...], benchmarks: tuple[Path, ...], amounts: tuple[int, int, int]
 ) -> "tuple[Session, dict[str, Any]]":
     from evo_c2f.workflows.session import claim
-    from evo_c2f.workflows.studies.compare import upscalers_only
+    from evo_c2f.workflows.studies.compare import check_benchmarks
     from evo_c2f.workflows.studies.winners import Amounts, contestants_of, winners_study
-    from supernet.jobs.benchmark import check
 
     session = opened(given)
-    check(benchmarks, upscalers_only(session, "study winners").task.scale, warn)
+    check_benchmarks(session, benchmarks, "study winners")
     found = {size: contestants_of(session, size, amounts[0]) for size in sizes}
     claim(session.run, until_the_end())
     return session, winners_study(session, found, benchmarks, Amounts(*amounts))
@@ -216,11 +212,11 @@ def study_operators(given: Given, n_costs: int) -> "tuple[Session, dict[str, Any
 def study_evidence(
     session: "Session", what: str, sizes: tuple[int, int], seeds: int | None, trainings: tuple[str, ...]
 ) -> dict[str, Any]:
-    from evo_c2f.workflows.studies.evidence import planned_trainings, ranking_study, search_study
+    from evo_c2f.workflows.studies.evidence import ranking_study, search_study
 
     if what == "search":
         return search_study(session, seeds or 10)
-    return ranking_study(session, what, sizes, planned_trainings(session, what, seeds or 2, trainings))
+    return ranking_study(session, what, sizes, seeds or 2, trainings)
 
 
 COMMANDS: tuple[click.Command, ...] = (benchmark_command, compare_command, teacher_command, study_command)

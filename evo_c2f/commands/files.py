@@ -1,7 +1,5 @@
 """Data, files and machines: recipes, data, verify, bench."""
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +8,13 @@ from click import get_current_context
 
 from evo_c2f.commands.models import DIRECTION, LOAD_SIZE, SPLIT
 from evo_c2f.commands.options import PATH, RUNNING, load_recipe, machine_of, options
-from evo_c2f.commands.terminal import console, tell, warn
-from evo_c2f.errors import FailedError, InputError
+from evo_c2f.commands.terminal import tell
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe
 from evo_c2f.scores.tables import markdown
+from evo_c2f.workers.machine import Machine
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from evo_c2f.runs.recipe import Recipe
     from supernet.data.aligned import Direction
 
@@ -47,11 +43,9 @@ def data_group() -> None:
 @click.argument("out", type=PATH)
 def openmoji_command(size: int, out: Path) -> None:
     """Write OpenMoji (CC BY-SA 4.0) as an aligned folder OUT: outline|colour in train/, val/ and test/."""
-    from evo_c2f.workflows.session import rendering
-    from supernet.data import openmoji
+    from evo_c2f.workflows.tools import write_openmoji
 
-    openmoji.write_folder(out, size, rendering)
-    tell(f"{out}: {openmoji.LICENCE.strip()}")
+    write_openmoji(out, size)
 
 
 @data_group.command("split")
@@ -63,13 +57,9 @@ def openmoji_command(size: int, out: Path) -> None:
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed that chooses them.")
 def split_command(data: Path, out: Path, n_test: int, seed: int) -> None:
     """Copy the folder of pairs DATA to OUT with a test/ taken from its train/: FID needs 2,048 images."""
-    from supernet.data import aligned
-    from supernet.data.picture_files import tell_others
+    from evo_c2f.workflows.tools import split_pairs
 
-    for folder in (data / "train", data / "val"):
-        if folder.is_dir():
-            tell_others(folder, warn)
-    sizes = aligned.split_off(data, out, n_test, seed)
+    sizes = split_pairs(data, out, n_test, seed)
     click.echo(f"{out}: " + ", ".join(f"{n} images in {name}/" for name, n in sizes.items()))
 
 
@@ -86,23 +76,11 @@ def stats_command(
     data: Path, split: str, direction: "Direction", load_size: int | None, metric: str, device: str, threads: int | None
 ) -> None:
     """Compute and cache the statistics of the real images in DATA that a Frechet distance needs."""
-    from evo_c2f.workflows.use import prepare
-    from supernet.data import aligned
-    from supernet.data.picture_files import tell_others
-    from supernet.metrics import frechet, qualities
+    from evo_c2f.workflows.tools import cache_statistics
+    from evo_c2f.workflows.use import Images
 
-    if not qualities.is_frechet(metric):
-        raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
-    paths = aligned.split_files(data, split)
-    tell_others(data / split, warn)
-    aligned.check_sizes(paths, warn)
-    batches = aligned.in_batches(aligned.Pairs(paths, direction, load_size), aligned.EVALUATION_BATCH)
-    targets: list[Tensor] = [target for _, target in batches]
-    frechet.Frechet(metric, targets, prepare(device, threads))
-    path = frechet.statistics_file(metric, targets)
-    if not path.is_file():
-        raise FailedError(f"{path} can't be written; set XDG_CACHE_HOME to a folder that can be")
-    click.echo(path)
+    images = Images(data, split, direction, load_size)
+    click.echo(cache_statistics(images, metric, Machine(device, threads)))
 
 
 @click.command("verify")
@@ -113,13 +91,9 @@ def verify_command(run: Path, as_json: bool) -> None:
 
     Text, such as pages and cards, can't be checked, and is named.
     """
-    from evo_c2f.runs.verify import verify
-    from supernet import checkpoint
-    from supernet.models.seal import check_export
+    from evo_c2f.workflows.tools import verify_run
 
-    readers: dict[str, Callable[[Path], object]] = dict.fromkeys((".onnx", ".pt2"), partial(check_export, warn=warn))
-    readers[".safetensors"] = checkpoint.load
-    findings = list(verify(run, readers))
+    findings = list(verify_run(run))
     faults = [finding.fault for finding in findings if finding.fault]
     if as_json:
         click.echo(to_json([{"file": str(f.path), "fault": f.fault, "checked": f.checked} for f in findings]))
@@ -147,34 +121,21 @@ def verify_command(run: Path, as_json: bool) -> None:
               help="Only simulate a steady-state search whose workers take as long as in RUN.")  # fmt: skip
 def bench_command(as_json: bool, rows: int, latency_table: Path | None, **given: Any) -> None:
     """Measure what a subnet, a round, an evaluation and the store cost on this machine."""
-    import numpy as np
-
-    from evo_c2f.objectives.metric import wanted_metrics
-    from evo_c2f.studies.bench import bench_processes, bench_store
-    from evo_c2f.workers.processes import Task
-    from evo_c2f.workflows.session import make_job
-    from supernet.jobs.bench import bench, bench_latencies
+    from evo_c2f.workflows.tools import Benchmark
 
     settings = load_recipe(given)
     if given["simulate"]:
         simulation(settings, given["simulate"], as_json)
         return
-    job, search = make_job(settings, machine_of(given)), settings.search
-    measured, size = wanted_metrics(search.metrics(), search.limits()), search.output_size
+    benchmark = Benchmark(settings, machine_of(given))
     if latency_table:
-        click.echo(to_json(bench_latencies(job, size, latency_table, tell)))
-        return
-    rng = np.random.default_rng(settings.seed)
-    if given["workers"]:
-        measure = job.measure(job.supernet(), measured, size)
-        task = Task(measure, tuple(measure.names))
-        click.echo(to_json(bench_processes(given["workers"], task, settings.space, rng)))
-        return
-    results = bench(job, measured, size, console.print)
-    store = bench_store(settings.space, rows, rng)
-    console.print("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
-    if as_json:
-        click.echo(to_json(results | store))
+        click.echo(to_json(benchmark.latencies(latency_table)))
+    elif given["workers"]:
+        click.echo(to_json(benchmark.processes(given["workers"])))
+    else:
+        results = benchmark.everything(rows)
+        if as_json:
+            click.echo(to_json(results))
 
 
 def simulation(settings: "Recipe", run: Path, as_json: bool) -> None:

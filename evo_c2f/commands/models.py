@@ -56,17 +56,14 @@ def finetune_command(
     --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
     """
     from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
-    from evo_c2f.workflows.session import claim, open_session
-    from supernet.ranks import join
+    from evo_c2f.workflows.session import claim, open_together
 
     quieten(given)
-    machine, stack = machine_of(given), until_the_end()
-    ranks = join(machine.devices, machine.device)
-    run = ranks.from_first(lambda: find(given))
-    changes = (*given["set"], *search_changes(given, STAGES))
-    session = ranks.together(lambda: open_session(run, machine, show, changes, ranks))
+    stack, changes = until_the_end(), (*given["set"], *search_changes(given, STAGES))
+    session = open_together(lambda: find(given), machine_of(given), show, changes)
+    ranks = session.ranks
     found = ranks.from_first(lambda: candidates_for(session, pick, candidates, from_scratch))
-    ranks.from_first(lambda: claim(run, stack))
+    ranks.from_first(lambda: claim(session.run, stack))
     result = finetune(session, name, best_alone(session, found, trial_images), from_scratch)
     if ranks.first:
         click.echo(to_json(result) if as_json else markdown([result]))

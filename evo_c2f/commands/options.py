@@ -16,7 +16,7 @@ from evo_c2f.runs.find import begin_run, find_run, resolve
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.space import STAGES, Stage
-from evo_c2f.workflows.machine import Machine
+from evo_c2f.workers.machine import Machine
 
 if TYPE_CHECKING:
     from evo_c2f.workflows.session import Session
@@ -195,9 +195,9 @@ def opened(given: Given, changes: Sequence[str] = ()) -> "Session":
 
 def quieten(given: Given) -> None:
     """Silence this process if it trains with others and is not the first: the first prints the same."""
-    from supernet.ranks import told_by_another
+    from evo_c2f.workflows.session import is_silent
 
-    console.quiet = told_by_another(given.get("devices"))
+    console.quiet = is_silent(given.get("devices"))
 
 
 def until_the_end() -> ExitStack:

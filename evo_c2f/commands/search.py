@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,6 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     from evo_c2f.workflows import pictures
     from evo_c2f.workflows.search import search
     from evo_c2f.workflows.studies import operators
-    from supernet.ranks import ALONE
 
     session = training(given)
     run = session.run
@@ -98,7 +97,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     summaries = search(session, (lambda: pictures.draw_pictures(session)) if live else lambda: None)
     if not session.ranks.first:
         return
-    session = replace(session, job=replace(session.job, ranks=ALONE))  # by now the other processes have ended
+    session = session.alone()
     conclude(summaries, session.job.task.baseline_name)
     pictures.draw_samples(session, fronts.latest(run))
     pictures.draw_pictures(session)

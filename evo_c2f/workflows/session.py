@@ -19,8 +19,8 @@ from evo_c2f.runs import recipe as recipes
 from evo_c2f.runs.recipe import Recipe, SuperResolutionRecipe, TranslationRecipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.versions import versions
+from evo_c2f.workers.machine import Machine
 from evo_c2f.workers.processes import Here, Processes, Task, Workers
-from evo_c2f.workflows.machine import Machine
 from evo_c2f.workflows.progress import Show, silent
 from supernet.data.pair_data import PairData
 from supernet.data.photographs import PhotographData
@@ -29,7 +29,7 @@ from supernet.drawing.board import Board
 from supernet.jobs.job import Data, Job, OnRound, OnSetback, choose_device
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
-from supernet.ranks import ALONE, Ranks, join
+from supernet.ranks import ALONE, Ranks, join, told_by_another
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class Session:
     def measured(self) -> list[str]:
         """The metrics that a search measures for every candidate."""
         return wanted_metrics(self.settings.search.metrics(), self.settings.search.limits())
+
+    def alone(self) -> "Session":
+        """The same once the other processes have ended."""
+        return replace(self, job=replace(self.job, ranks=ALONE))
 
     def in_subprocess(self) -> "Session":
         """The same session for a subprocess; only the parent process shows progress."""
@@ -114,6 +118,18 @@ def open_session(
     """A session on an existing run. changes: settings for this session, as 'key=value'."""
     settings = recipes.changed(run.recipe, tuple(changes))
     return Session(run, settings, make_job(settings, machine, ranks, run), machine, show)
+
+
+def open_together(find: Callable[[], RunFolder], machine: Machine, show: Show, changes: Sequence[str]) -> Session:
+    """A session on the run that `find` gives, in every process that trains with others. changes: as above."""
+    ranks = join(machine.devices, machine.device)
+    run = ranks.from_first(find)
+    return ranks.together(lambda: open_session(run, machine, show, changes, ranks))
+
+
+def is_silent(devices: int | None) -> bool:
+    """Whether another process, which trains with this one, tells people all that this one would."""
+    return told_by_another(devices)
 
 
 def begin_training(find: Callable[[], RunFolder], machine: Machine, show: Show, stack: ExitStack) -> Session:

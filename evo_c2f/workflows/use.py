@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from evo_c2f.errors import InputError
 from evo_c2f.workflows.session import cores
@@ -26,6 +27,16 @@ def prepare(device: str, threads: int | None) -> torch.device:
     """The device with that name. threads: the CPU threads to use; None: one a core."""
     torch.set_num_threads(threads or cores())
     return choose_device(device)
+
+
+def network_of(model: Path) -> nn.Module:
+    """A plain module, frozen: (b, 3, h, w) in 0..1 -> its output, not clamped."""
+    return load_network(model)
+
+
+def about(model: Path) -> dict[str, Any]:
+    """The metadata of a model's file."""
+    return read_model(model).metadata
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Compares the search's networks with what one would use without a search: a teacher, or a plain network."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,14 @@ from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.finetune import Found, batch_of, best_alone, finetune, finetuned
 from evo_c2f.workflows.session import Session
 from supernet.jobs.alone import Plan
-from supernet.jobs.benchmark import side_by_side
+from supernet.jobs.benchmark import check, side_by_side
 from supernet.jobs.comparison import Comparison, Finalist, Trained, Trials, new_teacher
 from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.models.card import data_name
 from supernet.network.cost import network_costs
 from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
+
+log = logging.getLogger(__name__)
 
 
 def comparison(session: Session) -> Comparison:
@@ -38,35 +41,45 @@ def comparison(session: Session) -> Comparison:
     return Comparison(job, settings, job.score(names), run.recipe.data.batch, models, session.watching)
 
 
-def train_teacher(session: Session, width: int, images: int, learning_rate: float) -> Trained:
+def train_teacher(trainer: Comparison, width: int, images: int, learning_rate: float) -> Trained:
     """Train pix2pix's ResNet of 9 blocks into the run's models/teacher.safetensors."""
-    return comparison(session).train("teacher", new_teacher(width, session.job), images, learning_rate)
+    return trainer.train("teacher", new_teacher(width, trainer.job), images, learning_rate)
 
 
 @dataclass(frozen=True)
-class Ratios:
-    """Smallest ratios of the teacher's costs to the searched network's."""
+class Terms:
+    """The terms of a comparison: the teacher's base channels, images, and the learning rates of each side.
 
-    params: float
-    macs: float
+    params_ratio, macs_ratio: the smallest ratios of the teacher's costs to the searched network's.
+    """
+
+    width: int
+    images: int
+    trial_images: int
+    candidates: int
+    rates: Sequence[float]
+    searched_rates: Sequence[float]
+    params_ratio: float
+    macs_ratio: float
 
 
 class AgainstTeacher:
     """Compares the teacher with the best subnet within a share of its costs; both are trained on the same images."""
 
-    def __init__(self, session: Session, width: int, trials: Trials, ratios: Ratios, n_candidates: int):
-        """width: the teacher's base channels. InputError if the run has no subnet within the limits."""
-        run = session.run
-        self.session, self.width, self.trials = session, width, trials
+    def __init__(self, session: Session, terms: Terms):
+        """InputError if the run has no subnet within the limits."""
+        run, sign = session.run, session.first_quality.sign
+        self.session, self.width = session, terms.width
+        self.trials = Trials(terms.images, terms.trial_images, sign, terms.rates, terms.searched_rates)
         self.trainer, self.search = comparison(session), run.recipe.search
         self.names = [*dict.fromkeys(["lpips", *self.search.rescore, "psnr_y", "ssim_y"])]
         session.job.check_full(self.names)
-        costs = network_costs(new_teacher(width, session.job), self.search.output_size)
-        self.limits = {"params": costs["params"] / ratios.params, "macs": costs["macs"] / ratios.macs}
+        costs = network_costs(new_teacher(terms.width, session.job), self.search.output_size)
+        self.limits = {"params": costs["params"] / terms.params_ratio, "macs": costs["macs"] / terms.macs_ratio}
         within = [Limit(metric(name), "max", value) for name, value in self.limits.items()]
         self.finalists = {
             subnet_id(genome): Finalist(subnet_id(genome), run.recipe.space.decode(genome), run.weights_for(stage))
-            for stage, genome in fronts.candidates(run, session.first_quality, within, n_candidates)
+            for stage, genome in fronts.candidates(run, session.first_quality, within, terms.candidates)
         }
 
     def run(self) -> dict[str, Any]:
@@ -93,6 +106,11 @@ def upscalers_only(session: Session, command: str) -> SuperResolutionRecipe:
     if not isinstance(session.settings, SuperResolutionRecipe):
         raise InputError(f"{command} is for super-resolution; use 'python cli.py compare --run {session.run.folder}'")
     return session.settings
+
+
+def check_benchmarks(session: Session, folders: Sequence[Path], command: str) -> None:
+    """InputError if the session is of another task than super-resolution, or a benchmark can't be judged on."""
+    check(folders, upscalers_only(session, command).task.scale, log.warning)
 
 
 def benchmark(

@@ -10,6 +10,7 @@ from evo_c2f.runs.plots import draw_curves, draw_ranking
 from evo_c2f.scores import analysis
 from evo_c2f.studies import study
 from evo_c2f.studies.strategies import STRATEGIES
+from evo_c2f.studies.study import Laboratory
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.laboratory import laboratory, train_several
 
@@ -17,13 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def ranking_study(
-    session: Session, what: str, sizes: tuple[int, int], planned: Sequence[tuple[str, int]]
+    session: Session, what: str, sizes: tuple[int, int], seeds: int, trainings: Sequence[str]
 ) -> dict[str, Any]:
-    """Train architectures alone, and measure how well the planned supernets rank them.
+    """Train architectures alone, and measure how well supernets rank them.
 
-    sizes: (architectures, how many of them are trained twice); planned: (training, seed number) of each supernet.
+    what: 'ranking' for the recipe's training, 'fairness' for several. sizes: (architectures, how many of them are
+    trained twice). trainings: those to compare, each with so many seeds; none: all. InputError if one is unknown.
     """
     lab, run = laboratory(session, session.hiring()), session.run
+    planned = planned_trainings(lab, what, seeds, trainings)
     train_several(session, planned)
     sample = study.Sample.draw(lab, *sizes)
     with session.show("training alone", sum(sizes)) as reporter:
@@ -35,10 +38,9 @@ def ranking_study(
     return {"rows": rows, "ceiling": study.ceiling(lab, frame), "trained_twice": sizes[1]}
 
 
-def planned_trainings(session: Session, what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
+def planned_trainings(lab: Laboratory, what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
     """(training, seed number) of each supernet of a study. InputError if a training is unknown."""
-    own = laboratory(session, session.hiring()).own
-    trainings = trainings or (list(study.TRAININGS) if what == "fairness" else [own])
+    trainings = trainings or (list(study.TRAININGS) if what == "fairness" else [lab.own])
     for training in trainings:
         if training not in study.TRAININGS:
             raise InputError(f"no training is called {training!r}; choose from {', '.join(map(repr, study.TRAININGS))}")

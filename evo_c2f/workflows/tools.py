@@ -1,0 +1,94 @@
+"""Data sets, statistics of real images, the check of a run's files, and what things cost on this machine."""
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evo_c2f.errors import FailedError, InputError
+from evo_c2f.objectives.metric import wanted_metrics
+from evo_c2f.runs.recipe import Recipe
+from evo_c2f.runs.verify import Finding, verify
+from evo_c2f.studies.bench import bench_processes, bench_store
+from evo_c2f.workers.machine import Machine
+from evo_c2f.workers.processes import Task
+from evo_c2f.workflows.session import make_job, rendering
+from evo_c2f.workflows.use import Images, prepare
+from supernet import checkpoint
+from supernet.data import aligned, openmoji
+from supernet.data.picture_files import tell_others
+from supernet.jobs.bench import bench, bench_latencies
+from supernet.metrics import frechet, qualities
+from supernet.models.seal import check_export
+
+log = logging.getLogger(__name__)
+
+
+def write_openmoji(out: Path, size: int) -> None:
+    """Write OpenMoji as a folder of pairs, each image with sides of `size` pixels."""
+    openmoji.write_folder(out, size, rendering)
+    log.info(f"{out}: {openmoji.LICENCE.strip()}")
+
+
+def split_pairs(data: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
+    """Copy a folder of pairs with a test/ of n_test images taken from its train/; the images in each folder."""
+    for folder in (data / "train", data / "val"):
+        if folder.is_dir():
+            tell_others(folder, log.warning)
+    return aligned.split_off(data, out, n_test, seed)
+
+
+def cache_statistics(images: Images, metric: str, machine: Machine) -> Path:
+    """Compute and cache what a Frechet distance needs of the real images of pairs; the file.
+
+    InputError if the metric is no such distance. FailedError if the file can't be written.
+    """
+    if not qualities.is_frechet(metric):
+        raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
+    paths = aligned.split_files(images.folder, images.split)
+    tell_others(images.folder / images.split, log.warning)
+    aligned.check_sizes(paths, log.warning)
+    pairs = aligned.Pairs(paths, images.direction, images.load_size)
+    targets = [target for _, target in aligned.in_batches(pairs, aligned.EVALUATION_BATCH)]
+    frechet.Frechet(metric, targets, prepare(machine.device, machine.threads))
+    path = frechet.statistics_file(metric, targets)
+    if not path.is_file():
+        raise FailedError(f"{path} can't be written; set XDG_CACHE_HOME to a folder that can be")
+    return path
+
+
+def verify_run(run: Path) -> Iterator[Finding]:
+    """Each file of a run, and what is wrong with it."""
+    readers: dict[str, Callable[[Path], object]] = dict.fromkeys(
+        (".onnx", ".pt2"), partial(check_export, warn=log.warning)
+    )
+    return verify(run, {**readers, ".safetensors": checkpoint.load})
+
+
+class Benchmark:
+    """Measures what a recipe's subnets and their scores cost on this machine."""
+
+    def __init__(self, settings: Recipe, machine: Machine):
+        search = settings.search
+        self.settings, self.job = settings, make_job(settings, machine)
+        self.measured, self.size = wanted_metrics(search.metrics(), search.limits()), search.output_size
+        self.rng = np.random.default_rng(settings.seed)
+
+    def latencies(self, table: Path) -> dict[str, Any]:
+        """Time every part of the space, and write the table."""
+        return bench_latencies(self.job, self.size, table, log.info)
+
+    def processes(self, n: int) -> dict[str, Any]:
+        """n measuring processes beside one."""
+        measure = self.job.measure(self.job.supernet(), self.measured, self.size)
+        return bench_processes(n, Task(measure, tuple(measure.names)), self.settings.space, self.rng)
+
+    def everything(self, rows: int) -> dict[str, Any]:
+        """A subnet, a round, an evaluation, and a store of so many rows."""
+        results = bench(self.job, self.measured, self.size, log.info)
+        store = bench_store(self.settings.space, rows, self.rng)
+        log.info("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
+        return {**results, **store}
