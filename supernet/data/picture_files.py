@@ -73,7 +73,7 @@ def opening(path: Path) -> Iterator[Opened]:
             warnings.simplefilter("ignore")  # Pillow's name no file; what they are of is in `losses`, or an error
             with Image.open(path, formats=FORMATS) as file:
                 refuse_unscaled(file)
-                bits = bits_of(file)  # before anything is decoded
+                bits = bits_of(file, path)  # before anything is decoded
                 turn, exif = read_exif(file, path)
                 yield Opened(file, turn, exif or b"", bits, tuple(losses_of(file, bits, exif)))
     except Exception as error:  # Pillow's decoders raise whatever they stumble over in a damaged file
@@ -118,20 +118,24 @@ def losses_of(file: Image.Image, bits: int, exif: bytes | None) -> Iterator[str]
     if getattr(file, "n_frames", 1) > 1:
         yield FIRST_PAGE
     if bits > 8 and not file.mode.startswith("I"):
-        yield EIGHT_BITS
+        yield EIGHT_BITS if bits == 16 else f"8 of its {bits} bits a channel are read"
     if file.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         yield TO_RGB
     if exif is None:
         yield NO_EXIF
 
 
-def bits_of(file: Image.Image) -> int:
+def bits_of(file: Image.Image, path: Path) -> int:
     """Bits of a channel in the file, as far as a header shows; Pillow gives 8 in all modes but 'I'."""
     if file.mode.startswith("I"):
         return 16
     if file.format in ("PNG", "TIFF"):
         args = [tile[3] for tile in file.tile[:1]]  # type: ignore[attr-defined]
         return 16 if any(";16" in (a if isinstance(a, str) else str(a)) for a in args) else 8
+    if file.format == "AVIF":
+        # Pillow does not tell them: high_bitdepth and twelve_bit of its configuration (AV1 in ISOBMFF, sec. 2.3.3).
+        flags = int.from_bytes(path.read_bytes().partition(b"av1C")[2][2:3])
+        return 8 + 2 * bool(flags & 0x40) + 2 * bool(flags & 0x20)
     return 8
 
 

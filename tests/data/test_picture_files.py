@@ -1,5 +1,6 @@
 """Picture files as cameras, phones and systems write them: used upright, or named; nothing is dropped in silence."""
 
+import base64
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -294,3 +295,34 @@ def test_no_file_is_handed_to_a_program_of_the_machine(tmp_path: Path):
     (tmp_path / "a.eps").rename(tmp_path / "a.png")
     with pytest.raises(InputError, match=r"a\.png can't be read: cannot identify"):
         read_picture(tmp_path / "a.png")
+
+
+# 16x16 pixels, written by `avifenc --depth 10` and 12: Pillow writes 8 bits alone.
+DEEP_AVIF = {
+    10: (
+        "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAADybWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAA"
+        "AGxpYmF2aWYAAAAADnBpdG0AAAAAAAEAAAAeaWxvYwAAAABEAAABAAEAAAABAAABGgAAAB8AAAAoaWluZgAAAAAAAQAAABppbmZl"
+        "AgAAAAABAABhdjAxQ29sb3IAAAAAamlwcnAAAABLaXBjbwAAABRpc3BlAAAAAAAAABAAAAAQAAAAEHBpeGkAAAAAAwoKCgAAAAxh"
+        "djFDgSBAAAAAABNjb2xybmNseAABAA0ABoAAAAAXaXBtYQAAAAAAAAABAAEEAQKDBAAAACdtZGF0EgAKCDgM//nAQ0GkMhEWQAAA"
+        "QAACBSd5IB5EetBqVw=="
+    ),
+    12: (
+        "AAAAHGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZgAAAPJtZXRhAAAAAAAAAChoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAbGli"
+        "YXZpZgAAAAAOcGl0bQAAAAAAAQAAAB5pbG9jAAAAAEQAAAEAAQAAAAEAAAEWAAAAIAAAAChpaW5mAAAAAAABAAAAGmluZmUCAAAA"
+        "AAEAAGF2MDFDb2xvcgAAAABqaXBycAAAAEtpcGNvAAAAFGlzcGUAAAAAAAAAEAAAABAAAAAQcGl4aQAAAAADDAwMAAAADGF2MUOB"
+        "QGAAAAAAE2NvbHJuY2x4AAEADQAGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAAAKG1kYXQSAAoJWAz/+dAQ0GiAMhEWQAAAQAAB"
+        "wPdOf6f3t0JEIA=="
+    ),
+}
+
+
+@pytest.mark.skipif(".avif" not in SUFFIXES, reason="this Pillow reads no AVIF")
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_the_bits_of_an_avif_that_are_not_read_are_told(tmp_path: Path, bits: int):
+    if bits == 8:
+        Image.fromarray(random_pixels(16, 16)).save(tmp_path / "a.avif")
+    else:
+        (tmp_path / "a.avif").write_bytes(base64.b64decode(DEEP_AVIF[bits]))
+    losses = () if bits == 8 else (f"8 of its {bits} bits a channel are read",)
+    pixels, told = read_with_losses(tmp_path / "a.avif")
+    assert pixels.shape == (16, 16, 3) and told == losses == read_picture(tmp_path / "a.avif").losses
