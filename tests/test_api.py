@@ -113,10 +113,11 @@ def test_the_engine_by_itself_is_shown_in_few_lines_that_run(
     shown = dict[str, Any]()
     exec(code, shown)
     front, calls = shown["front"], list[object]()
-    # Every subnet of this space can be tried: the front is the true one.
-    space, problem = shown["space"], shown["problem"]
-    assert (front["macs"] <= 200).all() and len(front) > 3 and front["psnr_y"].is_monotonic_decreasing
-    again = shown["coarse_to_fine"](problem, "scores.h5", shown["Budget"](60, 8), 0, lambda *step: calls.append(step))
+    assert (front["macs"] <= 200).all() and len(front) > 3
+    assert front["psnr_y"].is_monotonic_decreasing and front["macs"].is_monotonic_decreasing  # nothing dominates
+    again = shown["coarse_to_fine"](
+        shown["problem"], "scores.h5", shown["Budget"](60, 8), 0, lambda *step: calls.append(step)
+    )
     pd.testing.assert_frame_equal(again, front)
-    assert len(calls) > 100 and len(evo_c2f.load_scores("scores.h5")) <= 3 * 60 + 2
-    assert space.n_subnets > 3 * 60
+    measured = evo_c2f.load_scores("scores.h5")
+    assert len(calls) > 100 and measured["id"].is_unique and len(measured) < shown["space"].n_subnets / 10
