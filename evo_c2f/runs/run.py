@@ -110,19 +110,15 @@ class RunFolder:
     def weights_for(self, stage: Stage) -> Path:
         """The checkpoint for measuring the stage. InputError, with the command, if it is missing."""
         trainings = self.recipe.training.stages
-        staged = [t for t in trainings if t != "joint" and stage in STAGES[STAGES.index(t) :]]
-        if not staged and "joint" not in trainings:
+        usable = [t for t in trainings if t == "joint" or (stage in STAGES and STAGES.index(t) <= STAGES.index(stage))]
+        if not usable:
             raise InputError(
                 f"stage joint needs a supernet that is trained jointly, and {self.folder} trains stage by stage; "
                 f"begin another run with --set training.stages=[joint]"
             )
-        return self.trained(staged[-1] if staged else "joint")
-
-    def trained(self, training: str) -> Path:
-        """The checkpoint of a training. InputError, with the command, if it is missing."""
-        path = self.checkpoint(training)
+        path = self.checkpoint(usable[-1])
         if not path.is_file():
-            how = "" if training == self.recipe.training.stages[0] else f" --stage {training}"
+            how = "" if usable[-1] == trainings[0] else f" --stage {usable[-1]}"
             raise InputError(f"{path} is missing; run '{LEAD} train-supernet --run {self.folder}{how}' first")
         return path
 

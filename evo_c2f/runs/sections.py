@@ -15,7 +15,6 @@ TRAININGS = (
     ["joint", "operator"],
     ["joint", "channel"],
     ["joint", "operator", "channel"],
-    ["path", "joint", "operator", "channel"],
     ["path", "operator"],
     ["path", "operator", "channel"],
 )
@@ -93,11 +92,10 @@ class DiscriminatorSection(Section):
 
 
 class TrainingSection(Section):
-    """`stages`: the trainings, each on the survivors of the previous stage.
+    """`stages`: the trainings, each on the survivors of the previous stage, and from its weights.
 
     'joint' trains paths, operators and widths together. 'path' trains only paths, with the reference operator at full
-    width. 'operator' starts from the joint weights, or from scratch where there are none: from those of the paths, the
-    reference operator would be ahead (docs/decisions/0013).
+    width (docs/decisions/0013).
     """
 
     rounds: Positive
@@ -120,7 +118,8 @@ class TrainingSection(Section):
     def _in_order(cls, stages: list[str]) -> list[str]:
         if stages not in TRAININGS:
             raise ValueError(
-                f"{stages} is no order of trainings; name joint, or path, or both, and then operator, channel or both"
+                f"{stages} is no order of trainings; begin with joint, then operator, channel or both, or with path, "
+                "then operator or both"
             )
         return stages
 

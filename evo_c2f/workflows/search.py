@@ -26,11 +26,13 @@ def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> lis
 
     on_stage: called after each stage. If several processes train together, only the first one searches and calls it.
     """
-    hire, trainings = session.hiring(), [*session.run.recipe.training.stages]
+    hire, trainings = session.hiring(), session.run.recipe.training.stages
+    if "joint" in trainings:
+        train(session, "joint")
     summaries = []
     for stage in STAGES:
-        while trainings and trainings[0] in (stage, "joint"):
-            train(session, trainings.pop(0))
+        if stage in trainings:
+            train(session, stage)
         seed = session.run.recipe.seed
         summaries.append(session.ranks.from_first(partial(evolve, session, stage, seed, hire)))
         if session.ranks.first:

@@ -29,11 +29,7 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
     if stage not in ("joint", "path"):
         survivors = ranks.from_first(lambda: read_survivors(run, stage))
         before = STAGES[STAGES.index(stage) - 1]
-        # The path training knows only the reference operator: from its weights, the other operators would start behind.
-        if before != "path":
-            start = ranks.from_first(lambda: run.weights_for(before))
-        elif "joint" in settings.stages:
-            start = ranks.from_first(lambda: run.trained("joint"))
+        start = ranks.from_first(lambda: run.weights_for(before))
     rounds = settings.rounds if stage == settings.stages[0] else settings.stage_rounds
     space = run.recipe.space
     log.info(f"space: {space.n_subnets:,} subnets, {space.n_architectures:,} architectures")

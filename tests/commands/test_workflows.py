@@ -129,8 +129,9 @@ def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
     assert same == again != other
 
 
-def test_paths_have_weights_of_their_own_and_operators_start_from_the_joint_ones(run, tmp_path, monkeypatch):
-    stages = {**run.recipe.model_dump(mode="json")["training"], "stages": ["path", "joint", "operator", "channel"]}
+@pytest.mark.parametrize("first", ["joint", "path"])
+def test_each_training_starts_from_the_one_before(run, tmp_path, monkeypatch, first):
+    stages = {**run.recipe.model_dump(mode="json")["training"], "stages": [first, "operator", "channel"]}
     settings = recipe.checked({**run.recipe.model_dump(mode="json"), "training": stages}, (), "test")
     session = session_of(RunFolder(tmp_path, settings))
     starts, real = dict[str, str | None](), Job.train
@@ -141,7 +142,7 @@ def test_paths_have_weights_of_their_own_and_operators_start_from_the_joint_ones
 
     monkeypatch.setattr(Job, "train", train_and_tell)
     search(session)
-    assert starts == {"joint": None, "path": None, "operator": "joint", "channel": "operator"}
+    assert starts == {first: None, "operator": first, "channel": "operator"}
     contexts = analysis.load_scores(tmp_path, objectives=None).groupby("stage")["context"].agg(set)
     assert len(set.union(*contexts[list(STAGES)])) == 3  # each stage is scored by weights of its own
-    assert session.run.weights_for("path").stem == "path" and session.run.weights_for("joint").stem == "joint"
+    assert session.run.weights_for("path").stem == first

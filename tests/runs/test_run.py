@@ -89,8 +89,6 @@ def test_a_damaged_recipe_is_named_and_left_as_it_is(run, content, take_up):
         ("[joint, operator]", "channel", "operator"),
         ("[joint, channel]", "operator", "joint"),
         ("[joint, operator, channel]", "joint", "joint"),
-        ("[path, joint, operator, channel]", "path", "path"),
-        ("[path, joint, operator, channel]", "channel", "channel"),
         ("[path, operator]", "path", "path"),
         ("[path, operator]", "channel", "operator"),
         ("[path, operator, channel]", "channel", "channel"),
