@@ -108,7 +108,8 @@ class TrainingSection(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9  # Adam's; 0.5 is customary for adversarial training
     final_rate: Annotated[float, Field(gt=0, le=1)] = 0.01  # where the cosine ends, as a share of the learning rate
-    precision: Literal["float32", "bf16"] = "float32"  # bf16: autocast; weights, moments and files stay float32
+    # Of convolutions in training; weights, moments and files stay float32. auto: bf16 on a GPU, else float32.
+    precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
     divide_gradients: bool = False  # each weight's gradient by the number of subnets that used it
     losses: LossesSection = LossesSection()
     discriminator: DiscriminatorSection = DiscriminatorSection()

@@ -68,10 +68,18 @@ class Criterion:
         """
         self.last, self.earlier, self.adversary = last, earlier, adversary
 
+    def part(self, index: int) -> int:
+        """Which part of the loss's schedule round `index` lies in, from 0."""
+        return sum(until <= index for until, _ in self.earlier)
+
+    def terms(self, index: int) -> Terms:
+        """The terms of round `index`."""
+        return [*(terms for _, terms in self.earlier), self.last][self.part(index)]
+
     def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
         """Take the batch of round `index`, or this process's part of it; compute everything that its subnets share."""
         self.source, self.target = source, target
-        terms = next((terms for until, terms in self.earlier if index < until), self.last)
+        terms = self.terms(index)
         self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
         with torch.no_grad():
             if self.features and self.weights.perceptual:

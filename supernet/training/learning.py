@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ from evo_c2f.errors import FailedError
 from supernet.ranks import ALONE, Ranks
 from supernet.rounds.students import Students
 from supernet.training.criterion import Criterion
-from supernet.training.optimizer import make_optimizer, pack, unpack
+from supernet.training.optimizer import make_optimizer, pack, set_rate, unpack
 
 if TYPE_CHECKING:
     from evo_c2f.runs.sections import TrainingSection
 
 MOST_SETBACKS = 5
+WARM_UP_ROUNDS = 50
 
 
 class Learning:
@@ -33,6 +35,16 @@ class Learning:
         self.average = {name: p.detach().clone() for name, p in students.module.named_parameters()}
         self.index = self.setbacks = 0
         self.asked_to_stop = self.stops = False  # asked: in this process; stops: in any, as `hear` learns
+
+    def set_rate(self) -> float:
+        """Set the optimiser's rate for this round; returns it as a share of its peak."""
+        rate = learning_rate(self.index, self.settings.rounds, 1.0, self.settings.final_rate) * 0.5**self.setbacks
+        set_rate(self.optimizer, self.settings.learning_rate * rate)
+        return rate
+
+    def average_weight(self) -> float:
+        """The share of this round's weights in the EMA; it begins at 0.9, so that early weights are soon forgotten."""
+        return 1 - min(self.settings.ema, (1 + self.index) / (10 + self.index))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything that the next round depends on; batches depend only on the index."""
@@ -81,3 +93,9 @@ class Learning:
             )
         self.restore(*good)
         self.setbacks = setbacks
+
+
+def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:
+    """Linear warm-up, then a cosine down to the share `final` of the peak."""
+    warm = min(1.0, (index + 1) / min(WARM_UP_ROUNDS, rounds))
+    return peak * warm * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * index / rounds)))

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,17 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from supernet import checkpoint
 from supernet.rounds.students import Forward
+from supernet.training.captured import Captured, can_be_recorded
 from supernet.training.criterion import Criterion
 from supernet.training.learning import Learning
 from supernet.training.optimizer import step_used
+from supernet.training.precision import casting
 
 SECONDS_BETWEEN_SAVES = 60.0
-WARM_UP_ROUNDS = 50
 ROUNDS_BETWEEN_SNAPSHOTS = 200
 
 Learned = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]  # a network's loss, output and gradients
 Map = Callable[[Callable[[Forward], Learned], Sequence[Forward]], Iterable[Learned]]
-
-Precision = Literal["float32", "bf16"]
 
 
 class Batches(Protocol):
@@ -64,10 +63,13 @@ def train(
 
     good, saved = learning.snapshot(), time.monotonic()
     with Crew(device, ranks.here) as side_by_side:
+        a_round = partial(one_round, learning, side_by_side=side_by_side)
+        if can_be_recorded(learning):
+            a_round = Captured(learning, a_round, recordable_round)
         while learning.index < rounds:
             started = time.monotonic()
             source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])
-            loss, trouble = one_round(learning, source, target, side_by_side)
+            loss, trouble = a_round(source, target)
             notes["seconds"] += time.monotonic() - started
             if trouble:
                 if ranks.first:
@@ -140,15 +142,13 @@ class Crew:
 
 def one_round(learning: Learning, source: Tensor, target: Tensor, side_by_side: Map = map) -> tuple[float, str | None]:
     """One update of all networks; returns (mean loss, the problem, if any, in words)."""
-    settings = learning.settings
-    rate = learning_rate(learning.index, settings.rounds, 1.0, settings.final_rate) * 0.5**learning.setbacks
-    learning.optimizer.param_groups[0]["lr"] = settings.learning_rate * rate
     criterion, students, ranks = learning.criterion, learning.students, learning.ranks
-    casting = partial(autocast, source.device, settings.precision)
-    with casting():
+    rate, cast = learning.set_rate(), partial(casting, source.device, learning.settings.precision)
+    with cast():
         criterion.begin(learning.index, source, target, ranks)
     networks, used = students.deal()
-    loss, outputs = fair_gradients(networks, used, source, criterion, side_by_side, casting)
+    losses, outputs = fair_gradients(networks, used, source, criterion, side_by_side, cast)
+    loss = sum(torch.stack(losses).tolist())  # a GPU is waited for here, and by a discriminator
     (loss,) = learning.hear(loss, of=used)
     students.settle()
     if not math.isfinite(loss):
@@ -156,14 +156,24 @@ def one_round(learning: Learning, source: Tensor, target: Tensor, side_by_side: 
             parameter.grad = None
         return loss, "the loss is not finite"
     step_used(learning.optimizer, used)
-    update_average(list(learning.average.values()), learning.parameters, learning.index, settings.ema)
-    with casting():
+    update_average(list(learning.average.values()), learning.parameters, learning.average_weight())
+    with cast():
         return loss, criterion.finish(outputs, rate, ranks)
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """A context that runs convolutions in the precision, in this thread."""
-    return nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
+def recordable_round(learning: Learning, source: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """One update of one network, whatever its loss is; returns the loss. Nothing in it waits for the GPU.
+
+    weight: of the new weights in the EMA. The learning rate is set before.
+    """
+    criterion, cast = learning.criterion, partial(casting, source.device, learning.settings.precision)
+    with cast():
+        criterion.begin(learning.index, source, target)
+    networks, used = learning.students.deal()
+    (loss,), _ = fair_gradients(networks, used, source, criterion, casting=cast)
+    step_used(learning.optimizer, used)
+    update_average(list(learning.average.values()), learning.parameters, weight)
+    return loss
 
 
 def fair_gradients(
@@ -173,12 +183,12 @@ def fair_gradients(
     criterion: Criterion,
     side_by_side: Map = map,
     casting: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> tuple[float, list[Tensor]]:
+) -> tuple[list[Tensor], list[Tensor]]:
     """Fill the gradients of the used parameters, all None before, from a round's networks on the criterion's batch.
 
-    Returns their mean loss, and their outputs. Each network's gradients stay separate until they are added in the order
-    of the networks, so the sum doesn't depend on which finished first. Unused parameters keep `grad = None`, so that no
-    momentum moves them.
+    Returns each network's part of their mean loss, and their outputs. Each network's gradients stay separate until they
+    are added in the order of the networks, so the sum doesn't depend on which finished first. Unused parameters keep
+    `grad = None`, so that no momentum moves them.
     """
 
     def learn(network: Forward) -> Learned:
@@ -192,7 +202,7 @@ def fair_gradients(
         losses.append(loss)
         outputs.append(output)
         add_gradients(used, gradients)
-    return sum(loss.item() for loss in losses), outputs  # a GPU is waited for here alone
+    return losses, outputs
 
 
 def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
@@ -209,14 +219,12 @@ def add_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor
         torch._foreach_copy_([p.grad for p, _ in fresh if p.grad is not None], [gradient for _, gradient in fresh])
 
 
-def learning_rate(index: int, rounds: int, peak: float, final: float = 0.01) -> float:
-    """Linear warm-up, then a cosine down to the share `final` of the peak."""
-    warm = min(1.0, (index + 1) / min(WARM_UP_ROUNDS, rounds))
-    return peak * warm * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * index / rounds)))
-
-
 @torch.no_grad()
-def update_average(average: list[Tensor], parameters: list[nn.Parameter], index: int, decay: float) -> None:
-    """Move the EMA towards the weights; its decay warms up, so that early weights are soon forgotten."""
-    weight = 1 - min(decay, (1 + index) / (10 + index))
-    torch._foreach_lerp_(average, tuple(parameters), weight)
+def update_average(average: list[Tensor], parameters: list[nn.Parameter], weight: float | Tensor) -> None:
+    """Move the EMA towards the weights."""
+    if isinstance(weight, Tensor):  # a recorded round reads it anew each time
+        changes = torch._foreach_sub(tuple(parameters), average)
+        torch._foreach_mul_(changes, weight)
+        torch._foreach_add_(average, changes)
+    else:
+        torch._foreach_lerp_(average, tuple(parameters), weight)

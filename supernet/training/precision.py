@@ -1,0 +1,33 @@
+"""The precision that networks train in. Weights, moments and files stay float32."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "float32", "tf32", "bf16"]
+
+
+def casting(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """A context, of this thread, in which convolutions run in the precision; 'auto' is bf16 on a GPU, else float32."""
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "float32"
+    if precision == "bf16":
+        # Without its cache of weights, which a recorded round would read after they have changed.
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+    return tf32() if precision == "tf32" else nullcontext()
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """TensorFloat-32 on GPUs that have it; elsewhere float32."""
+    settings = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [each.allow_tf32 for each in settings]
+    try:
+        for each in settings:
+            each.allow_tf32 = True
+        yield
+    finally:
+        for each, was in zip(settings, before, strict=True):
+            each.allow_tf32 = was
