@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from supernet import checkpoint
 from supernet.rounds.students import Forward
-from supernet.training.captured import Captured, can_be_recorded
+from supernet.training.captured import Captured, Round, can_be_recorded
 from supernet.training.criterion import Criterion
 from supernet.training.learning import Learning
 from supernet.training.optimizer import step_used
@@ -63,7 +63,7 @@ def train(
 
     good, saved = learning.snapshot(), time.monotonic()
     with Crew(device, ranks.here) as side_by_side:
-        a_round = partial(one_round, learning, side_by_side=side_by_side)
+        a_round: Round = partial(one_round, learning, side_by_side=side_by_side)
         if can_be_recorded(learning):
             a_round = Captured(learning, a_round, recordable_round)
         while learning.index < rounds:

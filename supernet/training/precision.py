@@ -22,12 +22,10 @@ def casting(device: torch.device, precision: Precision) -> AbstractContextManage
 @contextmanager
 def tf32() -> Iterator[None]:
     """TensorFloat-32 on GPUs that have it; elsewhere float32."""
-    settings = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = [each.allow_tf32 for each in settings]
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
     try:
-        for each in settings:
-            each.allow_tf32 = True
+        cudnn.allow_tf32 = matmul.allow_tf32 = True
         yield
     finally:
-        for each, was in zip(settings, before, strict=True):
-            each.allow_tf32 = was
+        cudnn.allow_tf32, matmul.allow_tf32 = before
