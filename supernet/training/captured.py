@@ -88,6 +88,8 @@ class Captured:
         except RuntimeError as error:
             log.warning(f"rounds can't be recorded on this GPU ({error}); they run one kernel at a time")
             self.works = False
+            for parameter in self.learning.parameters:
+                parameter.grad = None  # what the recording began
             return False
         self.recordings[kind] = Recording(source, target, loss, replay)
         return True
