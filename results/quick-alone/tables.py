@@ -18,8 +18,9 @@ WEIGHT = 0.4  # dB for each factor e in MACs; chosen on these paths
 BICUBIC = 30.256  # dB, on the search's crops
 
 paths = pd.read_csv(HERE / "paths.csv", dtype={"path": str})
+paths["corrected"] = paths["shared"] + WEIGHT * np.log(paths["macs"])
 paths["corrected_300"] = paths["alone_300"] + WEIGHT * np.log(paths["macs"])
-for name in ("macs", "shared", "placements_mean", "placements_best", "alone_300", "corrected_300"):
+for name in ("macs", "shared", "corrected", "alone_300", "corrected_300"):
     print(f"paths by {name}: tau {paths[name].corr(paths['alone_1500'], method='kendall'):.2f}")
 
 operators = pd.read_csv(HERE / "operators.csv")
