@@ -88,7 +88,7 @@ class Benchmark:
 
     def everything(self, rows: int) -> dict[str, Any]:
         """A subnet, a round, an evaluation, and a store of so many rows."""
-        results = bench(self.job, self.measured, self.size, log.info)
+        results = bench(self.job, self.settings.training, self.measured, self.size, log.info)
         store = bench_store(self.settings.space, rows, self.rng)
         log.info("the store: " + ", ".join(f"{name} {value:.4g}" for name, value in store.items()))
         return {**results, **store}

@@ -1,32 +1,47 @@
 """Costs on this machine, as ratios from alternating runs, so that a drifting machine cancels out."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
 from evo_c2f.space import Architecture
 from supernet.jobs.job import Job
 from supernet.metrics.latency import latency_ms, measure_table
 from supernet.network.generator import Supernet
 from supernet.rounds.fairness import FairRounds
-from supernet.rounds.students import SharedSubnets
+from supernet.rounds.students import Alone, SharedSubnets, Students
 from supernet.timing import seconds, timed
+from supernet.training import loop
+from supernet.training.captured import WARM_UPS, Captured, Round, can_be_recorded
 from supernet.training.criterion import Criterion, L1Alone, Terms
+from supernet.training.learning import Learning
 from supernet.training.loop import Crew, fair_gradients
 from supernet.training.optimizer import OPTIMIZERS, is_matrix, make_optimizer, step_used
+from supernet.training.precision import casting
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import TrainingSection
 
 RANDOM_SUBNETS = 20
 BLOCKS, STEPS = 5, 8
+SPEED_ROUNDS = 20
+Step = Callable[[int], object]
 
 
-def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callable[[str], None]) -> dict[str, Any]:
+def bench(
+    job: Job, how: TrainingSection, names: list[str], output_size: tuple[int, int], say: Callable[[str], None]
+) -> dict[str, Any]:
     """Step rates inside the supernet against plain modules, and the cost of a round and of an evaluation."""
     low, high = (t.to(job.device, memory_format=torch.channels_last) for t in job.data.training((job.seed,))[0])
     supernet = job.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -54,6 +69,7 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
     with Crew(job.device) as side_by_side:
         results["round_ms"] = timed(one_round, job.device)
     say(f"a round of {space.n_levels + 1} subnets: {results['round_ms']:.1f} ms")
+    results["alone"] = bench_alone(job, how, low, say)
     measure = job.measure(supernet, names, output_size)
     results["evaluation_ms"] = timed(lambda: measure([widest]), job.device)
     say(f"an evaluation of the widest subnet: {results['evaluation_ms']:.1f} ms")
@@ -61,6 +77,80 @@ def bench(job: Job, names: list[str], output_size: tuple[int, int], say: Callabl
     steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in results["optimizer_ms"].items())
     say(f"a step of the optimiser over the widest subnet: {steps}")
     return results
+
+
+def bench_alone(
+    job: Job, how: TrainingSection, source: Tensor, say: Callable[[str], None]
+) -> dict[str, dict[str, float]]:
+    """The speed of the widest network's training alone, by the project's loop and by a plain one."""
+    batch, side = source.shape[0], source.shape[-1]
+    widest = job.space.decode(job.space.reference)
+    loops = {"ours": partial(our_loop, job), "plain torch": partial(plain_loop, job)}
+    found = dict[str, dict[str, float]]()
+    for name, make in loops.items():
+        row = found[name] = speed(make(job.fresh(widest), how, side, batch), batch, SPEED_ROUNDS, job.device)
+        words = f"the widest network alone, {name}: {row['images_per_s']:.0f} images a second"
+        busy = f", the GPU busy {row['busy']:.0%}, {row['peak_mb']:.0f} MB at most" if "busy" in row else ""
+        say(words + busy)
+    return found
+
+
+def speed(step: Step, images: int, rounds: int, device: torch.device) -> dict[str, float]:
+    """Images and rounds a second, the share of the time in which kernels ran, and the peak memory of some steps."""
+    for index in range(2 * WARM_UPS):
+        step(index)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    took = seconds(lambda: [step(index) for index in range(rounds)], device)
+    row = {"images_per_s": images * rounds / took, "rounds_per_s": rounds / took}
+    if device.type == "cuda":
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            traced = seconds(lambda: [step(index) for index in range(rounds)], device)
+        kernels = sum(event.self_device_time_total for event in profiler.key_averages())
+        row |= {"busy": kernels / 1e6 / traced, "peak_mb": torch.cuda.max_memory_allocated(device) / 1e6}
+    return row
+
+
+def our_loop(
+    job: Job, network: nn.Module, how: TrainingSection, side: int, batch: int, recorded: bool | None = None
+) -> Step:
+    """A round of the project's loop by L1: its batch, its update, its EMA.
+
+    recorded: as a CUDA graph; None: where that works.
+    """
+    batches = job.data.training((job.seed, 0, 3), side, batch)
+    students: Students = Alone(network)
+    if isinstance(network, Supernet):
+        students = SharedSubnets(network, FairRounds(job.space, "joint", None, np.random.default_rng(0)))
+    learning = Learning(students, Criterion(Terms(L1Alone())), how)
+    run: Round = partial(loop.one_round, learning)
+    if can_be_recorded(learning) if recorded is None else recorded:
+        run = Captured(learning, run, loop.recordable_round)
+
+    def step(index: int) -> object:
+        source, target = (t.to(job.device, memory_format=torch.channels_last) for t in batches[index])
+        learning.index += 1
+        return run(source, target)
+
+    return step
+
+
+def plain_loop(job: Job, network: nn.Module, how: TrainingSection, side: int, batch: int) -> Step:
+    """The loop that one writes by hand around the same network: always on the same batch, and without an EMA."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    source, target = (t.to(job.device) for t in job.data.training((job.seed, 0, 3), side, batch)[0])
+    optimizer = make_optimizer(how.optimizer, list(network.parameters()), how.learning_rate, (0.9, 0.99))
+
+    def step(index: int) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with casting(job.device, how.precision):
+            output = network(source).float()
+        loss = F.l1_loss(output, target)
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
 
 
 def bench_latencies(job: Job, output_size: tuple[int, int], out: Path, say: Callable[[str], None]) -> dict[str, float]:
