@@ -64,7 +64,7 @@ def test_a_run_that_another_writes_is_refused(run: evo_c2f.Run) -> None:
 
 def test_an_interrupt_stops_a_search_where_nothing_is_lost(photographs: Path, tmp_path: Path) -> None:
     def interrupt(title: str, done: int, total: int, note: str) -> None:
-        if title == "training joint" and done == 3:
+        if title == "training path" and done == 3:
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
@@ -74,7 +74,7 @@ def test_an_interrupt_stops_a_search_where_nothing_is_lost(photographs: Path, tm
     titles = list[int]()
 
     def resumed(title: str, done: int, total: int, note: str) -> None:
-        if title == "training joint":
+        if title == "training path":
             titles.append(done)
 
     stop = {**small(), "search.evaluations.path": 14}

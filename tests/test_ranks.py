@@ -134,14 +134,14 @@ def test_ctrl_c_ends_processes_that_the_command_started_and_one_goes_on(folder):
             os.killpg(process.pid, signal.SIGKILL)
     said.seek(0)
     assert said.read().count("interrupted; the same command goes on from here") == 1
-    state, ledger = folder / "run" / "supernet" / "joint.state.safetensors", folder / "run" / "ledger.json"
+    state, ledger = folder / "run" / "supernet" / "path.state.safetensors", folder / "run" / "ledger.json"
     assert state.is_file() and not ledger.exists()
 
     code = "import sys, cli\ntry: cli.main(sys.argv[1:])\nfinally: print('lightning_fabric' in sys.modules)"
     line = [sys.executable, "-c", code, *worker.small_training(folder, "run"), "--device", "cpu"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300, env=ENVIRONMENT)
     assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr  # one process needs no Fabric
-    assert json.loads(ledger.read_text())["joint"]["rounds"] == 120
+    assert json.loads(ledger.read_text())["path"]["rounds"] == 120
     events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
     assert sorted(events) == ["round", "setting", "setting", "trained"]  # two sittings, of one process that writes
 
@@ -161,7 +161,7 @@ def test_two_machines_train_as_one(folder):
         for agent in agents:
             agent.terminate()
     assert [agent.returncode for agent in agents] == [0, 0], said
-    assert json.loads((folder / "far" / "ledger.json").read_text())["joint"]["rounds"] == 120
+    assert json.loads((folder / "far" / "ledger.json").read_text())["path"]["rounds"] == 120
     events = [json.loads(line)["event"] for line in (folder / "far" / "log.jsonl").read_text().splitlines()]
     assert sorted(events) == ["round", "setting", "trained"]  # of one process that writes
 

@@ -61,9 +61,9 @@ def test_the_commands_draw_what_they_train_and_train_the_same(photographs: Path,
     for name, more in (("drawn", ["--tensorboard"]), ("not", [])):
         words = ("--run", tmp_path / name, "--threads", 1, *more)
         assert exit_code("train-supernet", "--data", photographs, *words, *tiny()) == 0
-    weights = [(tmp_path / name / "supernet" / "joint.safetensors").read_bytes() for name in ("drawn", "not")]
+    weights = [(tmp_path / name / "supernet" / "path.safetensors").read_bytes() for name in ("drawn", "not")]
     assert weights[0] == weights[1] and not (tmp_path / "not" / "tensorboard").exists()
-    events = shown(tmp_path / "drawn" / "tensorboard" / "joint")
+    events = shown(tmp_path / "drawn" / "tensorboard" / "path")
     assert [event.step for event in events.Scalars("loss")] == list(range(1, 7))
     assert [event.step for event in events.Images("bicubic,_output,_target")] == [1, 6]
     assert 5 < events.Scalars("psnr_y")[-1].value < 60

@@ -25,7 +25,7 @@ def test_a_whole_run_has_no_fault(whole: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize(
     "name",
-    ["recipe.yaml", "scores.h5", "supernet/joint.safetensors", "fronts/path.csv", "fronts/path.png", "ledger.json",
+    ["recipe.yaml", "scores.h5", "supernet/path.safetensors", "fronts/path.csv", "fronts/path.png", "ledger.json",
      "log.jsonl"],
 )  # fmt: skip
 def test_half_a_file_is_named(whole: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_an_order_that_is_none_is_named(
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(whole: Path, tmp_path: Path) -> None:
     run = shutil.copytree(whole, tmp_path / "run")
-    for name in ("scores.h5", "ledger.json", "supernet/joint.safetensors", "fronts/path.csv"):
+    for name in ("scores.h5", "ledger.json", "supernet/path.safetensors", "fronts/path.csv"):
         (run / name).chmod(0)
     done = without_power("verify", run)
     assert done.returncode == 1 and "damaged" not in done.stdout, done.stderr

@@ -105,12 +105,7 @@ def assert_same(killed: Path, reference: Path) -> None:
 
 
 def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(whole, photographs, tmp_path):
-    changes = changed(
-        "training.rounds=20",
-        "training.stage_rounds=8",
-        "finetune.rounds=20",
-        "training.stages=[joint, operator, channel]",
-    )
+    changes = changed("training.rounds=20", "training.stage_rounds=8", "finetune.rounds=20")
     search = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *changes)
     finetune = ("finetune", "--threads", 1)
     reference, killed, chance = tmp_path / "reference", tmp_path / "killed", random.Random(0)
