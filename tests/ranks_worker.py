@@ -15,6 +15,7 @@ from supernet_fixtures import (
     SUPER_RESOLUTION,
     TRANSLATION,
     fresh_supernet,
+    low_and_high_of,
     random_images,
     small_space,
     training_settings,
@@ -23,7 +24,9 @@ from torch import Tensor
 
 import cli
 from evo_c2f.errors import DamagedFileError
-from supernet.data.photographs import PatchPairs, listed, load, pairs
+from supernet.batches.patches import PatchPairs
+from supernet.data.photographs import load
+from supernet.data.picture_files import listed
 from supernet.network.discriminator import PatchGan
 from supernet.ranks import ALONE, Ranks, join
 from supernet.rounds.fairness import FairRounds
@@ -65,7 +68,7 @@ class NoisePairs:
 
 def photographs(folder: Path, ranks: Ranks) -> Batches:
     images = load(listed(folder / "photographs"), 1, print)
-    return PatchPairs(pairs(images, 4), scale=4, patch=8, batch=4, seed=0, ranks=ranks)
+    return PatchPairs(low_and_high_of(images), side=8, batch=4, seed=0, ranks=ranks)
 
 
 def plain(folder: Path, ranks: Ranks, state: Path, stop: int | None = None) -> dict[str, object]:

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 
 from evo_c2f.runs.sections import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
+from supernet.batches.kept import Kept
+from supernet.batches.patches import PatchPairs
 from supernet.data.images import Pixels
-from supernet.data.photographs import PatchPairs, Photograph, listed, load, pairs
+from supernet.data.photographs import LowAndHigh, Photograph, load
+from supernet.data.picture_files import listed
 from supernet.jobs.job import OnRound
 from supernet.network.generator import Frame, Supernet
 from supernet.network.operators import OPERATORS
@@ -97,9 +100,14 @@ def unexpected(sentence: str) -> None:
     raise AssertionError(sentence)
 
 
+def low_and_high_of(photographs: list[Photograph]) -> LowAndHigh:
+    """The pairs at x4."""
+    return LowAndHigh(photographs, 4, Kept(0))
+
+
 def patch_pairs(folder: Path, seed: int = 0) -> PatchPairs:
     """Batches of two 8x8 patches, x4."""
-    return PatchPairs(pairs(photographs(folder), 4), scale=4, patch=8, batch=2, seed=seed)
+    return PatchPairs(low_and_high_of(photographs(folder)), side=8, batch=2, seed=seed)
 
 
 def training_settings(rounds: int, **others: float | bool | str) -> TrainingSection:

@@ -1,1 +1,1 @@
-"""How pictures are read, split and made into batches."""
+"""How pictures are read and split."""

@@ -13,13 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.batches.kept import Kept
 from supernet.data.images import Pixels, read_rgb, to_tensor
 from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses
-from supernet.ranks import ALONE, Ranks
 
 Direction = Literal["AtoB", "BtoA"]
 EVALUATION_BATCH = 64
-CACHE_BYTES = 1 << 30  # decoded images are kept in memory up to this; edges2shoes is larger
+KEPT_BYTES = 1 << 30  # of decoded pairs; edges2shoes is larger
 
 
 def split_files(root: Path, split: str) -> list[Path]:
@@ -131,58 +131,41 @@ def resize(pixels: Pixels, side: int | None) -> Pixels:
 
 
 class Pairs:
-    """The pairs of one split, decoded on first use and cached while they fit in memory."""
+    """The pairs of one split, decoded when they are needed, and kept while they fit in memory."""
+
+    scale = 1
 
     def __init__(self, paths: Sequence[Path], direction: Direction, load_size: int | None):
         """load_size: side of the square that images are resized to; None keeps their sizes."""
         self.paths, self.direction, self.load_size = list(paths), direction, load_size
-        self.known: dict[int, tuple[Pixels, Pixels]] = {}
-        self.bytes = 0
+        self.kept = Kept(KEPT_BYTES)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @cached_property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of each half, the same in all."""
+    def sizes(self) -> list[tuple[int, int]]:
+        """(height, width) of the halves of each pair, the same in all."""
         height, width = self[0][0].shape[:2]
-        return height, width
+        return [(height, width)] * len(self)
 
-    def __getitem__(self, index: int) -> tuple[Pixels, Pixels]:
+    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
         """(source, target)."""
-        if index in self.known:
-            return self.known[index]
-        source, target = (resize(half, self.load_size) for half in read_pair(self.paths[index], self.direction))
-        if self.bytes + source.nbytes + target.nbytes <= CACHE_BYTES:
-            self.known[index] = (source, target)
-            self.bytes += source.nbytes + target.nbytes
+        source, target = self.kept.get(number, lambda: self.read(self.paths[number]))
         return source, target
 
+    def read(self, path: Path) -> tuple[Pixels, Pixels]:
+        source, target = (resize(half, self.load_size) for half in read_pair(path, self.direction))
+        return source, target
 
-class PairBatches:
-    """Training batches. A batch depends only on the seed and its index, so training can resume anywhere."""
+    @property
+    def at_hand(self) -> bool:
+        """Whether all pairs are in memory."""
+        return len(self.kept) == len(self)
 
-    def __init__(
-        self, pairs: Pairs, crop: int, flip: bool, batch: int, seed: int | Sequence[int], ranks: Ranks = ALONE
-    ):
-        """crop: side of the random square crop; flip: mirror half of them. This process gets its part of each batch."""
-        self.pairs, self.crop, self.flip, self.batch, self.part = pairs, crop, flip, batch, ranks.part(batch)
-        self.seed = [seed] if isinstance(seed, int) else [*seed]
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """(source, target), each (b, 3, crop, crop) in 0..1."""
-        rng = np.random.default_rng([*self.seed, index])
-        sources: list[Pixels] = []
-        targets: list[Pixels] = []
-        for position, number in enumerate(rng.integers(len(self.pairs), size=self.batch)):
-            top, left = (int(rng.integers(side - self.crop + 1)) for side in self.pairs.size)
-            mirrored = self.flip and bool(rng.integers(2))
-            if position not in self.part:
-                continue
-            for pixels, into in zip(self.pairs[int(number)], (sources, targets), strict=True):
-                cut = pixels[top : top + self.crop, left : left + self.crop]
-                into.append(cut[:, ::-1] if mirrored else cut)
-        return to_tensor(np.stack(sources)), to_tensor(np.stack(targets))
+    def forget(self) -> None:
+        """Keep no pair so far."""
+        self.kept.clear()
 
 
 def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:

@@ -1,5 +1,6 @@
 """Images as arrays and tensors: reading any mode, resizing, and 8-bit rounding."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from evo_c2f.errors import InputError
+from supernet.batches.kept import Kept
+from supernet.batches.patches import as_floats
 from supernet.data.picture_files import EIGHT_BITS, ON_WHITE, opening
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
@@ -36,9 +40,37 @@ def read_with_losses(path: Path) -> tuple[Pixels, tuple[str, ...]]:
         return np.asarray(image.convert("RGB")), losses
 
 
+def digest_of(pixels: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def first_read(path: Path) -> tuple[Pixels, str, tuple[str, ...]] | ValueError:
+    """The pixels of a file, their hash and the losses; or why it can't be read."""
+    try:
+        pixels, losses = read_with_losses(path)
+    except ValueError as error:
+        return error
+    return pixels, digest_of(pixels), losses
+
+
+def read_again(path: Path, digest: str, kept: Kept) -> Pixels:
+    """The pixels of a file that was read before. InputError if it has changed."""
+
+    def read() -> tuple[Pixels]:
+        try:
+            pixels = read_rgb(path)
+        except ValueError as error:
+            raise InputError(f"{path} can't be read any more: {error}; put it back, and run this again") from None
+        if digest_of(pixels) != digest:
+            raise InputError(f"{path} is another picture than before; put the first one back, and run this again")
+        return (pixels,)
+
+    return kept.get(path, read)[0]
+
+
 def to_tensor(pixels: Pixels) -> Tensor:
     """uint8 (..., h, w, 3) -> float (..., 3, h, w) in 0..1."""
-    return torch.from_numpy(np.array(pixels)).movedim(-1, -3).float() / 255
+    return as_floats(torch.from_numpy(np.array(pixels)))
 
 
 def to_pixels(tensor: Tensor) -> Pixels:
@@ -55,3 +87,10 @@ def round_to_8_bits(tensor: Tensor) -> Tensor:
 def resize_bicubic(images: Tensor, scale: float) -> Tensor:
     """Antialiased bicubic (a = -0.5), the usual degradation and baseline; (b, c, h, w)."""
     return F.interpolate(images, scale_factor=scale, mode="bicubic", antialias=True)
+
+
+def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
+    """(low-resolution, high-resolution), the latter cropped to a multiple of the scale."""
+    height, width = (side - side % scale for side in pixels.shape[:2])
+    high = pixels[:height, :width]
+    return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high

@@ -9,13 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.batches.ahead import CPU, Ahead
+from supernet.batches.on_device import OnDevice, Places
+from supernet.batches.patches import PairBatches
 from supernet.data import openmoji
 from supernet.data.aligned import (
     EVALUATION_BATCH,
-    PairBatches,
     Pairs,
     by_hash,
     check_sizes,
@@ -91,9 +94,9 @@ class PairData:
         return {NOT_USED: [rows[path] for path in beside if rows[path][1] not in used], **uses}
 
     @cached_property
-    def pairs(self) -> Pairs:
-        """The training pairs, cached once decoded, since a study trains hundreds of networks on them."""
-        return Pairs(self.splits["train"], self.settings.direction, self.settings.load_size)
+    def places(self) -> Places:
+        """The training pairs, for all trainings: a study trains hundreds of networks on them."""
+        return Places(Pairs(self.splits["train"], self.settings.direction, self.settings.load_size))
 
     @property
     def judged_size(self) -> int | None:
@@ -129,11 +132,17 @@ class PairData:
         return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
 
     def training(
-        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
-    ) -> PairBatches:
+        self,
+        seed: Sequence[int],
+        side: int | None = None,
+        batch: int | None = None,
+        ranks: Ranks = ALONE,
+        device: torch.device = CPU,
+    ) -> Ahead | OnDevice:
         """Batches to train on; side and batch: None for the recipe's values."""
-        settings = self.settings
-        return PairBatches(self.pairs, side or settings.crop, settings.flip, batch or settings.batch, seed, ranks)
+        settings, pairs = self.settings, self.places.pairs
+        crop, batch = side or settings.crop, batch or settings.batch
+        return self.places.batches(PairBatches(pairs, crop, settings.flip, batch, seed, ranks), device)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """The images that all candidates are compared on."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.data.images import Pixels, read_with_losses, resize_bicubic, to_pixels, to_tensor
-from supernet.data.picture_files import SUFFIXES, is_picture, pictures_in, tell_losses, tell_others
+from supernet.batches.ahead import CPU, Ahead, in_order
+from supernet.batches.kept import Kept
+from supernet.batches.on_device import OnDevice, Places
+from supernet.batches.patches import PatchPairs
+from supernet.data.images import Pixels, digest_of, first_read, low_and_high, read_again, to_tensor
+from supernet.data.picture_files import listed, tell_losses, tell_others
 from supernet.data.record import Record, as_before
 from supernet.ranks import ALONE, Ranks
 
@@ -33,13 +38,23 @@ EMBEDDED = {
 }  # fmt: skip
 
 
+KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
+KEPT_LOW_BYTES = 256 << 20  # of their low-resolution versions
+
+
 @dataclass(frozen=True)
 class Photograph:
-    """One image: its name, its pixels (h, w, 3), and the hash of these pixels."""
+    """One image: its name, its (height, width), the hash of its pixels, and a function that reads these."""
 
     name: str
-    pixels: Pixels
+    size: tuple[int, int]
     digest: str
+    read: Callable[[], Pixels]
+
+    @property
+    def pixels(self) -> Pixels:
+        """The pixels (h, w, 3), read anew each time. InputError if they can't be, or are no longer the same."""
+        return self.read()
 
 
 # Sources that plugins add, by name: (name, pixels) of every photograph.
@@ -51,38 +66,31 @@ def embedded() -> list[Path]:
     return [Path(str(files(package) / name)) for package, names in EMBEDDED.items() for name in names]
 
 
-def listed(folder: Path) -> list[Path]:
-    """The image files of a folder, by name. InputError if it is not a folder, or holds no images."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
-    paths = pictures_in(folder)
-    if not paths:
-        deeper = next((p.parent for p in sorted(folder.glob("*/*")) if is_picture(p)), None)
-        hint = f"; folders within it are not looked into, name one, such as {deeper}" if deeper else ""
-        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
-    return paths
-
-
-def load(paths: Sequence[Path], least_side: int, warn: Callable[[str], None]) -> list[Photograph]:
+def load(
+    paths: Sequence[Path], least_side: int, warn: Callable[[str], None], kept: Kept | None = None
+) -> list[Photograph]:
     """The photographs in the files. `warn` names those that can't be read (they are left out) and all losses.
 
+    kept: keeps the pixels that fit; the others are read from the files again. None: all are.
     InputError if none remains, or if one is smaller than `least_side`.
     """
+    kept = Kept(0) if kept is None else kept
     photographs, losses = list[Photograph](), dict[str, tuple[str, ...]]()
-    for path in paths:
-        try:
-            pixels, losses[path.name] = read_with_losses(path)
-        except ValueError as error:
-            warn(f"{path.name} is left out: {error}")
+    for path, found in zip(paths, in_order(first_read, paths, torch.get_num_threads()), strict=True):
+        if isinstance(found, ValueError):
+            warn(f"{path.name} is left out: {found}")
             continue
-        photographs.append(photograph(path.name, pixels, least_side))
+        pixels, digest, losses[path.name] = found
+        kept.put(path, (pixels,))
+        read = partial(read_again, path, digest, kept)
+        photographs.append(photograph(path.name, pixels, digest, read, least_side))
     tell_losses(losses, warn)
     if not photographs:
         raise InputError(f"none of the {len(paths)} images in {paths[0].parent} can be read")
     return photographs
 
 
-def photograph(name: str, pixels: Pixels, least_side: int) -> Photograph:
+def photograph(name: str, pixels: Pixels, digest: str, read: Callable[[], Pixels], least_side: int) -> Photograph:
     """A photograph of these pixels. InputError if it is smaller than `least_side`."""
     height, width = pixels.shape[:2]
     if min(height, width) < least_side:
@@ -90,7 +98,7 @@ def photograph(name: str, pixels: Pixels, least_side: int) -> Photograph:
             f"{name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs; "
             "remove it, or set a smaller data.patch and data.crop"
         )
-    return Photograph(name, pixels, hashlib.sha256(pixels.tobytes()).hexdigest())
+    return Photograph(name, (height, width), digest, read)
 
 
 def refuse_benchmark_images(photographs: Iterable[Photograph], benchmark: Iterable[Photograph]) -> None:
@@ -119,55 +127,31 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
     )
 
 
-def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
-    """(low-resolution, high-resolution), the latter cropped to a multiple of the scale."""
-    height, width = (side - side % scale for side in pixels.shape[:2])
-    high = pixels[:height, :width]
-    return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
+class LowAndHigh:
+    """(low, high) of each photograph, as 8-bit numbers; both are made when they are needed."""
 
+    def __init__(self, photographs: Sequence[Photograph], scale: int, highs: Kept):
+        """highs: where photographs are kept. The low ones, each made of a whole photograph, are kept here."""
+        self.photographs, self.scale, self.highs, self.lows = photographs, scale, highs, Kept(KEPT_LOW_BYTES)
+        self.sizes = [(height // scale, width // scale) for height, width in (p.size for p in photographs)]
 
-def pairs(photographs: Iterable[Photograph], scale: int) -> list[tuple[Pixels, Pixels]]:
-    """(low, high) of each photograph, as 8-bit numbers."""
-    return [low_and_high(image.pixels, scale) for image in photographs]
+    def __len__(self) -> int:
+        return len(self.photographs)
 
+    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
+        pixels, (height, width) = self.photographs[number].pixels, self.sizes[number]
+        (low,) = self.lows.get(number, lambda: low_and_high(pixels, self.scale)[:1])
+        return low, pixels[: height * self.scale, : width * self.scale]
 
-class PatchPairs:
-    """Training batches of patches from whole images.
+    @property
+    def at_hand(self) -> bool:
+        """Whether all are in memory."""
+        return len(self.lows) == len(self) and self.highs.complete
 
-    A batch depends only on the seed and its index, so training can resume anywhere.
-    """
-
-    def __init__(
-        self,
-        pairs: Sequence[tuple[Pixels, Pixels]],
-        scale: int,
-        patch: int,
-        batch: int,
-        seed: int | Sequence[int],
-        ranks: Ranks = ALONE,
-    ):
-        """patch: side of the low-resolution patches in pixels. This process gets its part of each batch."""
-        self.pairs, self.scale, self.patch, self.batch, self.part = pairs, scale, patch, batch, ranks.part(batch)
-        self.seed = [seed] if isinstance(seed, int) else [*seed]
-        areas = np.array([low.shape[0] * low.shape[1] for low, _ in self.pairs], dtype=float)
-        self.chances = areas / areas.sum()
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """(low (b, 3, p, p), high (b, 3, s * p, s * p)), flipped and turned at random."""
-        rng = np.random.default_rng([*self.seed, index])
-        lows: list[Pixels] = []
-        highs: list[Pixels] = []
-        for position, image in enumerate(rng.choice(len(self.pairs), size=self.batch, p=self.chances)):
-            low, high = self.pairs[image]
-            top, left = (int(rng.integers(side - self.patch + 1)) for side in low.shape[:2])
-            turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-            if position not in self.part:
-                continue
-            for pixels, unit, into in ((low, 1, lows), (high, self.scale, highs)):
-                cut = pixels[unit * top : unit * (top + self.patch), unit * left : unit * (left + self.patch)]
-                cut = np.rot90(cut, turns)
-                into.append(cut[:, ::-1] if mirrored else cut)
-        return to_tensor(np.stack(lows)), to_tensor(np.stack(highs))
+    def forget(self) -> None:
+        """Keep none in memory so far."""
+        self.highs.clear()
+        self.lows.clear()
 
 
 def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n: int) -> tuple[Tensor, Tensor]:
@@ -178,14 +162,14 @@ def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n
     """
     candidates: list[tuple[int, Pixels]] = []
     for image in photographs:
-        height, width = image.pixels.shape[:2]
+        pixels, (height, width) = image.pixels, image.size
         crops = [
-            image.pixels[top : top + side, left : left + side]
+            pixels[top : top + side, left : left + side]
             for top in range(0, height - side + 1, side)
             for left in range(0, width - side + 1, side)
         ]
         crops.sort(key=lambda crop: -float(crop.mean(axis=2).var()))
-        candidates += enumerate(crops)
+        candidates += enumerate(crop.copy() for crop in crops[:n])  # a view would hold the whole photograph
     candidates.sort(key=lambda item: item[0])
     chosen = [low_and_high(crop, scale) for _, crop in candidates[:n]]
     return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
@@ -199,7 +183,8 @@ def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
 
 def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one, (low, high)."""
-    return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs(photographs, scale)]
+    pairs = (low_and_high(image.pixels, scale) for image in photographs)
+    return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs]
 
 
 @dataclass
@@ -211,6 +196,7 @@ class PhotographData:
     seed: int
     warn: Callable[[str], None]
     known: Record | None = None  # the record of a resumed run
+    kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES, partly=False))
 
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:
@@ -220,12 +206,15 @@ class PhotographData:
             raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
         least = max(self.side, settings.crop)
         if settings.folder in SOURCES:
-            found = [photograph(name, pixels, least) for name, pixels in SOURCES[settings.folder]()]
+            found = [
+                photograph(name, pixels, digest_of(pixels), partial(np.asarray, pixels), least)
+                for name, pixels in SOURCES[settings.folder]()
+            ]
         else:
             paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
             if settings.folder != "embedded":
                 tell_others(Path(settings.folder), self.warn)
-            found = load(paths, least, self.warn)
+            found = load(paths, least, self.warn, self.kept)
         if self.known:
             known = as_before(self.known, [(p.name, p.digest, p) for p in found], settings.folder, self.warn)
             return known["training"], known["held out"]
@@ -239,9 +228,9 @@ class PhotographData:
         return {use: [[p.name, p.digest] for p in photographs] for use, photographs in uses}
 
     @cached_property
-    def pairs(self) -> list[tuple[Pixels, Pixels]]:
-        """The training pairs, cached, since a study trains hundreds of networks on them."""
-        return pairs(self.images[0], self.scale)
+    def places(self) -> Places:
+        """The training pairs, for all trainings: a study trains hundreds of networks on them."""
+        return Places(LowAndHigh(self.images[0], self.scale, self.kept))
 
     @property
     def side(self) -> int:
@@ -251,7 +240,7 @@ class PhotographData:
     @property
     def largest_side(self) -> int:
         """The largest possible patch, in low-resolution pixels: the side of the smallest training image."""
-        return int(min(min(image.pixels.shape[:2]) for image in self.images[0])) // self.scale
+        return min(min(image.size) for image in self.images[0]) // self.scale
 
     side_setting = "data.crop"
 
@@ -262,22 +251,31 @@ class PhotographData:
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(number, smallest side) of the images for the search, and of those for its final front."""
-        sizes, crop = [image.pixels.shape[:2] for image in self.images[1]], self.settings.crop
+        sizes, crop = [image.size for image in self.images[1]], self.settings.crop
         fit = sum((height // crop) * (width // crop) for height, width in sizes)
         side, least = (side - side % self.scale for side in (crop, min(map(min, sizes))))
         return (min(self.settings.validation_crops, fit), side), (len(sizes), least)
 
     def training(
-        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
-    ) -> PatchPairs:
+        self,
+        seed: Sequence[int],
+        side: int | None = None,
+        batch: int | None = None,
+        ranks: Ranks = ALONE,
+        device: torch.device = CPU,
+    ) -> Ahead | OnDevice:
         """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's values."""
         patch, batch = side or self.settings.patch, batch or self.settings.batch
-        return PatchPairs(self.pairs, self.scale, patch, batch, seed, ranks)
+        return self.places.batches(PatchPairs(self.places.pairs, patch, batch, seed, ranks), device)
+
+    @cached_property
+    def crops(self) -> tuple[Tensor, Tensor]:
+        """The validation crops."""
+        return validation_crops(self.images[1], self.scale, self.settings.crop, self.settings.validation_crops)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """The images that all candidates are compared on: the validation crops."""
-        settings = self.settings
-        return [validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops)]
+        return [self.crops]
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on: the whole validation images."""

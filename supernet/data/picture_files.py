@@ -10,6 +10,8 @@ from pathlib import Path
 from PIL import Image
 from PIL.Image import Transpose
 
+from evo_c2f.errors import InputError
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 SUFFIXES |= {".avif"} & Image.registered_extensions().keys()  # which Pillow may have been built without
 # Whatever a file is called: Pillow would hand others to programs of the machine, such as PostScript to Ghostscript.
@@ -179,6 +181,18 @@ def is_picture(path: Path) -> bool:
 def pictures_in(folder: Path) -> list[Path]:
     """The folder's pictures, by name. Subfolders are not searched."""
     return sorted(path for path in folder.iterdir() if is_picture(path))
+
+
+def listed(folder: Path) -> list[Path]:
+    """The image files of a folder, by name. InputError if it is not a folder, or holds no images."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; --data takes a folder of photographs")
+    paths = pictures_in(folder)
+    if not paths:
+        deeper = next((p.parent for p in sorted(folder.glob("*/*")) if is_picture(p)), None)
+        hint = f"; folders within it are not looked into, name one, such as {deeper}" if deeper else ""
+        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}){hint}")
+    return paths
 
 
 def tell_others(folder: Path, warn: Callable[[str], None], but: Path | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from evo_c2f.errors import InputError
 from supernet import checkpoint
-from supernet.jobs.job import Data, Job, OnRound, OnSetback
+from supernet.jobs.job import Batches, Data, Job, OnRound, OnSetback
 from supernet.network.generator import Supernet
 from supernet.rounds.students import Alone
 from supernet.training import loop
@@ -45,11 +46,15 @@ class Plan:
 class Scheduled:
     """Batches that change at certain rounds."""
 
-    earlier: Sequence[tuple[int, loop.Batches]]
-    last: loop.Batches
+    earlier: Sequence[tuple[int, Batches]]
+    last: Batches
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         return next((batches for until, batches in self.earlier if index < until), self.last)[index]
+
+    def close(self) -> None:
+        for batches in (*(batches for _, batches in self.earlier), self.last):
+            batches.close()
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,11 @@ class TrainingAlone:
     settings: TrainingSection
     plan: Plan = Plan()
 
-    def batches(self) -> loop.Batches:
+    def batches(self) -> Batches:
         """The batches of each round."""
-        job, plan = self.job, self.plan
+        plan = self.plan
         sides = {None, *(side for _, side in plan.sides)}
-        kinds = {side: job.data.training((job.seed, 0, 3), side, plan.batch, job.ranks) for side in sides}
+        kinds = {side: self.job.batches(3, side, plan.batch) for side in sides}
         return Scheduled([(until, kinds[side]) for until, side in plan.sides], kinds[None])
 
     def run(
@@ -81,11 +86,12 @@ class TrainingAlone:
         """
         job, state = self.job, checkpoint.state_of(target)
         network.to(job.device)
-        batches, criterion = self.batches(), job.criterion(self.settings, self.plan.supernet, self.plan.losses)
+        criterion = job.criterion(self.settings, self.plan.supernet, self.plan.losses)
         if job.board:
             on_round = job.board.following(target.parent.name, network, self.settings.rounds, on_round)
         learning = Learning(Alone(network), criterion, self.settings, job.ranks)
-        weights = loop.train(learning, batches, state, on_round, on_setback, metadata)
+        with closing(self.batches()) as batches:
+            weights = loop.train(learning, batches, state, on_round, on_setback, metadata)
 
         def keep() -> None:
             checkpoint.save(target, weights, metadata)

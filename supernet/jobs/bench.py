@@ -118,7 +118,7 @@ def our_loop(
 
     recorded: as a CUDA graph; None: where that works.
     """
-    batches = job.data.training((job.seed, 0, 3), side, batch)
+    batches = job.batches(3, side, batch)
     students: Students = Alone(network)
     if isinstance(network, Supernet):
         students = SharedSubnets(network, FairRounds(job.space, "joint", None, np.random.default_rng(0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
 from supernet import checkpoint
+from supernet.batches.ahead import CPU
 from supernet.data.record import Record
 from supernet.drawing.board import Board
 from supernet.metrics import qualities
@@ -43,6 +45,12 @@ OnRound = Callable[[int, float], None]
 OnSetback = Callable[[int, str], None]
 
 
+class Batches(loop.Batches, Protocol):
+    """Batches that may be made by threads, which `close` ends."""
+
+    def close(self) -> None: ...
+
+
 class Data(Protocol):
     """The images of a job."""
 
@@ -57,8 +65,13 @@ class Data(Protocol):
     def record(self) -> Record: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
     def training(
-        self, seed: Sequence[int], side: int | None = None, batch: int | None = None, ranks: Ranks = ALONE
-    ) -> loop.Batches: ...
+        self,
+        seed: Sequence[int],
+        side: int | None = None,
+        batch: int | None = None,
+        ranks: Ranks = ALONE,
+        device: torch.device = CPU,
+    ) -> Batches: ...
     def search(self) -> list[tuple[Tensor, Tensor]]: ...
     def full(self) -> list[tuple[Tensor, Tensor]]: ...
 
@@ -195,6 +208,10 @@ class Job:
             raise InputError("losses.guide is 'widest', which only a supernet has; name the file of a teacher")
         return partial(supernet, architecture=self.space.decode(self.space.reference))
 
+    def batches(self, number: int, side: int | None = None, batch: int | None = None) -> Batches:
+        """The batches of one of the job's trainings, on its device. number: each draws others."""
+        return self.data.training((self.seed, 0, number), side, batch, self.ranks, self.device)
+
     def train(
         self,
         which: StageTraining,
@@ -220,10 +237,10 @@ class Job:
         if self.board:
             widest = partial(supernet, architecture=self.space.decode(self.space.reference))
             on_round = self.board.following(stage, widest, settings.rounds, on_round)
-        batches = self.data.training((self.seed, 0, number), ranks=self.ranks)
         students = SharedSubnets(supernet, rounds, settings.divide_gradients)
         learning = Learning(students, self.criterion(settings, supernet), settings, self.ranks)
-        weights = loop.train(learning, batches, state, on_round, on_setback, notes)
+        with closing(self.batches(number)) as batches:
+            weights = loop.train(learning, batches, state, on_round, on_setback, notes)
 
         def keep() -> None:
             finish(rounds.ledger, notes["seconds"])

@@ -8,8 +8,8 @@ from supernet_fixtures import random_pixels, write_images
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs.sections import PairsSection
+from supernet.batches.patches import PairBatches
 from supernet.data.aligned import (
-    PairBatches,
     Pairs,
     check_sizes,
     held_out,
@@ -125,7 +125,7 @@ def test_a_crop_larger_than_the_images_is_refused(tmp_path: Path, changes, refus
 
 def test_a_batch_is_the_same_cut_and_flip_of_both_halves(tmp_path: Path):
     root = write_images(tmp_path / "train", {"x.png": np.hstack([random_pixels(12, 10)] * 2)}).parent
-    batches = PairBatches(Pairs(split_files(root, "train"), "AtoB", None), crop=6, flip=True, batch=8, seed=3)
+    batches = PairBatches(Pairs(split_files(root, "train"), "AtoB", None), side=6, flip=True, batch=8, seed=3)
     source, target = batches[0]
     assert source.shape == (8, 3, 6, 6) and torch.equal(source, target)  # both halves hold one picture
     whole = to_tensor(read_pair(tmp_path / "train" / "x.png", "AtoB")[0])

@@ -1,30 +1,31 @@
+import pickle
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from supernet_fixtures import photographs, random_pixels, unexpected, write_images
+from supernet_fixtures import low_and_high_of, photographs, random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs.sections import DataSection
-from supernet.data.images import Pixels, resize_bicubic, to_pixels, to_tensor
+from supernet.batches.kept import Kept
+from supernet.batches.patches import PatchPairs
+from supernet.data.images import Pixels, low_and_high, resize_bicubic, to_pixels, to_tensor
 from supernet.data.photographs import (
     EMBEDDED,
-    PatchPairs,
+    LowAndHigh,
     Photograph,
     PhotographData,
     embedded,
     fingerprint,
-    listed,
     load,
-    low_and_high,
-    pairs,
     refuse_benchmark_images,
     split,
     validation_crops,
     whole_images,
 )
+from supernet.data.picture_files import listed
 
 
 def turned(pixels: Pixels) -> list[Pixels]:
@@ -173,7 +174,7 @@ def test_a_patch_as_large_as_the_image_is_the_image_turned_or_mirrored(tmp_path)
     (image,) = photographs(tmp_path, 1, side=32)
     low, high = low_and_high(image.pixels, 4)
     ways = list(zip(turned(low), turned(high), strict=True))
-    batches = PatchPairs(pairs([image], 4), scale=4, patch=8, batch=80, seed=0)
+    batches = PatchPairs(low_and_high_of([image]), side=8, batch=80, seed=0)
     met = set()
     for small, large in zip(*map(to_pixels, batches[0]), strict=True):
         way = [i for i, (a, b) in enumerate(ways) if np.array_equal(small, a) and np.array_equal(large, b)]
@@ -184,7 +185,7 @@ def test_a_patch_as_large_as_the_image_is_the_image_turned_or_mirrored(tmp_path)
 
 def test_a_patch_is_cut_at_the_same_place_of_both_sides(tmp_path):
     found = photographs(tmp_path, 2, side=48)
-    lows, highs = PatchPairs(pairs(found, 4), scale=4, patch=6, batch=30, seed=1)[0]
+    lows, highs = PatchPairs(low_and_high_of(found), side=6, batch=30, seed=1)[0]
     assert (lows.shape, highs.shape) == ((30, 3, 6, 6), (30, 3, 24, 24))
     windows = {}  # the bytes of every low patch, in every way it can lie -> its high one
     for image in found:
@@ -206,7 +207,7 @@ def test_a_patch_is_cut_at_the_same_place_of_both_sides(tmp_path):
 
 def test_a_batch_depends_on_the_seed_and_its_index_alone(tmp_path):
     found = photographs(tmp_path, 3)
-    first, again, other = (PatchPairs(pairs(found, 4), 4, 8, 4, seed) for seed in (0, 0, 1))
+    first, again, other = (PatchPairs(low_and_high_of(found), 8, 4, seed) for seed in (0, 0, 1))
     in_order = [first[index] for index in range(4)]
     for index in (3, 1, 0, 2):
         assert all(torch.equal(a, b) for a, b in zip(again[index], in_order[index], strict=True))
@@ -216,15 +217,67 @@ def test_a_batch_depends_on_the_seed_and_its_index_alone(tmp_path):
 
 def test_larger_images_are_cut_more_often(tmp_path):
     write_images(tmp_path, {"dark.png": random_pixels(96, 96) // 8, "bright.png": random_pixels(32, 32) // 8 + 200})
-    lows, _ = PatchPairs(pairs(load(listed(tmp_path), 32, unexpected), 4), 4, 8, 400, seed=0)[0]
+    lows, _ = PatchPairs(low_and_high_of(load(listed(tmp_path), 32, unexpected)), 8, 400, seed=0)[0]
     assert 0.84 < (lows.mean((1, 2, 3)) < 0.5).float().mean() < 0.96  # 9 of 10 by area
+
+
+# -- memory -----------------------------------------------------------------------------------------------
+
+
+def test_photographs_that_do_not_fit_in_memory_are_cut_as_those_that_do(tmp_path):
+    photographs(tmp_path, 6, side=50)
+    least = 3 * 50 * 50
+    batches = []
+    for most_bytes in (0, 2 * least, 100 * least):
+        kept = Kept(most_bytes)
+        pairs = LowAndHigh(load(listed(tmp_path), 48, unexpected, kept), 4, kept)
+        assert kept.bytes == min(most_bytes, 6 * least)
+        batches.append([PatchPairs(pairs, 8, 4, seed=0)[index] for index in range(20)])
+        assert pairs.at_hand == (most_bytes > 6 * least)
+    for small, some, every in zip(*batches, strict=True):
+        assert all(torch.equal(a, b) and torch.equal(a, c) for a, b, c in zip(small, some, every, strict=True))
+
+
+def test_a_set_that_fits_in_memory_is_read_from_its_files_once(tmp_path):
+    kept = Kept(1 << 20)
+    photographs(tmp_path, 3)
+    found = load(listed(tmp_path), 48, unexpected, kept)
+    for path in listed(tmp_path):
+        path.unlink()
+    pairs = LowAndHigh(found, 4, kept)
+    assert not pairs.at_hand
+    assert len(PatchPairs(pairs, 8, 50, seed=0)[0][0]) == 50 and pairs.at_hand
+    pairs.forget()
+    assert not pairs.at_hand and kept.bytes == 0
+
+
+def test_a_photograph_that_is_gone_or_another_when_it_is_read_again_is_named(tmp_path):
+    gone, other, same = photographs(tmp_path, 3)
+    (tmp_path / "0.png").unlink()
+    write_images(tmp_path, {"1.png": random_pixels(48, 48, 9)})
+    with pytest.raises(InputError, match=r"0.png can't be read any more: .*No such file.*; put it back"):
+        _ = gone.pixels
+    with pytest.raises(InputError, match=r"1.png is another picture than before; put the first one back"):
+        _ = other.pixels
+    assert np.array_equal(same.pixels, random_pixels(48, 48, 2))
+
+
+def test_the_photographs_of_a_job_go_to_another_process_without_their_pixels(tmp_path):
+    write_images(tmp_path, {f"{seed}.png": random_pixels(96, 96, seed) for seed in range(4)})
+    counts = {"patch": 4, "batch": 2, "validation_images": 2, "validation_crops": 2, "crop": 32}
+    settings = DataSection.model_validate({"folder": str(tmp_path), **counts})
+    data = PhotographData(settings, 4, 0, print)
+    before = data.training((0,))[5]
+    sent = pickle.dumps(data)
+    assert len(sent) < 96 * 96
+    assert all(torch.equal(a, b) for a, b in zip(pickle.loads(sent).training((0,))[5], before, strict=True))
 
 
 # -- validation -------------------------------------------------------------------------------------------
 
 
 def photograph(name: str, pixels: Pixels) -> Photograph:
-    return Photograph(name, pixels, name)
+    return Photograph(name, pixels.shape[:2], name, lambda: pixels)
 
 
 def test_validation_crops_are_the_most_detailed_dealt_evenly_over_the_images():

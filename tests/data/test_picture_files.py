@@ -16,7 +16,7 @@ from evo_c2f.errors import InputError
 from supernet.data.aligned import check_sizes, read_pair, split_files
 from supernet.data.benchmarks import read_benchmark
 from supernet.data.images import read_rgb, read_with_losses
-from supernet.data.photographs import benchmark_highs, listed, load
+from supernet.data.photographs import benchmark_highs, load
 from supernet.data.picture_files import (
     EIGHT_BITS,
     FIRST_PAGE,
@@ -24,6 +24,7 @@ from supernet.data.picture_files import (
     ON_WHITE,
     SUFFIXES,
     TO_RGB,
+    listed,
     opening,
     tell_losses,
     tell_others,

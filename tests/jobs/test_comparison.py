@@ -39,6 +39,9 @@ class NotFiniteOnce:
         self.taken += 1
         return (source * torch.nan if self.taken == 4 else source), target
 
+    def close(self) -> None:
+        self.batches.close()
+
 
 @pytest.fixture
 def comparison(tmp_path: Path) -> Comparison:

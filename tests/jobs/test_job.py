@@ -1,4 +1,5 @@
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from evo_c2f.runs.sections import DataSection
 from evo_c2f.space import SearchSpace, subnet_ids
 from evo_c2f.workflows.session import cores
 from supernet import checkpoint
+from supernet.batches.kept import Kept
 from supernet.data.photographs import PhotographData
 from supernet.jobs.job import Job, StageTraining, choose_device
 from supernet.metrics.tasks import SuperResolution
@@ -219,6 +221,35 @@ def test_an_interrupted_job_goes_on_and_ends_with_the_same_file(folder, tmp_path
     assert list(stopped.parent.iterdir()) == [stopped]
     assert checkpoint.fingerprint(stopped) == checkpoint.fingerprint(whole)
     assert ledger.to_dict() == expected.to_dict()
+
+
+def test_wherever_patches_are_cut_the_weights_are_the_same(folder, tmp_path):
+    def on_the_device(data: PhotographData) -> None:
+        data.places.free = lambda device: 1 << 30
+
+    def from_files(data: PhotographData) -> None:
+        data.kept = Kept(0)
+
+    def from_memory(data: PhotographData) -> None:
+        for number in range(len(data.images[0])):
+            _ = data.places.pairs[number]
+        assert data.places.pairs.at_hand
+
+    prints = []
+    with one_thread():
+        for prepare in (on_the_device, from_files, from_memory):
+            job, target = make_job(folder), tmp_path / prepare.__name__ / "joint.safetensors"
+            prepare(job.data)
+            train(job, "joint", None, training_settings(4), None, target)
+            prints.append(checkpoint.fingerprint(target))
+            assert any(job.data.places.stored.values()) == (prepare is on_the_device)
+    assert len(set(prints)) == 1
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ahead") and not ended(thread)]
+
+
+def ended(thread: threading.Thread) -> bool:
+    thread.join(5)
+    return not thread.is_alive()
 
 
 def test_a_training_that_was_stopped_is_not_taken_up_with_other_survivors(folder, tmp_path):

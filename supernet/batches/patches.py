@@ -1,0 +1,116 @@
+"""Training batches of patches, cut at random places of pairs of pictures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supernet.ranks import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from supernet.data.images import Pixels
+
+
+class Pairs(Protocol):
+    """(source, target) pictures by their number. A target is `scale` times as large as its source."""
+
+    scale: int
+
+    @property
+    def sizes(self) -> Sequence[tuple[int, int]]: ...  # (height, width) of each source
+    @property
+    def at_hand(self) -> bool: ...  # whether all are in memory
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> tuple[Pixels, Pixels]: ...
+    def forget(self) -> None: ...  # keep none in memory
+
+
+class Cut(NamedTuple):
+    """A square patch: of which pair, the corner in its source, quarter turns to the left, and then whether mirrored."""
+
+    pair: int
+    top: int
+    left: int
+    turns: int
+    mirrored: bool
+
+
+def laid(pixels: Pixels, turns: int, mirrored: bool) -> Pixels:
+    """The square, turned and then mirrored."""
+    pixels = np.rot90(pixels, turns)
+    return pixels[:, ::-1] if mirrored else pixels
+
+
+class Patches(ABC):
+    """Training batches. A batch depends only on the seed and its index, so training can resume anywhere."""
+
+    def __init__(self, pairs: Pairs, side: int, batch: int, seed: int | Sequence[int], ranks: Ranks = ALONE):
+        """side: of a source's patch in pixels. This process gets its part of each batch."""
+        self.pairs, self.side, self.batch, self.part = pairs, side, batch, ranks.part(batch)
+        self.seed = [seed] if isinstance(seed, int) else [*seed]
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> Iterator[Cut]:
+        """The cuts of a whole batch."""
+
+    def cuts(self, index: int) -> list[Cut]:
+        """This process's part of the cuts of a batch."""
+        every = self.draw(np.random.default_rng([*self.seed, index]))
+        return [cut for position, cut in enumerate(every) if position in self.part]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        """(source (b, 3, side, side), target (b, 3, scale * side, scale * side)) in 0..1, as channels_last."""
+        source, target = self.cut(index)
+        return as_floats(source), as_floats(target)
+
+    def cut(self, index: int) -> tuple[Tensor, Tensor]:
+        """The same as bytes, (b, side, side, 3) and (b, scale * side, scale * side, 3)."""
+        sources: list[Pixels] = []
+        targets: list[Pixels] = []
+        for number, top, left, turns, mirrored in self.cuts(index):
+            for pixels, unit, into in zip(self.pairs[number], (1, self.pairs.scale), (sources, targets), strict=True):
+                rows, columns = (slice(unit * start, unit * (start + self.side)) for start in (top, left))
+                into.append(laid(pixels[rows, columns], turns, mirrored))
+        # np.stack would leave patches that are all turned as they lie in memory.
+        source, target = (torch.from_numpy(np.ascontiguousarray(np.stack(cut))) for cut in (sources, targets))
+        return source, target
+
+
+class PatchPairs(Patches):
+    """From photographs: flipped and turned at random, and larger ones are cut more often."""
+
+    def __init__(self, pairs: Pairs, side: int, batch: int, seed: int | Sequence[int], ranks: Ranks = ALONE):
+        super().__init__(pairs, side, batch, seed, ranks)
+        areas = np.array([height * width for height, width in pairs.sizes], dtype=float)
+        self.chances = areas / areas.sum()
+
+    def draw(self, rng: np.random.Generator) -> Iterator[Cut]:
+        for number in rng.choice(len(self.chances), size=self.batch, p=self.chances):
+            top, left = (int(rng.integers(side - self.side + 1)) for side in self.pairs.sizes[number])
+            yield Cut(int(number), top, left, int(rng.integers(4)), bool(rng.integers(2)))
+
+
+class PairBatches(Patches):
+    """From aligned pairs: if `flip`, half of them are mirrored."""
+
+    def __init__(
+        self, pairs: Pairs, side: int, flip: bool, batch: int, seed: int | Sequence[int], ranks: Ranks = ALONE
+    ):
+        super().__init__(pairs, side, batch, seed, ranks)
+        self.flip = flip
+
+    def draw(self, rng: np.random.Generator) -> Iterator[Cut]:
+        for number in rng.integers(len(self.pairs), size=self.batch):
+            top, left = (int(rng.integers(side - self.side + 1)) for side in self.pairs.sizes[number])
+            yield Cut(int(number), top, left, 0, self.flip and bool(rng.integers(2)))
+
+
+def as_floats(pixels: Tensor) -> Tensor:
+    """uint8 (..., h, w, 3) -> float (..., 3, h, w) in 0..1, the same on every device."""
+    # By a number, CUDA multiplies with its reciprocal, which rounds otherwise.
+    return pixels.movedim(-1, -3).float() / torch.full((), 255.0, device=pixels.device)
