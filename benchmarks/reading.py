@@ -1,0 +1,129 @@
+"""What reading photographs costs a training: its share of the time, and the memory.
+
+    python benchmarks/reading.py hidden
+    python benchmarks/reading.py memory FOLDER
+
+hidden: rounds a second of sr-x4's fine-tuning if each photograph takes 50 ms to read and none is kept, relative to
+photographs in memory; in turns, so that a drifting machine cancels out. memory: the peak of a training on 800
+photographs of DIV2K's size, which are made in FOLDER, from those that scikit-image carries, unless they are there.
+"""
+
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.py is
+
+from evo_c2f.json_text import to_json
+from evo_c2f.runs import recipe
+from evo_c2f.workers.machine import Machine
+from evo_c2f.workflows.session import make_job
+from supernet.batches.ahead import READERS
+from supernet.batches.patches import Pairs
+from supernet.data.images import Pixels, read_rgb
+from supernet.data.photographs import PhotographData, embedded
+from supernet.jobs.alone import TrainingAlone
+from supernet.jobs.finetune import plan_of
+
+COMMAND = Path(__file__).parents[1] / "cli.py"
+SIZE_MB = 1.49  # of the network, as of the published ones that results/sr-x4 compares with
+WARM_UP = 10  # rounds that are not counted, of each training
+SIZE = (2040, 1356)  # (width, height) of most of DIV2K
+BYTES = 1 if sys.platform == "darwin" else 1024  # in which getrusage counts memory
+
+
+class Slow:
+    """Pairs that are never in memory, and take some seconds to read."""
+
+    at_hand = False
+
+    def __init__(self, pairs: Pairs, seconds: float):
+        self.pairs, self.seconds = pairs, seconds
+        self.scale, self.sizes = pairs.scale, pairs.sizes
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
+        time.sleep(self.seconds)
+        return self.pairs[number]
+
+    def forget(self) -> None:
+        """There is nothing to forget."""
+
+
+@click.group()
+def main() -> None:
+    """What reading photographs costs a training."""
+
+
+@main.command()
+@click.option("--rounds", default=40, help="of each training")
+@click.option("--repeats", default=3, help="trainings of each kind")
+def hidden(rounds: int, repeats: int) -> None:
+    """The rate of rounds with a slow reader, relative to photographs in memory."""
+    changes = ("data.folder=embedded", "data.validation_images=2", f"finetune.rounds={rounds + WARM_UP}")
+    settings = recipe.load("sr-x4", changes)
+    job = make_job(settings, Machine("cpu", threads=1))
+    assert isinstance(job.data, PhotographData)
+    places, plan = job.data.places, plan_of(settings.finetune, settings.training.losses, None)
+    pairs = {"in memory": places.pairs, "50 ms each": Slow(places.pairs, 0.05)}
+    seconds: dict[str, list[float]] = {name: [] for name in pairs}
+    costs = job.costs((256, 256))
+    subnets = [job.space.decode(genome) for genome in job.space.random(500, np.random.default_rng(0))]
+    network = min(subnets, key=lambda subnet: abs(costs(subnet)["size_mb"] - SIZE_MB))
+    _ = [places.pairs[number] for number in range(len(places.pairs))]  # all are in memory now
+    for _ in range(repeats):
+        for name, of_name in pairs.items():
+            places.pairs, times = of_name, list[float]()
+            with TemporaryDirectory() as folder:
+                target = Path(folder) / "model.safetensors"
+                training = TrainingAlone(job, settings.for_finetuning(), plan)
+                training.run(job.fresh(network), target, {}, lambda index, loss: times.append(time.perf_counter()))  # noqa: B023
+            seconds[name].append((times[-1] - times[WARM_UP - 1]) / rounds)
+    medians = {name: median(some) for name, some in seconds.items()}
+    ratio = median(a / b for a, b in zip(*seconds.values(), strict=True))
+    print(to_json({"size_mb": costs(network)["size_mb"], "batch": settings.finetune.batch, "readers": READERS,
+                   "seconds_a_round": medians, "rate_ratio": ratio}, indent=1))  # fmt: skip
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--n", default=800, help="photographs")
+@click.option("--rounds", default=30)
+def memory(folder: Path, n: int, rounds: int) -> None:
+    """The peak of the resident memory of sr-x4's training on FOLDER."""
+    make_photographs(folder, n)
+    started = time.monotonic()
+    with TemporaryDirectory() as run:
+        words = ["train-supernet", "--recipe", "sr-x4", "--data", str(folder), "--run", run, "--device", "cpu"]
+        command = [sys.executable, str(COMMAND), *words, "--set", f"training.rounds={rounds}"]
+        subprocess.run(command, check=True)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * BYTES
+    found = {"photographs": n, "size": SIZE, "rounds": rounds, "seconds": time.monotonic() - started}
+    print(to_json(found | {"peak_gb": peak / 1e9}, indent=1))
+
+
+def make_photographs(folder: Path, n: int) -> None:
+    """Fill the folder with n enlarged parts of the embedded photographs; those that are there stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sources = [Image.fromarray(read_rgb(path)) for path in embedded()]
+    rng = np.random.default_rng(0)
+    for number in range(n):
+        source, path = sources[number % len(sources)], folder / f"{number:04}.jpg"
+        corners = [*rng.uniform(0, 0.3, 2), *rng.uniform(0.7, 1, 2)]
+        if not path.exists():
+            box = [share * side for share, side in zip(corners, source.size * 2, strict=True)]
+            source.resize(SIZE, Image.Resampling.BICUBIC, tuple(box)).save(path, quality=90)
+
+
+if __name__ == "__main__":
+    main()
