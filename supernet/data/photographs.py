@@ -39,7 +39,7 @@ EMBEDDED = {
 
 
 KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
-KEPT_LOW_BYTES = 256 << 20  # of their low-resolution versions
+KEPT_LOW_BYTES = 128 << 20  # of their low-resolution versions
 
 
 @dataclass(frozen=True)
