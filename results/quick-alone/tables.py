@@ -29,6 +29,12 @@ for trunk, rows in [*operators.groupby("trunk"), ("both", operators)]:
     tau, tau_others = (of["shared"].corr(of["alone_1500"], method="kendall") for of in (rows, others))
     print(f"trunk {trunk}: tau {tau:.2f}, others {tau_others:.2f}, their spread {np.ptp(others['shared']):.2f} dB")
 
+subnets = pd.read_csv(HERE / "subnets.csv").sort_values("macs")
+for name in ("macs", "path_weights", "operator_weights", "channel_weights"):
+    thirds = (subnets.iloc[rows] for rows in np.array_split(np.arange(len(subnets)), 3))
+    tau, *each = (of[name].corr(of["alone_1500"], method="kendall") for of in (subnets, *thirds))
+    print(f"subnets by {name}: tau {tau:.2f}, within thirds by MACs {', '.join(f'{value:.2f}' for value in each)}")
+
 front = pd.read_csv(HERE / "front.csv")
 dearest = max(front["macs"].max(), operators["macs"].max()) / 1e9
 for name, rows in {"front": front, "operators": operators}.items():
