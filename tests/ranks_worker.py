@@ -95,8 +95,10 @@ def trained(
     students = SharedSubnets(supernet, FairRounds(SPACE, "joint", None, np.random.default_rng(0)))
     one_round = loop.one_round
 
-    def seen(*arguments: object) -> tuple[float, str | None]:  # on all processes, where on_round is told on the first
-        loss, trouble = one_round(*arguments)  # type: ignore[arg-type]
+    def seen(
+        *arguments: object, **named: object
+    ) -> tuple[float, str | None]:  # on all processes, where on_round is told on the first
+        loss, trouble = one_round(*arguments, **named)  # type: ignore[arg-type]
         curve.append(loss)
         return loss, trouble
 

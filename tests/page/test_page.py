@@ -230,12 +230,15 @@ def test_it_opens_from_its_file_without_a_request_or_an_error_whatever_is_presse
 
 def test_a_click_on_a_point_shows_its_subnet_and_its_pictures(browser, run):
     start(browser, run)
-    # The first point of the channel's front, where it is on the screen.
+    # The point of the channel's front that lies farthest from other subnets' points, where it is on the screen.
     row, x, y = browser.execute_script(
         "const plot = document.getElementById('plot-fronts'), box = plot.getBoundingClientRect();"
-        "const t = plot.data.find(t => t.name === 'channel front'), l = plot._fullLayout;"
-        "return [t.customdata[0], box.left + l.xaxis._offset + l.xaxis.d2p(t.x[0]),"
-        "        box.top + l.yaxis._offset + l.yaxis.d2p(t.y[0])]"
+        "const l = plot._fullLayout, points = t => Array.from(t.customdata ?? [], (row, i) =>"
+        "  [row, box.left + l.xaxis._offset + l.xaxis.d2p(t.x[i]), box.top + l.yaxis._offset + l.yaxis.d2p(t.y[i])]);"
+        "const all = plot.data.flatMap(points), distance = ([row, x, y]) => Math.min(...all.filter(o => o[0] !== row)"
+        "  .map(o => Math.hypot(o[1] - x, o[2] - y)));"
+        "const front = points(plot.data.find(t => t.name === 'channel front'));"
+        "return front.reduce((a, b) => distance(b) > distance(a) ? b : a)"
     )
     for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
         event = {"type": kind, "x": x, "y": y, "button": "left" if kind != "mouseMoved" else "none", "clickCount": 1}
