@@ -14,7 +14,19 @@ MODULES = sorted(path for name in ("evo_c2f", "supernet") for path in (ROOT / na
 NUMPY_ROOMS = ["", "space", "objectives", "scores", "workers", "engine", "runs", "studies", "page"]
 WORKFLOWS = ["workflows", "workflows.studies"]  # the only ones that know both halves
 BOTH_ROOMS = [*WORKFLOWS, "commands"]
-TORCH_ROOMS = ["", "network", "batches", "data", "metrics", "rounds", "training", "models", "drawing", "jobs"]
+TORCH_ROOMS = [
+    "",
+    "network",
+    "batches",
+    "data",
+    "metrics",
+    "rounds",
+    "training",
+    "models",
+    "latency",
+    "drawing",
+    "jobs",
+]
 # The torch side knows what a network is, and no search.
 KNOWN_TO_TORCH = {"evo_c2f.errors", "evo_c2f.files", "evo_c2f.json_text", "evo_c2f.space"}
 # What a user imports from the top, and what adds to many rooms from outside.

@@ -136,8 +136,10 @@ def benchmark_command(
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
 @click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
               help="operators: at how many trunk widths each operator is trained.")  # fmt: skip
-@click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49), show_default=True,
-              help="winners: a size in MB that networks must fit; repeat it.")  # fmt: skip
+@click.option("--size", "sizes", type=float, multiple=True,
+              help="winners: a size in MB that networks must fit; repeat it.  [default: 0.6, 1.49]")  # fmt: skip
+@click.option("--ratio", "ratios", type=float, multiple=True,
+              help="winners: a latency that networks must fit, over the plain network's; repeat it.")  # fmt: skip
 @click.option("--benchmark", "benchmarks", type=PATH, multiple=True,
               help="winners: judge them on this benchmark at the end; repeat it.")  # fmt: skip
 @options("candidates", "trial_images")
@@ -153,6 +155,7 @@ def study_command(
     what: str,
     costs: int,
     sizes: tuple[float, ...],
+    ratios: tuple[float, ...],
     benchmarks: tuple[Path, ...],
     candidates: int,
     trial_images: int,
@@ -176,7 +179,7 @@ def study_command(
 
     if what == "winners":
         amounts = (candidates, trial_images, seeds or 3)
-        session, table = study_winners(given, sizes, benchmarks, amounts)
+        session, table = study_winners(given, sizes, ratios, benchmarks, amounts)
     elif what == "operators":
         session, table = study_operators(given, costs)
     else:
@@ -187,15 +190,20 @@ def study_command(
 
 
 def study_winners(
-    given: Given, sizes: tuple[float, ...], benchmarks: tuple[Path, ...], amounts: tuple[int, int, int]
+    given: Given,
+    sizes: tuple[float, ...],
+    ratios: tuple[float, ...],
+    benchmarks: tuple[Path, ...],
+    amounts: tuple[int, int, int],
 ) -> "tuple[Session, dict[str, Any]]":
     from evo_c2f.workflows.session import claim
     from evo_c2f.workflows.studies.compare import check_benchmarks
-    from evo_c2f.workflows.studies.winners import Amounts, contestants_of, winners_study
+    from evo_c2f.workflows.studies.winners import Amounts, budgets, contestants_of, winners_study
 
     session = opened(given)
     check_benchmarks(session, benchmarks, "study winners")
-    found = {size: contestants_of(session, size, amounts[0]) for size in sizes}
+    wanted = budgets(session, sizes or (() if ratios else (0.6, 1.49)), ratios)
+    found = [(one, contestants_of(session, one, amounts[0])) for one in wanted]
     claim(session.run, until_the_end())
     return session, winners_study(session, found, benchmarks, Amounts(*amounts))
 

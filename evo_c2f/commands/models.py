@@ -104,10 +104,11 @@ def evaluate_command(
     for name, row in [*result["images"].items(), ("mean", result["mean"])]:
         click.echo(f"{name:24} " + "  ".join(f"{metric} {value:.5g}" for metric, value in row.items()))
     costs, size = result["costs"], result["costs"]["output_size"]
+    in_torch = "latency_torch_ms" in costs
+    ms, runtime = costs["latency_torch_ms" if in_torch else "latency_ms"], "torch" if in_torch else "ONNX Runtime"
     click.echo(
         f"{costs['params']:.0f} parameters, {costs['size_mb']:.4g} MB; for {size[1]}x{size[0]}: "
-        f"{costs['macs'] / 1e9:.4g} G MACs, {costs['latency_ms']:.1f} ms on {costs['device']}, "
-        f"{costs['threads']} threads"
+        f"{costs['macs'] / 1e9:.4g} G MACs, {ms:.1f} ms in {runtime} on {costs['device']}, {costs['threads']} threads"
     )
 
 

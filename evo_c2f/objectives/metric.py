@@ -40,6 +40,8 @@ METRICS = {
         Metric("params", "lower", "static cost", "parameters"),
         Metric("size_mb", "lower", "static cost", "size (MB)"),
         Metric("latency_ms", "lower", "cost", "latency (ms)"),
+        Metric("latency_ratio", "lower", "cost", "latency / plain network's"),
+        Metric("latency_torch_ms", "lower", "cost", "latency in torch (ms)"),
     )
 }
 

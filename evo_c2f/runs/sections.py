@@ -214,7 +214,7 @@ class SearchSection(Section):
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
     survivors: SurvivorsSection = SurvivorsSection()
-    latency_table: str | None = None  # of `bench --latency-table`; without it each subnet's latency is measured
+    latency_table: str | None = None  # of `bench --latency-table`; without it the run makes its own
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
     def metrics(self) -> tuple[Metric, ...]:

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from evo_c2f.engine.problem import Costs
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Metric
 from evo_c2f.scores import analysis
-from evo_c2f.space import Genomes, SearchSpace
+from evo_c2f.space import Architecture, Genomes, SearchSpace
 from evo_c2f.studies.halving import successive_halving
 
 SEARCHED = "searched"
@@ -21,14 +20,22 @@ Train = Callable[[Sequence[tuple[str, int]], int], Sequence[Scores]]  # names an
 
 
 def random_within(
-    space: SearchSpace, costs: Costs, name: str, within: tuple[float, float], n: int, rng: np.random.Generator
+    space: SearchSpace,
+    cost: Callable[[Architecture], float],
+    name: str,
+    within: tuple[float, float],
+    n: int,
+    rng: np.random.Generator,
 ) -> Genomes:
-    """n random subnets (n, n_genes) whose cost `name` lies within (least, most). InputError if fewer were found."""
+    """n random subnets (n, n_genes) whose cost lies within (least, most). InputError if fewer were found.
+
+    name: of the cost, for the error.
+    """
     least, most = within
     found: dict[tuple[Any, ...], Genomes] = {}
     for genome in space.random(DRAWN, rng):
         architecture = space.decode(genome)
-        if least <= costs(architecture)[name] <= most:
+        if least <= cost(architecture) <= most:
             found.setdefault(architecture.key, genome)
         if len(found) == n:
             return np.array(list(found.values()))

@@ -4,11 +4,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 
 from evo_c2f.engine.search import Progress
+from evo_c2f.json_text import to_json
 from evo_c2f.runs.recipe import evaluations
 from evo_c2f.runs.stage import Instruments, Summary, run_stage
 from evo_c2f.scores.layout import Context
@@ -17,6 +19,7 @@ from evo_c2f.workers.processes import Task, Workers
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
+from supernet.latency.table import describe, measure_table
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +70,32 @@ def evolve(
     return summary
 
 
+def latency_table(session: Session) -> Path | None:
+    """The file of the table that a search's latencies are summed from; None if it has no such objective or limit.
+
+    Unless the recipe names one, it is made in the run's folder, and named by what it holds for.
+    """
+    job, settings = session.job, session.settings
+    if not {"latency_ms", "latency_ratio"} & {*session.measured}:
+        return None
+    if settings.search.latency_table:
+        return Path(settings.search.latency_table)
+    size = settings.search.output_size
+    about = to_json(describe(job.space, job.task.frame, size, job.device))
+    file = session.run.folder / f"latency-{sha256(about.encode()).hexdigest()[:8]}.json"
+    if not file.exists():
+        log.info(f"timing each part of the space at {size[1]}x{size[0]}, for latencies; leave the machine quiet")
+        measure_table(job.space, job.task.frame, size, job.device).save(file)
+    return file
+
+
 def instruments(session: Session, stage: Stage) -> Instruments:
     """The measures of a stage's search: the run's weights on the validation images."""
     job, settings = session.job, session.settings
     weights = session.run.weights_for(stage)
     supernet = job.trained(weights)
     names, size = session.measured, settings.search.output_size
-    table = Path(settings.search.latency_table) if settings.search.latency_table else None
+    table = latency_table(session)
     measure = job.measure(supernet, names, size, table)
     full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
     device = f"{job.device}, {torch.get_num_threads()} threads, float32"

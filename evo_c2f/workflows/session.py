@@ -99,11 +99,8 @@ class Session:
         machine = self.machine
         if machine.workers == 1:
             return Here
-        if "latency_ms" in self.measured and not self.settings.search.latency_table:
-            raise InputError(
-                "latency_ms is measured on a quiet machine alone; use one worker, or 'python cli.py bench "
-                "--latency-table table.json' and --set search.latency_table=table.json"
-            )
+        if "latency_torch_ms" in self.measured:
+            raise InputError("latency_torch_ms is measured on a quiet machine alone; use one worker, or latency_ms")
         threads = torch.get_num_threads()
         if machine.workers:
             return partial(Processes, machine.workers, threads=threads)

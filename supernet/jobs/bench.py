@@ -17,7 +17,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from evo_c2f.space import Architecture
 from supernet.jobs.job import Job
-from supernet.metrics.latency import latency_ms, measure_table
+from supernet.latency.table import measure_table
+from supernet.latency.whole import Timer, together_ms, torch_ms
 from supernet.network.generator import Supernet
 from supernet.rounds.fairness import FairRounds
 from supernet.rounds.students import Alone, SharedSubnets, Students
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from evo_c2f.runs.sections import TrainingSection
 
 RANDOM_SUBNETS = 20
+COMPARED = 40  # random subnets whose latencies are compared with the sums of a table
 BLOCKS, STEPS = 5, 8
 SPEED_ROUNDS = 20
 Step = Callable[[int], object]
@@ -154,21 +156,26 @@ def plain_loop(job: Job, network: nn.Module, how: TrainingSection, side: int, ba
 
 
 def bench_latencies(job: Job, output_size: tuple[int, int], out: Path, say: Callable[[str], None]) -> dict[str, float]:
-    """Write the latency of every part of the space, and measure how well their sums rank whole networks."""
+    """Write the latency of every part of the space, and compare with whole networks: exported ones, and torch's."""
     table = measure_table(job.space, job.task.frame, output_size, job.device)
     table.save(out)
-    genomes = job.space.random(RANDOM_SUBNETS, np.random.default_rng(job.seed))
+    say(f"{out}: {len(table.ms)} parts")
+    genomes = job.space.random(COMPARED, np.random.default_rng(job.seed))
     architectures = [job.space.decode(genome) for genome in genomes]
     supernet = job.supernet()
-    whole = [latency_ms(supernet, architecture, output_size) for architecture in architectures]
-    added = [table(architecture) for architecture in architectures]
-    rank = float(spearmanr(whole, added).statistic)
-    ratio = median(a / w for a, w in zip(added, whole, strict=True))
-    say(
-        f"{out}: {len(table.ms)} parts; of {RANDOM_SUBNETS} random subnets, the sums and the whole networks' latencies "
-        f"have rank correlation {rank:.3f}, and the sum is {ratio:.2f} of the whole (median)"
-    )
-    return {"latency_rank_correlation": rank, "latency_sum_ratio": ratio}
+    whole = together_ms(supernet, output_size, architectures)
+    others: dict[str, Timer] = {"by table": table, "in torch": partial(torch_ms, supernet, output_size)}
+    results: dict[str, float] = {}
+    for name, other in others.items():
+        ms = [other(architecture) for architecture in architectures]
+        rank = float(spearmanr(whole, ms).statistic)
+        ratio = median(o / w for o, w in zip(ms, whole, strict=True))
+        say(
+            f"latencies of {COMPARED} random subnets {name}: rank correlation {rank:.3f} with those of the exported "
+            f"files, {ratio:.2f} times as long (median)"
+        )
+        results |= {f"{name}: rank_correlation": rank, f"{name}: ratio": ratio}
+    return results
 
 
 def optimizer_steps(network: nn.Module) -> dict[str, float]:

@@ -1,21 +1,25 @@
 """The networks that a search has to beat: hand-made ones of its size, beside subnets of its space."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
+from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture, SearchSpace
 from supernet.jobs.job import Job
+from supernet.latency.table import LatencyTable
 from supernet.network.cost import BYTES_PER_PARAMETER, costs
 from supernet.network.generator import Frame
 from supernet.network.plain import PlainUpscaler
 
 BLOCKS = (2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24)  # depths of the plain networks
 GRAIN = 4  # their widths are multiples of it
-LEAST = 0.9  # the share of a size that a hand-made network uses
+LEAST = 0.9  # the share of a budget that a hand-made network uses
 
 
 @dataclass(frozen=True)
@@ -41,24 +45,55 @@ def plain_size_mb(width: int, blocks: int, scale: int) -> float:
     return sum(p.numel() for p in network.parameters()) * BYTES_PER_PARAMETER / 1e6
 
 
-def plain_networks(size_mb: float, scale: int) -> dict[str, Contestant]:
-    """The widest plain network of each depth that fits a size and fills LEAST of it."""
+@dataclass(frozen=True)
+class Budget:
+    """The most that a network may cost: in MB, or in the latency of the plain network of 8 blocks and 48 channels."""
+
+    cost: Literal["size_mb", "latency_ratio"]
+    most: float
+    of_subnet: Callable[[Architecture], float]
+    of_plain: Callable[[int, int], float]  # of a width and a number of blocks
+
+
+def in_size(most: float, frame: Frame) -> Budget:
+    """A budget in MB."""
+
+    def of_subnet(architecture: Architecture) -> float:
+        return costs(architecture, frame, (1, 1))["size_mb"]
+
+    return Budget("size_mb", most, of_subnet, partial(plain_size_mb, scale=2**frame.input_level))
+
+
+def in_latency(most: float, table: LatencyTable, of_plain: Callable[[int, int], float]) -> Budget:
+    """A budget of exported files' latencies, over that of the plain network; of_plain: in ms."""
+    if table.plain_ms is None:
+        raise InputError("latency_ratio names super-resolution's plain network; the table has none")
+    whole = table.plain_ms
+
+    def of_subnet(architecture: Architecture) -> float:
+        return table(architecture) / whole
+
+    return Budget("latency_ratio", most, of_subnet, lambda width, blocks: of_plain(width, blocks) / whole)
+
+
+def plain_networks(budget: Budget) -> dict[str, Contestant]:
+    """The widest plain network of each depth that fits a budget and fills LEAST of it."""
     found = {}
     for blocks in BLOCKS:
         width = GRAIN
-        while plain_size_mb(width + GRAIN, blocks, scale) <= size_mb:
+        while budget.of_plain(width + GRAIN, blocks) <= budget.most:
             width += GRAIN
-        if LEAST * size_mb <= plain_size_mb(width, blocks, scale) <= size_mb:
+        if LEAST * budget.most <= budget.of_plain(width, blocks) <= budget.most:
             found[f"plain-{width}x{blocks}"] = Contestant(plain=(width, blocks))
     return found
 
 
-def single_operator_networks(space: SearchSpace, frame: Frame, size_mb: float) -> dict[str, Contestant]:
-    """The largest network of each single operator within a size, on the first cells of the reference path."""
+def single_operator_networks(space: SearchSpace, budget: Budget) -> dict[str, Contestant]:
+    """The most expensive network of each single operator within a budget, on the first cells of the reference path."""
     found: dict[str, Contestant] = {}
     for operator in space.operators:
-        sized = [(costs(a, frame, (1, 1))["size_mb"], len(a.cells), a) for a in _of_operator(space, operator)]
-        fitting = [one for one in sized if one[0] <= size_mb]
+        priced = [(budget.of_subnet(a), len(a.cells), a) for a in _of_operator(space, operator)]
+        fitting = [one for one in priced if one[0] <= budget.most]
         if fitting:
             found[f"all-{operator}"] = Contestant(max(fitting, key=lambda one: one[:2])[2])
     return found

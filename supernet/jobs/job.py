@@ -19,8 +19,9 @@ from supernet import checkpoint
 from supernet.batches.ahead import CPU
 from supernet.data.record import Record
 from supernet.drawing.board import Board
+from supernet.latency.table import describe, read_table
+from supernet.latency.whole import timers
 from supernet.metrics import qualities
-from supernet.metrics.latency import describe, read_table
 from supernet.metrics.measure import Measure, Score
 from supernet.metrics.perceptual import VggFeatures
 from supernet.metrics.tasks import Task
@@ -259,9 +260,11 @@ class Job:
 
         latencies: a table to use instead of measuring latency. InputError if it was made for something else.
         """
-        about = describe(self.space, self.task.frame, output_size, self.device)
-        latency = read_table(latencies, about) if latencies else None
-        return Measure(supernet, self.task, self.data.search(), names, output_size, latency=latency)
+        table = None
+        if latencies:
+            table = read_table(latencies, describe(self.space, self.task.frame, output_size, self.device))
+        timed = timers(supernet, output_size, table)
+        return Measure(supernet, self.task, self.data.search(), names, output_size, timers=timed)
 
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
         """The measure of a final front; its qualities are named `*_full`."""

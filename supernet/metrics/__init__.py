@@ -1,1 +1,1 @@
-"""The qualities and latencies of networks, as they are measured."""
+"""The qualities of networks, and the measure that a search gets."""

@@ -1,6 +1,6 @@
 """Measures a subnet's raw metrics: the callable that the search engine gets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from evo_c2f.space import Architecture
 from supernet.metrics import qualities
-from supernet.metrics.latency import latency_ms
 from supernet.metrics.tasks import Task
 from supernet.network.cost import OTHERS, costs
 from supernet.network.generator import Supernet
@@ -61,11 +60,11 @@ class Measure(Score):
         names: Sequence[str],
         output_size: tuple[int, int],
         suffix: str = "",
-        latency: Callable[[Architecture], float] | None = None,
+        timers: Mapping[str, Callable[[Architecture], float]] | None = None,
     ):
         """names: the metrics to return; qualities get the suffix. output_size: (height, width) for the costs.
 
-        latency: in ms, from a table; None measures it.
+        timers: the functions of latencies, by the names of their metrics.
         """
         wanted = [name for name in names if qualities.is_quality(name, task)]
         super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)
@@ -73,7 +72,7 @@ class Measure(Score):
         self.others = [name for name in names if name not in wanted]
         # Of plugins, which another process imports as it unpickles them.
         self.prices = {name: OTHERS[name] for name in self.others if name in OTHERS}
-        self.latency = latency or partial(latency_ms, supernet, output_size=output_size)
+        self.timers = {name: timer for name, timer in (timers or {}).items() if name in self.others}
 
     @property
     def names(self) -> list[str]:
@@ -88,8 +87,8 @@ class Measure(Score):
         row = self.of(partial(self.supernet, architecture=architecture))
         if self.others:
             known = costs(architecture, self.supernet.frame, self.output_size)
-            if "latency_ms" in self.others:
-                known["latency_ms"] = self.latency(architecture)
+            for name, timer in self.timers.items():
+                known[name] = timer(architecture)
             for name, price in self.prices.items():
                 known[name] = price(architecture, self.supernet.frame, self.output_size)
             row |= {name: known[name] for name in self.others}

@@ -94,12 +94,8 @@ def dynamic_shapes() -> tuple[dict[int, Any]]:
 
 
 def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half: bool) -> None:
-    """By torch.onnx, with the metadata under the key `evo_c2f`."""
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  # what torch.onnx writes with
-    except ImportError:
-        raise InputError("export --format onnx needs onnx; run 'pip install .[onnx]'") from None
+    """By torch.onnx, with the metadata under the key `evo_c2f`. InputError if onnx is not installed."""
+    onnx = require_onnx()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about torch
         program = torch.onnx.export(
@@ -120,6 +116,16 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], half
     onnx.checker.check_model(model)
     onnx.save(model, path)
     seal(path)
+
+
+def require_onnx() -> Any:
+    """The package onnx. InputError if it is not installed, or what torch.onnx writes with."""
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise InputError("writing ONNX files needs onnx; run 'pip install .[onnx]'") from None
+    return onnx
 
 
 def forget_sources(model: Any) -> None:

@@ -12,6 +12,15 @@ from evo_c2f.errors import DamagedFileError, InputError
 from supernet.models.seal import check_onnx
 
 
+def onnx_runtime() -> Any:
+    """The package onnxruntime. InputError if it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise InputError("ONNX files are run by ONNX Runtime; run 'pip install onnxruntime'") from None
+    return onnxruntime
+
+
 class OnnxNetwork:
     """(b, 3, h, w) in 0..1 -> the network's output, on the CPU, with as many threads as torch has.
 
@@ -20,10 +29,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None]):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise InputError("an .onnx file needs ONNX Runtime; run 'pip install onnxruntime'") from None
+        onnxruntime = onnx_runtime()
         check_onnx(path, warn)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()

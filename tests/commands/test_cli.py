@@ -170,23 +170,20 @@ def test_limits_and_other_objectives_shape_the_front(run: Path, tmp_path: Path) 
     shutil.copytree(run, tmp_path / "r")
     limit = analysis.load_scores(run)["size_mb"].median()
     words = ("evolve", "--stage", "all", "--run", tmp_path / "r", "--threads", 1, "--max", f"size_mb={limit}")
-    changes = ("--objective", "ssim_y", "--objective", "latency_ms")
+    changes = ("--objective", "ssim_y", "--objective", "latency_torch_ms")
     assert exit_code(*words, *changes, *EVALUATIONS) == 0
     front = analysis.read_front(tmp_path / "r" / "fronts" / "channel.csv")
-    assert (front["size_mb"] <= limit).all() and (front["latency_ms"] > 0).all() and front["ssim_y"].between(0, 1).all()
+    assert (
+        (front["size_mb"] <= limit).all()
+        and (front["latency_torch_ms"] > 0).all()
+        and front["ssim_y"].between(0, 1).all()
+    )
 
 
-def test_many_workers_take_latencies_from_a_table(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table, work = tmp_path / "table.json", shutil.copytree(run, tmp_path / "r")
-    words = ("evolve", "--stage", "path", "--run", work, "--threads", 1, "--workers", 2, "--objective", "psnr_y")
-    words += ("--objective", "latency_ms", "--evaluations", 8, "--steady-state")
-    assert exit_code(*words) == 2 and "latency_ms is measured on a quiet machine alone" in capsys.readouterr().err
-    assert exit_code("bench", "--recipe", work / "recipe.yaml", "--threads", 1, "--latency-table", table) == 0
-    assert "rank correlation" in capsys.readouterr().err
-    assert exit_code(*words, "--set", f"search.latency_table={table}") == 0
-    assert (analysis.read_front(work / "fronts" / "path.csv")["latency_ms"] > 0).all()
+def test_only_one_worker_measures_torchs_latency(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("evolve", "--stage", "path", "--run", run, "--workers", 2, "--objective", "psnr_y")
+    assert exit_code(*words, "--objective", "latency_torch_ms") == 2
+    assert "latency_torch_ms is measured on a quiet machine alone" in capsys.readouterr().err
 
 
 def test_front_writes_tables_for_people_and_programs(

@@ -211,7 +211,7 @@ def test_a_model_is_judged_image_by_image(searched: Path, benchmark: Path, capsy
     for name in ("psnr_y", "ssim_rgb", "lpips"):
         assert result["mean"][name] == pytest.approx(np.mean([row[name] for row in result["images"].values()]))
     assert result["costs"]["size_mb"] == pytest.approx(result["costs"]["params"] * 4e-6)
-    assert result["costs"]["latency_ms"] > 0 and result["costs"]["threads"] == 1
+    assert result["costs"]["latency_torch_ms"] > 0 and result["costs"]["threads"] == 1
     assert exit_code(*words, "--metric", "psnr_y") == 0
     assert "mean" in capsys.readouterr().out
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from command_line import exit_code
@@ -14,12 +15,12 @@ from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
 from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
-from evo_c2f.workflows.search import evolve, search
+from evo_c2f.workflows.search import evolve, latency_table, search
 from evo_c2f.workflows.session import Session, task_and_data
 from evo_c2f.workflows.studies.winners import FILL, contestants_of, train_contenders
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
-from supernet.jobs.contestants import Contestant
+from supernet.jobs.contestants import Contestant, in_size
 from supernet.jobs.job import Job
 from supernet.models.model import load_network
 
@@ -113,12 +114,25 @@ def test_sizes_and_limits_narrow_who_is_tried(run, tmp_path, capsys):
 def test_the_study_of_winners_has_as_many_random_networks_as_searched_ones(run):
     sizes = analysis.load_scores(run.folder).drop_duplicates("id")["size_mb"]
     size = float(max(sizes, key=lambda size: sizes.between(FILL * size, size).sum()))  # most are about as large
-    kinds = contestants_of(session_of(run), size, 3)
+    kinds = contestants_of(session_of(run), in_size(size, job_of(run).task.frame), 3)
     assert len(kinds["searched"]) == len(kinds["random"]) > 1
     costs = job_of(run).costs(run.recipe.search.output_size)
     for kind, least in (("searched", FILL), ("random", 0.9)):
         for contestant in kinds[kind].values():
             assert least * size <= costs(contestant.architecture)["size_mb"] <= size
+
+
+def test_latencies_are_sums_of_a_table_that_is_made_in_the_run_or_given(run):
+    session = session_of(run, "search.objectives=[psnr_y, latency_ms, latency_ratio]")
+    evolve(session, "channel", 0, session.hiring())
+    found = analysis.load_scores(run.folder, objectives=("psnr_y", "latency_ms")).dropna(subset="latency_ms")
+    (made,) = run.folder.glob("latency-*.json")
+    plain, written = json.loads(made.read_text())["plain_ms"], made.stat().st_mtime_ns
+    assert len(found) and np.allclose(found["latency_ms"] / found["latency_ratio"], plain)
+    assert latency_table(session) == made and made.stat().st_mtime_ns == written
+    given = session_of(run, "search.objectives=[psnr_y, latency_ms]", "search.latency_table=mine.json")
+    assert latency_table(given) == Path("mine.json")
+    assert latency_table(session_of(run)) is None
 
 
 def test_winners_are_trained_by_the_seed_that_is_asked_for(run):

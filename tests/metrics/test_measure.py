@@ -7,6 +7,7 @@ from supernet_fixtures import photographs, random_architectures, random_supernet
 from evo_c2f.space import Architecture
 from supernet.data.images import resize_bicubic
 from supernet.data.photographs import validation_crops, whole_images
+from supernet.latency.whole import timers
 from supernet.metrics.measure import Measure, Pairs
 from supernet.metrics.similarity import psnr_y, ssim_y
 from supernet.metrics.tasks import SuperResolution
@@ -138,14 +139,17 @@ def test_one_failed_image_makes_the_mean_nan(whole):
 
 
 def test_latency_is_taken_when_asked_for_and_only_then(crops):
-    (row,) = Measure(trained(), TASK, crops, ["psnr_y", "latency_ms", "macs"], SIZE)(architectures(1))
+    asked = []
+    timers = {"latency_ms": lambda a: asked.append(a) or 5.0, "latency_torch_ms": lambda a: asked.append(a) or 7.0}
+    (row,) = Measure(trained(), TASK, crops, ["psnr_y", "latency_ms", "macs"], SIZE, timers=timers)(architectures(1))
     assert list(row) == ["psnr_y", "latency_ms", "macs"]
-    assert row["latency_ms"] > 0
+    assert row["latency_ms"] == 5.0 and asked == architectures(1)
 
 
 def test_measuring_leaves_no_gradient_and_changes_no_weight(crops):
     supernet = trained()
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
-    Measure(supernet, TASK, crops, ["psnr_y", "latency_ms"], SIZE)(architectures())
+    names = ["psnr_y", "latency_torch_ms"]
+    Measure(supernet, TASK, crops, names, SIZE, timers=timers(supernet, SIZE, None))(architectures())
     assert all(parameter.grad is None for parameter in supernet.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())

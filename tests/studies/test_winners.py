@@ -17,7 +17,16 @@ from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.scores.store import ScoreStore
 from evo_c2f.studies import winners
-from supernet.jobs.contestants import LEAST, Contestant, plain_networks, plain_size_mb, single_operator_networks
+from supernet.jobs.contestants import (
+    LEAST,
+    Contestant,
+    in_latency,
+    in_size,
+    plain_networks,
+    plain_size_mb,
+    single_operator_networks,
+)
+from supernet.latency.table import BASE, LatencyTable, every_part, key
 from supernet.metrics.tasks import SuperResolution
 from supernet.network.cost import costs
 from supernet.network.plain import PlainUpscaler
@@ -28,10 +37,6 @@ FRAME = SuperResolution(4).frame
 
 def size_mb(architecture):
     return costs(architecture, FRAME, (720, 1280))["size_mb"]
-
-
-def price(architecture):
-    return costs(architecture, FRAME, (720, 1280))
 
 
 def test_the_candidates_are_spread_over_depths_and_operators(tmp_path, context_of):
@@ -61,16 +66,16 @@ def kind_of(genome):
 
 def test_random_networks_lie_within_the_budget_and_follow_the_seed():
     within = (0.2, 0.25)
-    drawn = [winners.random_within(SPACE, price, "size_mb", within, 6, np.random.default_rng(s)) for s in (0, 0, 1)]
+    drawn = [winners.random_within(SPACE, size_mb, "size_mb", within, 6, np.random.default_rng(s)) for s in (0, 0, 1)]
     assert all(0.2 <= size_mb(SPACE.decode(genome)) <= 0.25 for genome in drawn[0])
     assert len({SPACE.decode(genome).key for genome in drawn[0]}) == 6
     assert (drawn[0] == drawn[1]).all() and not (drawn[0] == drawn[2]).all()
     with pytest.raises(InputError, match="only 0 of 20,000 random subnets have size_mb from 90 to 100"):
-        winners.random_within(SPACE, price, "size_mb", (90, 100), 1, np.random.default_rng(0))
+        winners.random_within(SPACE, size_mb, "size_mb", (90, 100), 1, np.random.default_rng(0))
 
 
 def test_plain_networks_fill_their_size_in_several_shapes():
-    found = plain_networks(1.49, 4)
+    found = plain_networks(in_size(1.49, FRAME))
     assert len(found) >= 4 and len({one.plain[1] for one in found.values()}) == len(found)
     for one in found.values():
         width, blocks = one.plain
@@ -79,14 +84,23 @@ def test_plain_networks_fill_their_size_in_several_shapes():
 
 
 def test_there_is_a_network_of_each_operator_and_none_of_them_is_too_large():
-    found = single_operator_networks(SPACE, FRAME, 0.2)
+    found = single_operator_networks(SPACE, in_size(0.2, FRAME))
     assert [*found] == [f"all-{name}" for name in SPACE.operators]
     for name, one in found.items():
         assert {cell.operator for cell in one.architecture.cells} == {name.removeprefix("all-")}
         assert size_mb(one.architecture) <= 0.2
-    larger = single_operator_networks(SPACE, FRAME, 0.4)
+    larger = single_operator_networks(SPACE, in_size(0.4, FRAME))
     assert size_mb(larger["all-residual"].architecture) > size_mb(found["all-residual"].architecture)
-    assert single_operator_networks(SPACE, FRAME, 0.001) == {}
+    assert single_operator_networks(SPACE, in_size(0.001, FRAME)) == {}
+
+
+def test_a_budget_of_latency_is_relative_to_the_plain_network():
+    table = LatencyTable({}, {BASE: 10.0, **{key(part): 2.0 for part in every_part(SPACE)}}, plain_ms=40.0)
+    budget = in_latency(0.5, table, lambda width, blocks: width * blocks / 8)
+    assert budget.of_subnet(SPACE.decode(SPACE.reference)) == (10 + 2 * 7) / 40  # stem, five cells, head
+    plain = {name: one.plain for name, one in plain_networks(budget).items()}
+    assert plain["plain-16x10"] == (16, 10) and all(width * blocks <= 160 for width, blocks in plain.values())
+    assert {f"all-{name}" for name in SPACE.operators} == {*single_operator_networks(SPACE, in_latency(1, table, max))}
 
 
 QUALITY = {"s1": 30.0, "s2": 31.0, "r1": 29.0, "h1": 30.5, "h2": 30.4}

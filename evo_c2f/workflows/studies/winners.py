@@ -8,17 +8,30 @@ from typing import Any
 import numpy as np
 import torch
 
+from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.scores import analysis
 from evo_c2f.space import Genomes, subnet_id
 from evo_c2f.studies import winners
 from evo_c2f.workers.processes import in_processes
-from evo_c2f.workflows.finetune import batch_of, candidates_of, finetuned, in_megabytes, on_images
+from evo_c2f.workflows.finetune import batch_of, candidates_of, finetuned, on_images
+from evo_c2f.workflows.search import latency_table
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.compare import upscalers_only
 from supernet import checkpoint
 from supernet.jobs.benchmark import side_by_side
-from supernet.jobs.contestants import LEAST, Contestant, plain_networks, single_operator_networks
+from supernet.jobs.contestants import (
+    LEAST,
+    Budget,
+    Contestant,
+    in_latency,
+    in_size,
+    plain_networks,
+    single_operator_networks,
+)
 from supernet.jobs.finetune import Finetuning, plan_of
+from supernet.latency.table import describe, read_table
+from supernet.latency.whole import plain_latencies
 from supernet.models.card import data_name
 from supernet.models.model import FILE
 
@@ -38,16 +51,17 @@ class Amounts:
 
 
 def winners_study(
-    session: Session, found: Mapping[float, Kinds], benchmarks: Sequence[Path], amounts: Amounts
+    session: Session, found: Sequence[tuple[Budget, Kinds]], benchmarks: Sequence[Path], amounts: Amounts
 ) -> dict[str, Any]:
-    """Find the best network of each kind and size (MB) by successive halving, and train it in full with several seeds.
+    """Find the best network of each kind and budget by successive halving, and train it in full with several seeds.
 
-    found: size -> kind -> name -> network. The final networks are also judged on the benchmarks.
+    found: each budget's networks, by kind and name. The final networks are also judged on the benchmarks.
     """
     run, first = session.run, session.first_quality
     images = session.settings.finetune.rounds * batch_of(session)
     rows, trials, finals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
-    for size, kinds in found.items():
+    for budget, kinds in found:
+        limit = {"budget": budget.cost, "most": budget.most}
         every = {name: one for kind in kinds.values() for name, one in kind.items()}
 
         def train(
@@ -58,29 +72,44 @@ def winners_study(
 
         tried, last = winners.study_winners(kinds, amounts.trial_images, images, amounts.seeds, train, first)
         qualities = [first.name, *(f"{folder.resolve().name} {first.name}" for folder in benchmarks)]
-        trials += [{"size": size, **trial} for trial in tried]
-        finals += [{"size": size, **final} for final in last]
+        trials += [{**limit, **trial} for trial in tried]
+        finals += [{**limit, **final} for final in last]
         rows += [
-            {"size": size, "images": images, **row}
+            {**limit, "images": images, **row}
             for row in winners.winners_table(last, qualities, first.sign, ("size_mb", "macs", "seconds"))
         ]
     analysis.write_front(analysis.rows_frame(finals), run.folder / "winners.csv")
     return {"rows": rows, "trials": trials, "trial_images": amounts.trial_images}
 
 
-def contestants_of(session: Session, size: float, n: int) -> dict[str, dict[str, Contestant]]:
-    """Kind -> name -> network, for one size in MB: searched, random (as many) and hand-made networks.
+def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -> list[Budget]:
+    """The budgets in MB, and in the latency of the exported file over the plain network's.
 
-    InputError if the run's task is not super-resolution, or if it has no subnet of that size.
+    InputError if the run's task is not super-resolution, or if its search has no latencies.
     """
-    settings, job = upscalers_only(session, "study winners"), session.job
-    space = settings.space
-    searched = candidates_of(session, in_megabytes(FILL * size, size), n)
-    rng = np.random.default_rng([settings.seed, RANDOM_NETWORKS])
-    costs = job.costs(settings.search.output_size)
-    drawn = winners.random_within(space, costs, "size_mb", (LEAST * size, size), len(searched), rng)
-    hand_made = plain_networks(size, settings.task.scale)
-    hand_made |= single_operator_networks(space, job.task.frame, size)
+    upscalers_only(session, "study winners")
+    found, job = [in_size(size, session.job.task.frame) for size in sizes], session.job
+    if ratios:
+        file, size = latency_table(session), session.settings.search.output_size
+        if file is None:
+            raise InputError("--ratio is for a run searched on latency_ratio, as by the recipe sr-x4-fast")
+        table = read_table(file, describe(job.space, job.task.frame, size, job.device))
+        times = plain_latencies(job.task.frame, size, job.device)
+        found += [in_latency(ratio, table, times) for ratio in ratios]
+    return found
+
+
+def contestants_of(session: Session, budget: Budget, n: int) -> dict[str, dict[str, Contestant]]:
+    """Kind -> name -> network, for one budget: searched, random (as many) and hand-made networks.
+
+    InputError if the run has no subnet within the budget.
+    """
+    space, cost, most = session.settings.space, budget.cost, budget.most
+    limits = [Limit(metric(cost), "min", FILL * most), Limit(metric(cost), "max", most)]
+    searched = candidates_of(session, limits, n)
+    rng = np.random.default_rng([session.settings.seed, RANDOM_NETWORKS])
+    drawn = winners.random_within(space, budget.of_subnet, cost, (LEAST * most, most), len(searched), rng)
+    hand_made = plain_networks(budget) | single_operator_networks(space, budget)
     of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()], "random": drawn}
     found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
     return {**found, "hand-made": hand_made}

@@ -8,24 +8,27 @@ import torch
 from supernet_fixtures import SUPER_RESOLUTION, TRANSLATION, fresh_supernet, small_space, wide_space
 
 from evo_c2f.errors import DamagedFileError, InputError
-from supernet.metrics.latency import (
-    BASE,
-    LatencyTable,
-    describe,
-    every_part,
-    key,
-    latency_ms,
-    measure_table,
-    read_table,
-)
+from evo_c2f.space import SearchSpace
+from supernet.latency.table import BASE, LatencyTable, describe, every_part, key, measure_table, read_table
+from supernet.latency.whole import timers, together_ms
 from supernet.network.generator import parts
 
 SIZE, CPU = (64, 96), torch.device("cpu")
 
 
+SPACE = SearchSpace(
+    n_cells=2,
+    widths={2: (8, 12), 3: (8,)},
+    operators=("pointwise", "residual"),
+    inner_ratios=(1.0,),
+    reference_path=(2, 3),
+    reference_operator="residual",
+)
+
+
 @pytest.fixture(scope="module")
 def table():
-    return measure_table(small_space(), SUPER_RESOLUTION, SIZE, CPU)
+    return measure_table(SPACE, SUPER_RESOLUTION, SIZE, CPU)
 
 
 @pytest.mark.parametrize("space", [small_space(), wide_space()])
@@ -39,31 +42,35 @@ def test_a_subnet_takes_what_its_parts_take_together():
     space = small_space()
     ms = {key(part): 2.0**i for i, part in enumerate(every_part(space))}
     architecture = space.decode(space.reference)
-    table = LatencyTable({}, {BASE: 0.5, **ms})
+    table = LatencyTable({}, {BASE: 0.5, **ms}, None)
     assert table(architecture) == 0.5 + sum(ms[key(part)] for part in parts(architecture))
 
 
 def test_the_sums_are_of_the_size_of_what_whole_networks_take(table):
-    space = small_space()
-    supernet = fresh_supernet(space)
-    subnets = [space.decode(genome) for genome in space.random(5, np.random.default_rng(0))]
-    ratios = [table(subnet) / latency_ms(supernet, subnet, SIZE) for subnet in subnets]
+    subnets = [SPACE.decode(genome) for genome in SPACE.random(5, np.random.default_rng(0))]
+    ratios = np.divide([table(subnet) for subnet in subnets], together_ms(fresh_supernet(SPACE), SIZE, subnets))
     assert 0.2 < np.median(ratios) < 5  # a part that was left out or at a wrong level would be far beyond
 
 
+def test_a_table_knows_the_plain_network(table):
+    ratio = timers(fresh_supernet(SPACE), SIZE, table)["latency_ratio"]
+    subnet = SPACE.decode(SPACE.reference)
+    assert ratio(subnet) == table(subnet) / table.plain_ms
+
+
 def test_a_table_is_read_as_it_was_written_and_refused_where_it_is_of_something_else(table, tmp_path):
-    path, about = tmp_path / "table.json", describe(small_space(), SUPER_RESOLUTION, SIZE, CPU)
+    path, about = tmp_path / "table.json", describe(SPACE, SUPER_RESOLUTION, SIZE, CPU)
     table.save(path)
     assert read_table(path, about) == table
     with pytest.raises(InputError, match=r"is of space \w+, not \w+; make another"):
         read_table(path, describe(wide_space(), SUPER_RESOLUTION, SIZE, CPU))
     with pytest.raises(InputError, match="is of input_level 2, not 0"):
-        read_table(path, describe(small_space(), TRANSLATION, SIZE, CPU))
+        read_table(path, describe(SPACE, TRANSLATION, SIZE, CPU))
     with pytest.raises(InputError, match="does not exist; 'python cli.py bench --latency-table"):
         read_table(tmp_path / "none.json", about)
 
 
-@pytest.mark.parametrize("damage", ["", "[]", '{"about": {}, "ms": {}}'])
+@pytest.mark.parametrize("damage", ["", "[]", '{"about": {}, "ms": {}, "plain_ms": null}'])
 def test_a_damaged_table_is_refused(tmp_path, damage):
     (tmp_path / "table.json").write_text(damage)
     with pytest.raises(DamagedFileError, match="is no latency table"):
@@ -76,4 +83,4 @@ def test_a_table_without_a_part_is_damaged(table, tmp_path):
     data["ms"].popitem()
     (tmp_path / "table.json").write_text(json.dumps(data))
     with pytest.raises(DamagedFileError, match="is no latency table"):
-        read_table(tmp_path / "table.json", describe(small_space(), SUPER_RESOLUTION, SIZE, CPU))
+        read_table(tmp_path / "table.json", describe(SPACE, SUPER_RESOLUTION, SIZE, CPU))

@@ -1,0 +1,94 @@
+"""Networks as ONNX Runtime runs them: what a user of the exported file waits for."""
+
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from supernet.models.export import require_onnx, write_onnx
+from supernet.models.onnx_runtime import onnx_runtime
+from supernet.timing import timed
+
+Action = Callable[[], object]
+
+REPEATS = 7
+
+
+def provider(device: torch.device) -> str:
+    """ONNX Runtime's name for the device; the CPU's where it was installed without the GPU's."""
+    wanted = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    return wanted if wanted in onnx_runtime().get_available_providers() else "CPUExecutionProvider"
+
+
+def runtime(device: torch.device) -> str:
+    """What a latency was taken with, in words. InputError if ONNX Runtime is not installed."""
+    return f"ONNX Runtime {onnx_runtime().__version__}, {provider(device)}"
+
+
+def exported_ms(network: nn.Module, image: Tensor, device: torch.device) -> float:
+    """Milliseconds of the exported network on an image (1, 3, h, w), with as many threads as torch has.
+
+    InputError if onnx or ONNX Runtime is not installed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        write_onnx(network.cpu().eval(), file, {}, half=False)
+        return milliseconds(action(file.read_bytes(), image, device))
+
+
+def milliseconds(run: Action) -> float:
+    return timed(run, torch.device("cpu"), REPEATS)  # ONNX Runtime waits for the GPU itself
+
+
+def action(model: bytes, x: Tensor, device: torch.device) -> Action:
+    """Runs the ONNX model on x, which lies on the device already."""
+    ort = onnx_runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    where = provider(device)
+    session = ort.InferenceSession(model, options, providers=[where])
+    kind = "cuda" if where.startswith("CUDA") else "cpu"
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(session.get_inputs()[0].name, ort.OrtValue.ortvalue_from_numpy(x.cpu().numpy(), kind))
+    binding.bind_output(session.get_outputs()[0].name, kind)
+    return lambda: session.run_with_iobinding(binding)
+
+
+class _SideBySide(nn.Module):
+    """Several modules, each with an input and an output of its own."""
+
+    def __init__(self, modules: Sequence[nn.Module]):
+        super().__init__()
+        self.each = nn.ModuleList(modules)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(module(x) for module, x in zip(self.each, inputs, strict=True))
+
+
+def actions(modules: Sequence[nn.Module], inputs: Sequence[Tensor], device: torch.device) -> Iterator[Action]:
+    """Each module on its input, by ONNX Runtime. All are exported together: alone, torch takes seconds for each.
+
+    InputError if onnx or ONNX Runtime is not installed.
+    """
+    require_onnx()
+    from onnx.utils import Extractor
+
+    names = [(f"x{i}", f"y{i}") for i in range(len(modules))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch about torch
+        program: Any = torch.onnx.export(
+            _SideBySide(modules).eval(),
+            tuple(x.view_as(x) for x in inputs),  # one tensor twice would become one input
+            dynamo=True,
+            optimize=False,  # slow for so many; ONNX Runtime does the same as it opens a file
+            input_names=[x for x, _ in names],
+            output_names=[y for _, y in names],
+            verbose=False,
+        )
+    whole = Extractor(program.model_proto)
+    models = (whole.extract_model([x], [y]).SerializeToString() for x, y in names)
+    return (action(model, x, device) for model, x in zip(models, inputs, strict=True))

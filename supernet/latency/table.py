@@ -1,0 +1,167 @@
+"""The latency of a subnet's exported file, as the sum of its parts, each timed once in ONNX Runtime."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
+from evo_c2f.space import Architecture, SearchSpace, inner_width
+from supernet.latency.exported import actions, exported_ms, milliseconds, runtime
+from supernet.network.generator import IMAGE_CHANNELS, Frame, Part, build, parts, run_part
+from supernet.network.plain import PlainUpscaler
+
+Size = tuple[int, int]  # (height, width) of the output
+
+BASE = "base"  # what every network does besides its parts: the resized input that it adds to
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Milliseconds of every part of a space at one size, on one device; a subnet's latency is their sum."""
+
+    about: dict[str, object]  # what it holds for: see `describe`
+    ms: dict[str, float]
+    plain_ms: float | None  # of the plain network; None: the task has none
+
+    def __call__(self, architecture: Architecture) -> float:
+        return self.ms[BASE] + sum(self.ms[key(part)] for part in parts(architecture))
+
+    def save(self, path: Path) -> None:
+        write_text(path, to_json(asdict(self), indent=1) + "\n")
+
+
+def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.device) -> dict[str, object]:
+    """Everything a table depends on."""
+    return {
+        "space": space.digest,
+        "parts": len({key(part) for part in every_part(space)}),
+        "input_level": frame.input_level,
+        "activation": frame.activation,
+        "normalise": frame.normalise,
+        "output_size": list(output_size),
+        "runtime": runtime(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
+    """The table. InputError if it is missing, or made for something else than `about`; DamagedFileError if it can't be
+    read.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; 'python cli.py bench --latency-table {path}' makes it")
+    try:
+        table = LatencyTable(**json.loads(path.read_text(encoding="utf-8")))
+        differs = [
+            f"{name} {table.about[name]}, not {value}" for name, value in about.items() if table.about[name] != value
+        ]
+        if table.about["parts"] != len(table.ms) - 1:
+            raise ValueError("a part is missing")
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedFileError(f"{path} is no latency table ({error}); make it anew") from None
+    if differs:
+        raise InputError(f"{path} is of {differs[0]}; make another with 'python cli.py bench --latency-table'")
+    return table
+
+
+@torch.inference_mode()
+def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: torch.device) -> LatencyTable:
+    """Time every part of the space at the sizes that it has in a network with such an output.
+
+    An operator's time is what each of two more copies adds to a first one, as in a network: ONNX Runtime converts its
+    feature maps to a layout of its own once, not for each operator.
+    """
+    once = {key(part): Stretch([part], frame) for part in every_part(space)}
+    thrice = {name: Stretch(3 * one.stretch, frame) for name, one in once.items() if one.stretch[0].kind == "operator"}
+    grain = 2 ** max(space.levels)
+    padded = (-(-output_size[0] // grain) * grain, -(-output_size[1] // grain) * grain)  # as networks do
+    base = _Resized(2.0**frame.input_level if frame.residual else 1.0)
+    modules = [base, *once.values(), *thrice.values()]
+    inputs = [
+        random_map(IMAGE_CHANNELS, frame.input_level, padded),
+        *(one.input(padded) for one in (*once.values(), *thrice.values())),
+    ]
+    times = [milliseconds(run) for run in actions(modules, inputs, device)]
+    ms = dict(zip((BASE, *once), times, strict=False))
+    for name, three in zip(thrice, times[len(ms) :], strict=True):
+        ms[name] = max(three - ms[name], 0.0) / 2
+    plain = plain_ms(frame, output_size, device) if frame.residual else None
+    return LatencyTable(describe(space, frame, output_size, device), ms, plain)
+
+
+def plain_ms(frame: Frame, output_size: Size, device: torch.device) -> float:
+    """Milliseconds of the plain network of 8 blocks and 48 channels. InputError if the task is not super-resolution."""
+    if not frame.residual:
+        raise InputError("latency_ratio names super-resolution's plain network; take latency_ms for another task")
+    image = random_map(IMAGE_CHANNELS, frame.input_level, output_size)
+    return exported_ms(PlainUpscaler(scale=2**frame.input_level), image, device)
+
+
+class Stretch(nn.Module):
+    """Parts in a row, with random weights: fresh ones are zeros in part, which some processors multiply faster."""
+
+    def __init__(self, stretch: list[Part], frame: Frame):
+        super().__init__()
+        self.stretch, self.frame = stretch, frame
+        self.built = nn.ModuleList(build(part, frame) for part in stretch)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for part, module in zip(self.stretch, self.built, strict=True):
+            x = run_part(part, module, x, self.frame)
+        return x
+
+    def input(self, output_size: Size) -> Tensor:
+        """What arrives at the first part in a network with such an output."""
+        part, image_level = self.stretch[0], self.frame.input_level
+        level = {"transition": part.place[0], "stem": image_level}.get(part.kind, part.level)
+        channels = {"stem": IMAGE_CHANNELS, "transition": part.source_width}.get(part.kind, part.width)
+        return random_map(channels, level, output_size)
+
+
+class _Resized(nn.Module):
+    """The resized input, as a network's output is added to it."""
+
+    def __init__(self, scale: float):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, image: Tensor) -> Tensor:
+        resized = F.interpolate(image, scale_factor=self.scale, mode="bilinear")
+        return resized + resized
+
+
+def key(part: Part) -> str:
+    """Everything a part's time depends on; not the cell."""
+    place = part.place[2:] if part.kind == "operator" else part.place
+    return " ".join(map(str, (part.kind, *place, part.level, part.width, part.inner, part.source_width)))
+
+
+def every_part(space: SearchSpace) -> Iterator[Part]:
+    """Each part of each subnet once; parts with the same `key` count as one."""
+    for level, widths in space.widths.items():
+        for width in widths:
+            yield Part("stem", (level,), level, width)
+            yield Part("head", (level,), level, width)
+            for source in (level - 1, level + 1):
+                for source_width in space.widths.get(source, ()):
+                    yield Part("transition", (source, level), level, width, source_width=source_width)
+            for inner in {inner_width(width, ratio) for ratio in space.inner_ratios}:
+                for operator in space.operators:
+                    yield Part("operator", (0, level, operator), level, width, inner=inner)
+
+
+@cache
+def random_map(channels: int, level: int, output_size: Size) -> Tensor:
+    """A feature map (1, channels, h, w) of a level."""
+    sides = (-(-side // 2**level) for side in output_size)
+    return torch.rand(1, channels, *sides, generator=torch.Generator().manual_seed(0))

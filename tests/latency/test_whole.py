@@ -1,0 +1,69 @@
+"""Latencies of whole subnets: exported files in ONNX Runtime, torch modules, and their ratio to the plain network."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from supernet_fixtures import TRANSLATION, fresh_supernet, small_space
+
+from evo_c2f.errors import InputError
+from supernet.latency.exported import actions, provider, runtime
+from supernet.latency.table import random_map
+from supernet.latency.whole import Ratio, timers
+from supernet.models.export import write_onnx
+
+SIZE, CPU = (64, 96), torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def supernet():
+    return fresh_supernet(small_space())
+
+
+@pytest.fixture(scope="module")
+def subnets():
+    space = small_space()
+    return [space.decode(genome) for genome in space.random(4, np.random.default_rng(0))]
+
+
+def test_networks_that_are_exported_together_compute_what_each_does(supernet, subnets, monkeypatch):
+    bound, run = [], onnxruntime.InferenceSession.run_with_iobinding
+
+    def keeping(session, binding):
+        run(session, binding)
+        bound.append(binding.copy_outputs_to_cpu()[0])
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run_with_iobinding", keeping)
+    networks, image = [supernet.extract(subnet) for subnet in subnets], random_map(3, 2, SIZE)
+    for once in actions(networks, [image] * len(networks), CPU):
+        once()
+    with torch.inference_mode():
+        for network, output in zip(networks, bound, strict=True):
+            np.testing.assert_allclose(output, network(image).numpy(), atol=1e-5)
+
+
+def test_latency_is_the_exported_files_unless_torch_is_named(supernet, subnets, monkeypatch):
+    timed = timers(supernet, SIZE, None)
+    assert timed["latency_torch_ms"](subnets[0]) > 0  # nothing is exported for it
+    exports = []
+    monkeypatch.setattr("supernet.latency.exported.write_onnx", lambda *a, **k: exports.append(write_onnx(*a, **k)))
+    assert timed["latency_ms"](subnets[0]) > 0
+    assert len(exports) == 1
+
+
+def test_a_ratio_is_to_the_plain_network_of_the_same_size_and_runtime(supernet, subnets):
+    ratio = Ratio(lambda subnet: 1.0, supernet, SIZE)
+    assert ratio(subnets[0]) == 1.0 / ratio.plain and ratio.plain > 0
+    assert Ratio(lambda subnet: 1.0, supernet, SIZE, plain=4.0)(subnets[0]) == 0.25
+
+
+def test_a_ratio_is_refused_where_there_is_no_plain_network(subnets):
+    supernet = fresh_supernet(small_space(), TRANSLATION)
+    with pytest.raises(InputError, match="latency_ratio names super-resolution's plain network"):
+        timers(supernet, SIZE, None)["latency_ratio"](subnets[0])
+
+
+def test_the_runtime_is_named_with_its_version_and_provider():
+    assert runtime(CPU) == f"ONNX Runtime {onnxruntime.__version__}, CPUExecutionProvider"
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        assert provider(torch.device("cuda")) == "CPUExecutionProvider"
