@@ -20,6 +20,7 @@ from supernet.data.images import Pixels
 from supernet.metrics import tasks
 from supernet.network import cost
 from supernet.network.operators import OPERATORS, Operator
+from supernet.teachers.found import PLUGGED, Network
 
 GROUP = "evo_c2f.plugins"
 
@@ -61,6 +62,11 @@ def images(name: str) -> Callable[[Images], Images]:
 def pairs(name: str) -> Callable[[Pairs], Pairs]:
     """Decorates a function that returns (and makes, if missing) an aligned folder, which `data.folder` may name."""
     return lambda made: _add(pair_data.SOURCES, name, made, "dataset")
+
+
+def teacher(name: str) -> Callable[[Callable[[], Network]], Callable[[], Network]]:
+    """Decorates a function that returns a module or function (1, 3, h, w) -> image, which `--teacher` may then name."""
+    return lambda made: _add(PLUGGED, name, made, "teacher")
 
 
 def load(modules: Iterable[str]) -> None:

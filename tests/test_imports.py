@@ -24,6 +24,7 @@ TORCH_ROOMS = [
     "training",
     "models",
     "latency",
+    "teachers",
     "drawing",
     "jobs",
 ]

@@ -50,7 +50,7 @@ def teacher_command(width: int, images: int, learning_rate: float, as_json: bool
 
 
 @click.command("compare")
-@options("recipe", "moved", "run", *RUNNING, "json")
+@options("recipe", "moved", "run", "teacher", *RUNNING, "json")
 @click.option(
     "--width", type=click.IntRange(min=1), default=64, show_default=True, help="The base channels of the teacher."
 )

@@ -41,7 +41,7 @@ TILE = click.option("--tile", type=click.IntRange(min=16), default=256, show_def
 
 
 @click.command("finetune")
-@options("recipe", "moved", "run", "set", "max", "min", *RUNNING, "devices", "tensorboard", "json")
+@options("recipe", "moved", "run", "set", "max", "min", "teacher", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--pick", default="knee", show_default=True,
               help="knee of the front, best of several candidates trained alone, or a subnet's id.")  # fmt: skip
 @options("candidates", "trial_images")
@@ -60,7 +60,7 @@ def finetune_command(
 
     quieten(given)
     stack, changes = until_the_end(), (*given["set"], *search_changes(given, STAGES))
-    session = open_together(lambda: find(given), machine_of(given), show, changes)
+    session = open_together(lambda: find(given), machine_of(given), show, changes, given["teacher"])
     ranks = session.ranks
     found = ranks.from_first(lambda: candidates_for(session, pick, candidates, from_scratch))
     ranks.from_first(lambda: claim(session.run, stack))

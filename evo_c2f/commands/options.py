@@ -62,6 +62,11 @@ OPTIONS = {
         show_default=True,
         help="How many subnets are tried; they differ in depth and operators.",
     ),  # fmt: skip
+    "teacher": click.option(
+        "--teacher",
+        metavar="FILE",
+        help="Learn from this trained network: an .onnx, .pth or .safetensors file, or a plugin's by name.",
+    ),
     "trial_images": click.option(
         "--trial-images",
         type=click.IntRange(min=1),
@@ -169,8 +174,12 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
 
 def begin(given: Given, default: str = DEFAULT_RECIPE) -> RunFolder:
     """The run that the options describe: a new one, or the one in the folder if it has the same recipe."""
-    changes = (*given["set"], *search_changes(given, STAGES))
-    return begin_run(given["recipe"], default, given["run"], changes, given["data"], given["seed"])
+    changes, teacher = (*given["set"], *search_changes(given, STAGES)), None
+    if given.get("teacher"):
+        from evo_c2f.workflows.session import named_teacher
+
+        teacher = named_teacher(given["teacher"])
+    return begin_run(given["recipe"], default, given["run"], changes, given["data"], given["seed"], teacher)
 
 
 def find(given: Given) -> RunFolder:
@@ -190,7 +199,8 @@ def opened(given: Given, changes: Sequence[str] = ()) -> "Session":
     """A session on the existing run that the options name. changes: settings in addition to those of --set."""
     from evo_c2f.workflows.session import open_session
 
-    return open_session(find(given), machine_of(given), show, (*given.get("set", ()), *changes))
+    changes = (*given.get("set", ()), *changes)
+    return open_session(find(given), machine_of(given), show, changes, teacher=given.get("teacher"))
 
 
 def quieten(given: Given) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train-supernet")
-@options("recipe", "data", "run", "set", "seed", *RUNNING, "devices", "tensorboard", "json")
+@options("recipe", "data", "run", "set", "seed", "teacher", *RUNNING, "devices", "tensorboard", "json")
 @click.option("--stage", type=click.Choice(["joint", *STAGES]),
               help="Which of the recipe's training.stages to train.  [default: the first]")  # fmt: skip
 def train_command(stage: Stage | None, as_json: bool, **given: Any) -> None:
@@ -78,7 +78,8 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 
 
 @click.command("search")
-@options("recipe", "data", "run", "set", "seed", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard", "json")
+@options("recipe", "data", "run", "set", "seed", "teacher", *SEARCHING, *MEASURING, *RUNNING, "devices", "tensorboard",
+         "json")  # fmt: skip
 @click.option("--check-ranking", type=click.IntRange(min=8), metavar="N",
               help="Train N subnets and one per operator alone, and compare the supernet's ranking.")  # fmt: skip
 @click.option("--live", is_flag=True, help="Serve the run's page during the search.")

@@ -17,10 +17,20 @@ def find_run(recipe: str, folder: Path | None, data: Path | None = None) -> RunF
 
 
 def begin_run(
-    recipe: str | None, default: str, folder: Path | None, changes: Sequence[str], data: Path | None, seed: int | None
+    recipe: str | None,
+    default: str,
+    folder: Path | None,
+    changes: Sequence[str],
+    data: Path | None,
+    seed: int | None,
+    teacher: tuple[str, str] | None = None,
 ) -> RunFolder:
-    """A run by the recipe and what changes it: begun, or taken up where the folder holds the same recipe."""
+    """A run by the recipe and what changes it: begun, or taken up where the folder holds the same recipe.
+
+    teacher: its file, and the hash of its content.
+    """
     settings = resolve(recipe, default, folder, changes, data, seed)
+    settings = settings.with_teacher(*teacher) if teacher else settings
     settings.search.metrics()  # an unknown objective is refused now, not after hours of training
     return RunFolder.begin(folder or Path("results") / settings.name, settings)
 

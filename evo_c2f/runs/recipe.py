@@ -21,6 +21,7 @@ from evo_c2f.runs.sections import (
     Section,
     SurvivorsSection,
     TaskSection,
+    TeacherSection,
     TrainingSection,
     TranslationSection,
 )
@@ -38,6 +39,7 @@ class Recipe(Section):
     training: TrainingSection
     search: SearchSection
     finetune: FinetuneSection = FinetuneSection()
+    teacher: TeacherSection = TeacherSection()
 
     def for_finetuning(self) -> TrainingSection:
         """The settings for training one subnet alone: those of the supernet, changed by `finetune`."""
@@ -49,12 +51,30 @@ class Recipe(Section):
         """The same recipe with the data in another folder."""
         return self.model_copy(update={"data": self.data.model_copy(update={"folder": folder})})
 
+    def with_teacher(self, file: str, digest: str) -> Self:
+        """The same recipe with a teacher, which guides by every part of the losses unless its outputs are the targets.
+
+        digest: of the file's content.
+        """
+        teacher = self.teacher.model_copy(update={"file": file, "digest": digest})
+        if self.data.target == "teacher":
+            return self.model_copy(update={"teacher": teacher})
+        training = self.training.model_copy(update={"losses": self.training.losses.taught()})
+        phases = [
+            phase.model_copy(update={"losses": phase.losses and phase.losses.taught()})
+            for phase in self.finetune.phases
+        ]
+        finetune = self.finetune.model_copy(update={"phases": phases})
+        return self.model_copy(update={"teacher": teacher, "training": training, "finetune": finetune})
+
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def first_difference(self, other: "Recipe") -> str | None:
         """The first setting that makes the trained supernets of two recipes differ, in words."""
-        mine, theirs = (flat(r.model_dump(mode="json", exclude={"search", "finetune", "name"})) for r in (self, other))
+        # A teacher is told by its content: its file may be moved, and its outputs kept elsewhere.
+        apart: Any = {"search": True, "finetune": True, "name": True, "teacher": {"file", "cache", "cache_gb"}}
+        mine, theirs = (flat(r.model_dump(mode="json", exclude=apart)) for r in (self, other))
         for key in mine | theirs:
             if mine.get(key) != theirs.get(key):
                 return f"{key} is {mine.get(key)} there, {theirs.get(key)} here"
@@ -208,6 +228,7 @@ SETTINGS = {
     "training.losses.": list(LossesSection.model_fields),
     "training.discriminator.": list(DiscriminatorSection.model_fields),
     "finetune.": list(FinetuneSection.model_fields),
+    "teacher.": list(TeacherSection.model_fields),
     "search.": list(SearchSection.model_fields),
     "search.evaluations.": list(EvaluationsSection.model_fields),
     "search.survivors.": list(SurvivorsSection.model_fields),

@@ -1,6 +1,6 @@
 """The sections of a recipe: each setting's kind, default and bounds, and the rules between settings of one section."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -43,10 +43,15 @@ class DataSection(Section):
     validation_images: Positive  # held out of training
     validation_crops: Positive  # all subnets are measured on these; the final front on the whole images
     crop: Positive  # side of a crop in high-resolution pixels
+    # What networks learn to give: the photographs, or a teacher's enlargements of them.
+    target: Literal["pictures", "teacher"] = "pictures"
 
 
 class PairsSection(Section):
-    """Aligned pairs, A|B side by side, in train/ and val/ or test/. 'openmoji': rendered at load_size, and cached."""
+    """Aligned pairs, A|B side by side, in train/ and val/ or test/. 'openmoji': rendered at load_size, and cached.
+
+    With `target: teacher`, the pictures are inputs alone, in these folders or all in one.
+    """
 
     folder: str | None = None
     direction: Literal["AtoB", "BtoA"] = "AtoB"
@@ -55,6 +60,18 @@ class PairsSection(Section):
     flip: bool = True
     batch: Positive
     validation_images: Positive  # all subnets are measured on these; the final front on all that are held out
+    # What networks learn to give: each input's partner, or the teacher's output for it.
+    target: Literal["pictures", "teacher"] = "pictures"
+
+
+class TeacherSection(Section):
+    """A trained network to learn from, which `--teacher` sets. It runs once an image; its outputs are kept on disk."""
+
+    file: str | None = None  # an .onnx, .pth or .safetensors file, or the name that a plugin gave it
+    digest: str = ""  # of the file's content, when the run was begun
+    range: Literal["auto", "0..1", "-1..1", "0..255"] = "auto"  # of its input and output; auto: found out
+    cache: str | None = None  # the folder for its outputs; null: teacher/ in the run's folder
+    cache_gb: Annotated[float, Field(gt=0)] = 10.0  # the oldest outputs beyond it are removed, and computed again
 
 
 class LossesSection(Section):
@@ -68,8 +85,12 @@ class LossesSection(Section):
     adversarial: Weight = 0.0
     feature_matching: Weight = 0.0  # distance of the discriminator's features
     distillation: Weight = 0.0  # L1 to the output of `guide`
-    guide: str = "widest"  # the widest subnet, or the file of a teacher
+    guide: str = "widest"  # the widest subnet, 'teacher' (see `teacher`), or the file of a model of this project
     pixel_rounds: Annotated[int, Field(ge=0)] = 0
+
+    def taught(self) -> Self:
+        """The same losses with a teacher as the guide; without a weight for it, it counts as much as the target."""
+        return self.model_copy(update={"guide": "teacher", "distillation": self.distillation or self.l1 or 1.0})
 
     def in_words(self) -> str:
         """The terms with a weight above 0, with their weights."""

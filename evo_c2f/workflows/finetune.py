@@ -112,6 +112,8 @@ def finetune(
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
+    if settings.teacher.file:
+        about["teacher"] = settings.teacher.digest
     work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, guide), about)
     done = finetuned(session, work, network, judged_by)
     return {

@@ -30,6 +30,8 @@ from supernet.jobs.job import Data, Job, OnRound, OnSetback, choose_device
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
 from supernet.ranks import ALONE, Ranks, join, told_by_another
+from supernet.teachers import opening
+from supernet.teachers.bringing import SAMPLES, bring
 
 log = logging.getLogger(__name__)
 
@@ -110,18 +112,26 @@ class Session:
 
 
 def open_session(
-    run: RunFolder, machine: Machine, show: Show, changes: Sequence[str] = (), ranks: Ranks = ALONE
+    run: RunFolder,
+    machine: Machine,
+    show: Show,
+    changes: Sequence[str] = (),
+    ranks: Ranks = ALONE,
+    teacher: str | None = None,
 ) -> Session:
-    """A session on an existing run. changes: settings for this session, as 'key=value'."""
-    settings = recipes.changed(run.recipe, tuple(changes))
+    """A session on an existing run. changes: settings for this session, as 'key=value'; teacher: to learn from."""
+    settings, named = recipes.changed(run.recipe, tuple(changes)), named_teacher(teacher)
+    settings = settings.with_teacher(*named) if named else settings
     return Session(run, settings, make_job(settings, machine, ranks, run), machine, show)
 
 
-def open_together(find: Callable[[], RunFolder], machine: Machine, show: Show, changes: Sequence[str]) -> Session:
-    """A session on the run that `find` gives, in every process that trains with others. changes: as above."""
+def open_together(
+    find: Callable[[], RunFolder], machine: Machine, show: Show, changes: Sequence[str], teacher: str | None = None
+) -> Session:
+    """A session on the run that `find` gives, in every process that trains with others. changes, teacher: as above."""
     ranks = join(machine.devices, machine.device)
     run = ranks.from_first(find)
-    return ranks.together(lambda: open_session(run, machine, show, changes, ranks))
+    return ranks.together(lambda: open_session(run, machine, show, changes, ranks, teacher))
 
 
 def is_silent(devices: int | None) -> bool:
@@ -174,11 +184,33 @@ def make_job(settings: Recipe, machine: Machine, ranks: Ranks = ALONE, run: RunF
     job = Job(settings.space, task, data, settings.seed, choose_device(ranks.device or machine.device), ranks)
     if run and machine.tensorboard and ranks.first:
         job.board = Board(run.folder / "tensorboard", task, data.search, job.device)
+    if run and settings.teacher.file:
+        bring_teacher(settings, job, run)
+    elif settings.data.target == "teacher":
+        raise InputError("data.target is teacher, and none is named; name one with --teacher FILE")
     # Refuse what can't work now, not after hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))
     if run and run.data_record.is_file():
         job.data.counts()  # finds the pictures: InputError for missing ones before anything is written
     return job
+
+
+def named_teacher(name: str | None) -> tuple[str, str] | None:
+    """(file, hash of its content) of the teacher with that name, for a recipe. InputError if there is none."""
+    if name is None:
+        return None
+    place = opening.place_of(name)
+    return place, opening.digest_of(place)
+
+
+def bring_teacher(settings: Recipe, job: Job, run: RunFolder) -> None:
+    """Give the job its teacher, tried on its images, and the teacher's outputs to learn from."""
+    data, alone = job.data, settings.data.target == "teacher"
+    job.teacher, data.taught = bring(
+        settings.teacher, data.samples(SAMPLES), job.task, alone, run.folder / "teacher", job.device, log.warning
+    )
+    if job.ranks.first:
+        log.info(f"teacher {settings.teacher.file}: {job.teacher.words}")
 
 
 def task_and_data(settings: Recipe, run: RunFolder | None = None) -> tuple[ImageTask, Data]:

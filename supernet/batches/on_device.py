@@ -34,12 +34,13 @@ class Stored:
         self.widths, areas = sizes[:, 1], sizes.prod(axis=1)
         self.starts = areas.cumsum() - areas
         self.pixels = [
-            torch.empty(int(areas.sum()) * unit**2, 3, dtype=torch.uint8, device=device) for unit in self.units
+            torch.empty(int(areas.sum()) * unit**2, channels, dtype=torch.uint8, device=device)
+            for unit, channels in zip(self.units, (3, channels_of(pairs)), strict=True)
         ]
         read = in_order(pairs.__getitem__, range(len(pairs)), torch.get_num_threads())
         for start, area, (source, target) in zip(self.starts, areas, read, strict=True):
             for pixels, picture, unit in zip(self.pixels, (source, target), self.units, strict=True):
-                pixels[start * unit**2 : (start + area) * unit**2] = torch.from_numpy(np.array(picture)).view(-1, 3)
+                pixels[start * unit**2 : (start + area) * unit**2] = torch.from_numpy(np.array(picture)).flatten(0, 1)
 
     def addresses(self, cuts: list[Cut], side: int) -> NDArray[np.int64]:
         """Where the patches begin, and their steps down and to the right, as numbers of pixels.
@@ -79,6 +80,11 @@ class OnDevice:
         """Does nothing: it has no threads."""
 
 
+def channels_of(pairs: Pairs) -> int:
+    """Of targets: a teacher's output may stand beside them."""
+    return int(getattr(pairs, "channels", 3))
+
+
 def free_bytes(device: torch.device) -> int:
     """What is free of a GPU's memory; 0 for other devices, where pictures stay as they are."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
@@ -97,7 +103,8 @@ class Places:
     def batches(self, patches: Patches, device: torch.device) -> Ahead | OnDevice:
         """The batches of these patches, on the device. The pairs are stored there once, for all trainings."""
         if device not in self.stored:
-            n_bytes = 3 * sum(height * width for height, width in self.pairs.sizes) * (1 + self.pairs.scale**2)
+            bytes_of_each = 3 + channels_of(self.pairs) * self.pairs.scale**2
+            n_bytes = sum(height * width for height, width in self.pairs.sizes) * bytes_of_each
             fits = n_bytes <= SHARE * self.free(device)
             self.stored[device] = Stored(self.pairs, device) if fits else None
             if fits:

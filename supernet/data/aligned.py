@@ -18,6 +18,7 @@ from supernet.data.images import Pixels, read_rgb, to_tensor
 from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses
 
 Direction = Literal["AtoB", "BtoA"]
+Layout = Direction | Literal["alone"]  # alone: a picture is the input, and a teacher gives the target
 EVALUATION_BATCH = 64
 KEPT_BYTES = 1 << 30  # of decoded pairs; edges2shoes is larger
 
@@ -81,16 +82,21 @@ def by_hash(paths: Sequence[Path], seed: int) -> list[Path]:
     return sorted(paths, key=lambda path: hashlib.sha256(f"{seed}:{path.name}".encode()).digest())
 
 
-def read_pair(path: Path, direction: Direction) -> tuple[Pixels, Pixels]:
-    """(source, target), the halves of the file exactly as cut. InputError if the file can't be halved."""
+def read_pair(path: Path, layout: Layout) -> tuple[Pixels, Pixels]:
+    """(source, target), the halves of the file exactly as cut; of an input alone, twice the whole picture.
+
+    InputError if the file can't be read or halved.
+    """
     try:
         pixels = read_rgb(path)
     except ValueError as error:
         raise InputError(f"{path} can't be read: {error}") from None
+    if layout == "alone":
+        return pixels, pixels
     width = pixels.shape[1]
     refuse_odd(path, width)
     a, b = pixels[:, : width // 2], pixels[:, width // 2 :]
-    return (a, b) if direction == "AtoB" else (b, a)
+    return (a, b) if layout == "AtoB" else (b, a)
 
 
 def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sentence: None) -> tuple[int, int]:
@@ -118,6 +124,31 @@ def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sent
     return expected
 
 
+def check_alone(
+    paths: Sequence[Path], load_size: int | None, warn: Callable[[str], None] = lambda sentence: None
+) -> tuple[int, int]:
+    """(height, width) of inputs that stand alone, or of the square that they are resized to.
+
+    InputError if they are not resized, and one differs from the first; `warn` as in `check_sizes`.
+    """
+    sizes, losses = dict[Path, tuple[int, int]](), dict[str, tuple[str, ...]]()
+    for path in paths:
+        try:
+            with opening(path) as opened:
+                sizes[path], losses[place_of(path)] = opened.size, opened.losses
+        except ValueError as error:
+            raise InputError(f"{path} can't be read: {error}") from None
+    tell_losses(losses, warn)
+    height, width = sizes[paths[0]]
+    other = next((path for path, size in sizes.items() if size != (height, width)), None)
+    if other and load_size is None:
+        raise InputError(
+            f"{other} is {sizes[other][1]}x{sizes[other][0]}, {paths[0].name} {width}x{height}; set data.load_size, to "
+            "which all are resized"
+        )
+    return (load_size, load_size) if load_size else (height, width)
+
+
 def refuse_odd(path: Path, width: int) -> None:
     if width % 2:
         raise InputError(f"{path} is {width} pixels wide, which is odd; A and B must stand side by side in it")
@@ -135,7 +166,7 @@ class Pairs:
 
     scale = 1
 
-    def __init__(self, paths: Sequence[Path], direction: Direction, load_size: int | None):
+    def __init__(self, paths: Sequence[Path], direction: Layout, load_size: int | None):
         """load_size: side of the square that images are resized to; None keeps their sizes."""
         self.paths, self.direction, self.load_size = list(paths), direction, load_size
         self.kept = Kept(KEPT_BYTES)

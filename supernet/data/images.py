@@ -1,7 +1,11 @@
 """Images as arrays and tensors: reading any mode, resizing, and 8-bit rounding."""
 
+from __future__ import annotations
+
 import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +19,24 @@ from supernet.batches.kept import Kept
 from supernet.batches.patches import as_floats
 from supernet.data.picture_files import EIGHT_BITS, ON_WHITE, opening
 
+if TYPE_CHECKING:
+    from supernet.data.photographs import Photograph
+
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
+KEPT_LOW_BYTES = 128 << 20  # of photographs' low-resolution versions
+
+
+class Taught(Protocol):
+    """Puts a teacher's outputs beside the targets of pairs (source, target), or, if `alone`, in their place.
+
+    key: of the teacher, and of how it is called. Targets are then cut like arrays (h, w, 6 or 3).
+    """
+
+    @property
+    def alone(self) -> bool: ...
+    @property
+    def key(self) -> str: ...
+    def __call__(self, pairs: Any, /) -> Any: ...
 
 
 def read_rgb(path: Path) -> Pixels:
@@ -94,3 +115,75 @@ def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
     height, width = (side - side % scale for side in pixels.shape[:2])
     high = pixels[:height, :width]
     return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
+
+
+class LowAndHigh:
+    """(low, high) of each photograph, as 8-bit numbers; both are made when they are needed."""
+
+    def __init__(self, photographs: Sequence[Photograph], scale: int, highs: Kept):
+        """highs: where photographs are kept. The low ones, each made of a whole photograph, are kept here."""
+        self.photographs, self.scale, self.highs, self.lows = photographs, scale, highs, Kept(KEPT_LOW_BYTES)
+        self.sizes = [(height // scale, width // scale) for height, width in (p.size for p in photographs)]
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
+        pixels, (height, width) = self.photographs[number].pixels, self.sizes[number]
+        (low,) = self.lows.get(number, lambda: low_and_high(pixels, self.scale)[:1])
+        return low, pixels[: height * self.scale, : width * self.scale]
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether all are in memory."""
+        return len(self.lows) == len(self) and self.highs.complete
+
+    def forget(self) -> None:
+        """Keep none in memory so far."""
+        self.highs.clear()
+        self.lows.clear()
+
+
+class Inputs(LowAndHigh):
+    """Each photograph as the low-resolution one, twice: a teacher's output takes the place of the second."""
+
+    def __init__(self, photographs: Sequence[Photograph], scale: int, kept: Kept):
+        super().__init__(photographs, scale, kept)
+        self.sizes = [p.size for p in photographs]
+
+    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
+        pixels = self.photographs[number].pixels
+        return pixels, pixels
+
+    @property
+    def at_hand(self) -> bool:
+        return self.highs.complete
+
+
+def crops_of_pairs(pairs: LowAndHigh, side: int, n: int) -> tuple[Tensor, Tensor]:
+    """The same of whole pairs (low, high): detail is judged by the low ones, which are cut where the high ones are."""
+    scale = pairs.scale
+    low_side = side // scale
+    candidates: list[tuple[int, int, int, int]] = []
+    for number in range(len(pairs)):
+        low = pairs[number][0]
+        height, width = low.shape[:2]
+        corners = [
+            (top, left)
+            for top in range(0, height - low_side + 1, low_side)
+            for left in range(0, width - low_side + 1, low_side)
+        ]
+        details = [-float(low[t : t + low_side, left : left + low_side].mean(axis=2).var()) for t, left in corners]
+        order = sorted(range(len(corners)), key=details.__getitem__)
+        candidates += [(rank, number, *corners[place]) for rank, place in enumerate(order)]
+    lows, highs = list[Pixels](), list[Pixels]()
+    for _, number, top, left in sorted(candidates, key=lambda item: item[0])[:n]:
+        for pixels, unit, into in zip(pairs[number], (1, scale), (lows, highs), strict=True):
+            rows, columns = (slice(unit * start, unit * (start + low_side)) for start in (top, left))
+            into.append(pixels[rows, columns])
+    return to_tensor(np.stack(lows)), to_tensor(np.stack(highs))
+
+
+def whole_pairs(pairs: Iterable[tuple[Pixels, Pixels]]) -> list[tuple[Tensor, Tensor]]:
+    """Each pair as a batch of one, (source, target)."""
+    return [(to_tensor(low)[None], to_tensor(np.asarray(high))[None]) for low, high in pairs]

@@ -19,14 +19,17 @@ from supernet.batches.patches import PairBatches
 from supernet.data import openmoji
 from supernet.data.aligned import (
     EVALUATION_BATCH,
+    Layout,
     Pairs,
     by_hash,
+    check_alone,
     check_sizes,
     held_out,
     in_batches,
     read_pair,
     split_files,
 )
+from supernet.data.images import Pixels, Taught
 from supernet.data.picture_files import pictures_in, place_of, tell_others
 from supernet.data.record import NOT_USED, Record, as_before
 from supernet.ranks import ALONE, Ranks
@@ -46,6 +49,16 @@ class PairData:
     on_render: Callable[[int, int], None] = lambda done, total: None  # while OpenMoji is rendered
     warn: Callable[[str], None] = lambda sentence: None
     known: Record | None = None  # the record of a resumed run
+    taught: Taught | None = None  # a teacher's outputs; if they are the targets, the pictures are inputs alone
+
+    @property
+    def alone(self) -> bool:
+        """Whether the pictures are inputs alone."""
+        return self.settings.target == "teacher"
+
+    @property
+    def layout(self) -> Layout:
+        return "alone" if self.alone else self.settings.direction
 
     @cached_property
     def splits(self) -> dict[str, list[Path]]:
@@ -60,8 +73,11 @@ class PairData:
             root = openmoji.cached(settings.load_size or settings.crop, self.on_render)
         else:
             root = SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
-        names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
-        found = {use: split_files(root, split) for use, split in names.items()}
+        if self.alone and root.is_dir() and not (root / "train").is_dir() and pictures_in(root):
+            found = split_by_content(pictures_in(root), settings.validation_images, self.seed)
+        else:
+            names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
+            found = {use: split_files(root, split) for use, split in names.items()}
         everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
         for folder in dict.fromkeys(path.parent for path in everything):
             tell_others(folder, self.warn)
@@ -69,7 +85,9 @@ class PairData:
             held = [(place_of(p), content_hash(p), p) for p in everything]
             found = as_before(self.known, held, str(root), self.warn)
             everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        size = check_sizes(everything, self.warn)
+        size = (
+            check_alone(everything, settings.load_size, self.warn) if self.alone else check_sizes(everything, self.warn)
+        )
         least = settings.load_size or min(size)
         if least < settings.crop:
             raise InputError(
@@ -87,7 +105,7 @@ class PairData:
         rows = dict[Path, list[str]]()
         beside = pictures_in(self.splits["search"][0].parent)
         for path in dict.fromkeys(path for paths in (beside, *self.splits.values()) for path in paths):
-            read_pair(path, self.settings.direction)
+            read_pair(path, self.layout)
             rows[path] = [place_of(path), content_hash(path)]
         uses = {use: [rows[path] for path in paths] for use, paths in self.splits.items()}
         used = {digest for of_use in uses.values() for _, digest in of_use}
@@ -96,7 +114,13 @@ class PairData:
     @cached_property
     def places(self) -> Places:
         """The training pairs, for all trainings: a study trains hundreds of networks on them."""
-        return Places(Pairs(self.splits["train"], self.settings.direction, self.settings.load_size))
+        pairs = Pairs(self.splits["train"], self.layout, self.settings.load_size)
+        return Places(self.taught(pairs) if self.taught else pairs)
+
+    def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
+        """The first training pairs, without a teacher's outputs."""
+        pairs = Pairs(self.splits["train"][:n], self.layout, self.settings.load_size)
+        return [pairs[number] for number in range(len(pairs))]
 
     @property
     def judged_size(self) -> int | None:
@@ -104,7 +128,8 @@ class PairData:
         return self.settings.crop if self.settings.load_size else None
 
     def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
-        return in_batches(Pairs(self.splits[use], self.settings.direction, self.judged_size), EVALUATION_BATCH)
+        pairs = Pairs(self.splits[use], self.layout, self.judged_size)
+        return in_batches(self.taught(pairs) if self.taught and self.alone else pairs, EVALUATION_BATCH)
 
     @property
     def side(self) -> int:
@@ -114,7 +139,7 @@ class PairData:
     @property
     def largest_side(self) -> int:
         """The largest possible crop: the side of the images."""
-        return self.settings.load_size or min(read_pair(self.splits["train"][0], "AtoB")[0].shape[:2])
+        return self.settings.load_size or min(read_pair(self.splits["train"][0], self.layout)[0].shape[:2])
 
     @property
     def side_setting(self) -> str:
@@ -124,11 +149,12 @@ class PairData:
     def fingerprint(self) -> str:
         """A short hash of the held-out images and of their use."""
         files = self.splits["search"] + self.splits["full"]
-        return fingerprint(files, self.settings.direction, self.judged_size, len(self.splits["search"]))
+        targets = [self.taught.key] if self.taught and self.alone else []
+        return fingerprint(files, self.layout, self.judged_size, len(self.splits["search"]), *targets)
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(number, smallest side) of the images for the search, and of those for its final front."""
-        side = self.judged_size or min(read_pair(self.splits["full"][0], "AtoB")[0].shape[:2])
+        side = self.judged_size or min(read_pair(self.splits["full"][0], self.layout)[0].shape[:2])
         return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
 
     def training(
@@ -151,6 +177,23 @@ class PairData:
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on."""
         return self.judged("full")
+
+
+def split_by_content(files: Sequence[Path], n_held_out: int, seed: int) -> dict[str, list[Path]]:
+    """Inputs of one folder, by use: as many are held out, for the search and for the final front.
+
+    The hash of the seed and the content decides, so copies of a picture get one use. InputError if none would remain.
+    """
+    digests = {path: content_hash(path) for path in files}
+    order = sorted(set(digests.values()), key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
+    if len(order) <= n_held_out:
+        raise InputError(
+            f"{files[0].parent} holds {len(order)} different images, which leaves none to train on beside "
+            f"{n_held_out}; add more, or set a smaller data.validation_images"
+        )
+    apart = set(order[:n_held_out])
+    held = [path for path, digest in digests.items() if digest in apart]
+    return {"train": [p for p, digest in digests.items() if digest not in apart], "search": held, "full": held}
 
 
 def content_hash(path: Path) -> str:

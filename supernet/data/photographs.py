@@ -19,7 +19,19 @@ from supernet.batches.ahead import CPU, Ahead, in_order
 from supernet.batches.kept import Kept
 from supernet.batches.on_device import OnDevice, Places
 from supernet.batches.patches import PatchPairs
-from supernet.data.images import Pixels, digest_of, first_read, low_and_high, read_again, to_tensor
+from supernet.data.images import (
+    Inputs,
+    LowAndHigh,
+    Pixels,
+    Taught,
+    crops_of_pairs,
+    digest_of,
+    first_read,
+    low_and_high,
+    read_again,
+    to_tensor,
+    whole_pairs,
+)
 from supernet.data.picture_files import listed, tell_losses, tell_others
 from supernet.data.record import Record, as_before
 from supernet.ranks import ALONE, Ranks
@@ -39,7 +51,6 @@ EMBEDDED = {
 
 
 KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
-KEPT_LOW_BYTES = 128 << 20  # of their low-resolution versions
 
 
 @dataclass(frozen=True)
@@ -127,33 +138,6 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
     )
 
 
-class LowAndHigh:
-    """(low, high) of each photograph, as 8-bit numbers; both are made when they are needed."""
-
-    def __init__(self, photographs: Sequence[Photograph], scale: int, highs: Kept):
-        """highs: where photographs are kept. The low ones, each made of a whole photograph, are kept here."""
-        self.photographs, self.scale, self.highs, self.lows = photographs, scale, highs, Kept(KEPT_LOW_BYTES)
-        self.sizes = [(height // scale, width // scale) for height, width in (p.size for p in photographs)]
-
-    def __len__(self) -> int:
-        return len(self.photographs)
-
-    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
-        pixels, (height, width) = self.photographs[number].pixels, self.sizes[number]
-        (low,) = self.lows.get(number, lambda: low_and_high(pixels, self.scale)[:1])
-        return low, pixels[: height * self.scale, : width * self.scale]
-
-    @property
-    def at_hand(self) -> bool:
-        """Whether all are in memory."""
-        return len(self.lows) == len(self) and self.highs.complete
-
-    def forget(self) -> None:
-        """Keep none in memory so far."""
-        self.highs.clear()
-        self.lows.clear()
-
-
 def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n: int) -> tuple[Tensor, Tensor]:
     """n fixed square crops in one batch, (low, high); `side` in high-resolution pixels.
 
@@ -183,8 +167,7 @@ def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
 
 def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one, (low, high)."""
-    pairs = (low_and_high(image.pixels, scale) for image in photographs)
-    return [(to_tensor(low)[None], to_tensor(high)[None]) for low, high in pairs]
+    return whole_pairs(low_and_high(image.pixels, scale) for image in photographs)
 
 
 @dataclass
@@ -197,6 +180,28 @@ class PhotographData:
     warn: Callable[[str], None]
     known: Record | None = None  # the record of a resumed run
     kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES, partly=False))
+    taught: Taught | None = None  # a teacher's outputs; if they are the targets, photographs are the inputs
+
+    @property
+    def enlarged(self) -> int:
+        """How many times as large as the photographs the targets are."""
+        return self.scale if self.settings.target == "teacher" else 1
+
+    def pairs_of(self, photographs: Sequence[Photograph]) -> LowAndHigh:
+        """Their pairs, without a teacher's outputs."""
+        kind = Inputs if self.enlarged > 1 else LowAndHigh
+        return kind(photographs, self.scale, self.kept)
+
+    def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
+        """The first training pairs, without a teacher's outputs."""
+        pairs = self.pairs_of(self.images[0][:n])
+        return [pairs[number] for number in range(len(pairs))]
+
+    @cached_property
+    def held_out(self) -> LowAndHigh:
+        """Photographs and a teacher's enlargements of them, to judge on."""
+        assert self.taught is not None
+        return self.taught(self.pairs_of(self.images[1]))  # type: ignore[no-any-return]
 
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:
@@ -204,7 +209,7 @@ class PhotographData:
         settings = self.settings
         if settings.folder is None:
             raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
-        least = max(self.side, settings.crop)
+        least = max(self.side, settings.crop) // self.enlarged
         if settings.folder in SOURCES:
             found = [
                 photograph(name, pixels, digest_of(pixels), partial(np.asarray, pixels), least)
@@ -230,7 +235,8 @@ class PhotographData:
     @cached_property
     def places(self) -> Places:
         """The training pairs, for all trainings: a study trains hundreds of networks on them."""
-        return Places(LowAndHigh(self.images[0], self.scale, self.kept))
+        pairs = self.pairs_of(self.images[0])
+        return Places(self.taught(pairs) if self.taught else pairs)
 
     @property
     def side(self) -> int:
@@ -240,18 +246,20 @@ class PhotographData:
     @property
     def largest_side(self) -> int:
         """The largest possible patch, in low-resolution pixels: the side of the smallest training image."""
-        return min(min(image.size) for image in self.images[0]) // self.scale
+        return min(min(image.size) for image in self.images[0]) * self.enlarged // self.scale
 
     side_setting = "data.crop"
 
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of the validation images and of their crops."""
-        return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops)
+        targets = [self.taught.key] if self.taught and self.taught.alone else []
+        return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops, *targets)
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(number, smallest side) of the images for the search, and of those for its final front."""
-        sizes, crop = [image.size for image in self.images[1]], self.settings.crop
+        sizes = [[self.enlarged * side for side in image.size] for image in self.images[1]]
+        crop = self.settings.crop
         fit = sum((height // crop) * (width // crop) for height, width in sizes)
         side, least = (side - side % self.scale for side in (crop, min(map(min, sizes))))
         return (min(self.settings.validation_crops, fit), side), (len(sizes), least)
@@ -271,6 +279,8 @@ class PhotographData:
     @cached_property
     def crops(self) -> tuple[Tensor, Tensor]:
         """The validation crops."""
+        if self.enlarged > 1:
+            return crops_of_pairs(self.held_out, self.settings.crop, self.settings.validation_crops)
         return validation_crops(self.images[1], self.scale, self.settings.crop, self.settings.validation_crops)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
@@ -279,7 +289,7 @@ class PhotographData:
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on: the whole validation images."""
-        return whole_images(self.images[1], self.scale)
+        return whole_pairs(self.held_out) if self.enlarged > 1 else whole_images(self.images[1], self.scale)
 
 
 def benchmark_highs(folder: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
 from supernet import checkpoint
 from supernet.batches.ahead import CPU
+from supernet.data.images import Pixels, Taught
 from supernet.data.record import Record
 from supernet.drawing.board import Board
 from supernet.latency.table import describe, read_table
@@ -34,6 +35,7 @@ from supernet.ranks import ALONE, Ranks
 from supernet.rounds.fairness import Ledger
 from supernet.rounds.sampling import make_rounds
 from supernet.rounds.students import SharedSubnets
+from supernet.teachers.bringing import Again
 from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
@@ -63,6 +65,11 @@ class Data(Protocol):
     def side_setting(self) -> str: ...  # what decides how large the judged images are; '' if they do themselves
     @property
     def fingerprint(self) -> str: ...
+    @property
+    def taught(self) -> Taught | None: ...
+    @taught.setter
+    def taught(self, taught: Taught | None) -> None: ...
+    def samples(self, n: int) -> Sequence[tuple[Pixels, Pixels]]: ...
     def record(self) -> Record: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
     def training(
@@ -113,6 +120,7 @@ class Job:
     device: torch.device
     ranks: Ranks = ALONE  # the processes that train together; each measures by itself
     board: Board | None = None  # the TensorBoard files that its trainings write
+    teacher: Again | None = None  # to learn from, and to be compared with
 
     def __post_init__(self) -> None:
         """InputError if the space names an unknown operator."""
@@ -202,7 +210,12 @@ class Job:
             schedule.append((until, Terms(losses, features, guide)))
         return Criterion(schedule[-1][1], adversary, schedule[:-1])
 
-    def _guide(self, name: str, supernet: Supernet | None) -> Guide:
+    def _guide(self, name: str, supernet: Supernet | None) -> Guide | None:
+        if name == "teacher":
+            if self.data.taught is None or self.data.taught.alone:
+                missing = "is none" if self.data.taught is None else "are its outputs as targets already"
+                raise InputError(f"losses.guide is 'teacher', and there {missing}; name one with --teacher FILE")
+            return None
         if name != "widest":
             return load_network(Path(name)).to(self.device)
         if supernet is None:

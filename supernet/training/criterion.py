@@ -51,7 +51,10 @@ class L1Alone:
 
 @dataclass(frozen=True)
 class Terms:
-    """The weights of the terms in a part of the training, and the networks that terms with a weight above 0 need."""
+    """The weights of the terms in a part of the training, and the networks that terms with a weight above 0 need.
+
+    guide: None: the output to learn from stands beside the targets.
+    """
 
     weights: Weights
     features: VggFeatures | None = None
@@ -77,18 +80,21 @@ class Criterion:
         return [*(terms for _, terms in self.earlier), self.last][self.part(index)]
 
     def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
-        """Take the batch of round `index`, or this process's part of it; compute everything that its subnets share."""
-        self.source, self.target = source, target
+        """Take the batch of round `index`, or this process's part of it; compute everything that its subnets share.
+
+        target: the channels after the third are a teacher's output.
+        """
+        self.source, self.target, self.guided = source, target[:, :3], target[:, 3:]
         terms = self.terms(index)
         self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
         with torch.no_grad():
             if self.features and self.weights.perceptual:
-                self.wanted = self.features(target)
+                self.wanted = self.features(self.target)
                 self.sizes = ranks.average(mean_sizes(self.wanted))
             if self.guide and self.weights.distillation:
                 self.guided = self.guide(source)
         if self.adversary and self.contested:
-            self.adversary.look(source, target, ranks)
+            self.adversary.look(source, self.target, ranks)
 
     @property
     def contested(self) -> bool:
@@ -105,7 +111,7 @@ class Criterion:
             loss = loss + weights.spectrum * spectrum_distance(output, self.target)
         if self.features and weights.perceptual:
             loss = loss + weights.perceptual * feature_distance(self.features(output), self.wanted, self.sizes)
-        if self.guide and weights.distillation:
+        if weights.distillation:
             loss = loss + weights.distillation * F.l1_loss(output, self.guided)
         if self.adversary and self.contested:
             adversarial, matching = self.adversary.judge(self.source, output)

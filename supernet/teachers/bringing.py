@@ -1,0 +1,78 @@
+"""Brings a teacher to a job: opens it, tries it on the job's images, and puts its outputs before the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from evo_c2f.errors import InputError
+from supernet.data.images import Pixels, to_tensor
+from supernet.metrics.tasks import Task
+from supernet.teachers import opening
+from supernet.teachers.found import PLUGGED, Range
+from supernet.teachers.outputs import Outputs, Taught, refuse_no_folder
+from supernet.teachers.probe import Teacher, probe
+
+if TYPE_CHECKING:
+    from evo_c2f.runs.sections import TeacherSection
+
+SAMPLES = 2  # of training images that it is tried on
+
+
+class Again:
+    """A teacher that another process opens again, when it first needs it."""
+
+    def __init__(self, place: str, how: tuple[int, Range, Range], maker: object = None, teacher: Teacher | None = None):
+        """how: its scale, and the ranges that it takes and gives. maker: of a plugin, which unpickling imports."""
+        self.place, self.how, self.maker, self.teacher = place, how, maker, teacher
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Again, (self.place, self.how, self.maker)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.teacher is None:
+            self.teacher = Teacher(opening.find(self.place, lambda sentence: None), *self.how)
+        return self.teacher(x)
+
+    @property
+    def words(self) -> str:
+        return self.teacher.words if self.teacher else self.place
+
+
+def bring(
+    settings: TeacherSection,
+    samples: Sequence[tuple[Pixels, Pixels]],
+    task: Task,
+    alone: bool,
+    folder: Path,
+    device: torch.device,
+    warn: Callable[[str], None],
+) -> tuple[Again, Taught]:
+    """The teacher of the settings, and its outputs, which lie in their cache, or in `folder`.
+
+    samples: training pairs (source, target); alone: the targets are unknown. InputError if it is not the one that the
+    run was begun with, or does not fit.
+    """
+    assert settings.file is not None
+    place = opening.place_of(settings.file)
+    if opening.digest_of(place) != settings.digest:
+        raise InputError(f"{place} is not the teacher that the run was begun with; name that one with --teacher")
+    found, scale = opening.find(place, warn), 2**task.frame.input_level
+    tried = [wanted(source, target, task, alone, device) for source, target in samples[:SAMPLES]]
+    given = None if settings.range == "auto" else settings.range
+    teacher = probe(found, tried, scale, place, given)
+    cache = Path(settings.cache) if settings.cache else folder
+    refuse_no_folder(cache)
+    again = Again(place, (scale, teacher.takes, teacher.gives), PLUGGED.get(place), teacher)
+    key = f"{settings.digest}-{teacher.takes}-{teacher.gives}-x{scale}"
+    return again, Taught(Outputs(cache, key, again, int(settings.cache_gb * 1e9), device), scale, alone)
+
+
+def wanted(source: Pixels, target: Pixels, task: Task, alone: bool, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(source, what an output should resemble): the target if there is one, else what the task gives at no cost."""
+    x = to_tensor(source)[None].to(device)
+    return x, task.baseline(x) if alone else to_tensor(target)[None].to(device)
