@@ -1,0 +1,118 @@
+"""A teacher's outputs on disk, and the pairs that have them."""
+
+import errno
+import pickle
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from supernet_fixtures import random_pixels, write_images
+
+from evo_c2f.errors import FailedError
+from supernet.data.aligned import PairBatches, Pairs
+from supernet.data.images import to_tensor
+from supernet.data.photographs import PatchPairs
+from supernet.teachers.outputs import Outputs, Taught
+
+IMAGES = [random_pixels(20, 24, seed) for seed in range(4)]
+SIZE = 20 * 24 * 3
+
+
+class Counting:
+    """1 - x, and how often it ran."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self, x):
+        self.runs += 1
+        return 1 - x
+
+
+def outputs(folder: Path, teacher=None, key: str = "a", most: int = 1 << 20) -> Outputs:
+    return Outputs(folder, key, teacher or Counting(), most, torch.device("cpu"))
+
+
+def test_the_teacher_runs_once_an_image_also_in_a_later_process(tmp_path):
+    first, later = outputs(tmp_path), outputs(tmp_path)
+    for image in [*IMAGES, *IMAGES]:
+        assert np.array_equal(first.of(image), 255 - image)
+    assert first.runs == 4
+    assert all(np.array_equal(later.of(image), 255 - image) for image in IMAGES) and later.runs == 0
+    assert pickle.loads(pickle.dumps(Outputs(tmp_path, "a", abs, 9, torch.device("cpu")))).folder == first.folder
+
+
+def test_another_teachers_outputs_are_never_used(tmp_path):
+    outputs(tmp_path).of(IMAGES[0])
+    other = outputs(tmp_path, lambda x: x, key="b")
+    assert np.array_equal(other.of(IMAGES[0]), IMAGES[0]) and other.runs == 1
+
+
+def test_the_cache_is_bounded_over_all_teachers(tmp_path):
+    outputs(tmp_path, key="old").of(IMAGES[0])
+    kept = outputs(tmp_path, most=3 * SIZE)  # and a header for each
+    for image in [*IMAGES, *IMAGES]:
+        assert np.array_equal(kept.of(image), 255 - image)
+        assert sum(path.stat().st_size for path in tmp_path.glob("*/*.npy")) <= 3 * SIZE
+    assert not list((tmp_path / "old").iterdir()) and kept.runs > 4
+    none = outputs(tmp_path / "none", most=1)
+    assert np.array_equal(none.of(IMAGES[0]), 255 - IMAGES[0]) and not list((tmp_path / "none").glob("*/*.npy"))
+
+
+def test_a_file_that_was_cut_short_is_made_again(tmp_path):
+    outputs(tmp_path).of(IMAGES[0])
+    (path,) = tmp_path.glob("a/*.npy")
+    for size in (0, 40, 500):
+        path.write_bytes(path.read_bytes()[:size])
+        again = outputs(tmp_path)
+        assert np.array_equal(again.of(IMAGES[0]), 255 - IMAGES[0]) and again.runs == 1
+    assert [p.name for p in tmp_path.glob("a/*")] == [path.name]
+
+
+def test_threads_share_the_outputs(tmp_path):
+    shared, found = outputs(tmp_path), []
+    threads = [threading.Thread(target=lambda: found.extend(shared.of(i) for i in IMAGES)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 16 and shared.runs == 4
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_part(tmp_path, monkeypatch):
+    def full(file, array, allow_pickle):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(FailedError, match="is full, where the teacher's outputs are kept; make room"):
+        outputs(tmp_path).of(IMAGES[0])
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_patches_of_the_teacher_lie_where_those_of_the_target_do(tmp_path):
+    lows = [random_pixels(16, 20, seed) for seed in range(3)]
+    pairs = [(low, np.kron(255 - low, np.ones((2, 2, 1), np.uint8))) for low in lows]
+    teacher = outputs(tmp_path, lambda x: torch.nn.functional.interpolate(1 - x, scale_factor=2.0))
+    batches = PatchPairs(Taught(teacher, 2, False)(pairs), scale=2, patch=6, batch=3, seed=0)
+    for index in range(4):
+        source, target = batches[index]
+        assert source.shape == (3, 3, 6, 6) and target.shape == (3, 6, 12, 12)
+        assert torch.equal(target[:, :3], target[:, 3:])
+    usual = PatchPairs(pairs, scale=2, patch=6, batch=3, seed=0)
+    assert all(torch.equal(usual[i][1], batches[i][1][:, :3]) for i in range(4))
+    assert teacher.runs == 3
+
+
+def test_crops_of_aligned_pairs_have_the_teachers_beside_them_or_alone(tmp_path):
+    images = {f"{i}.png": np.hstack([image, 255 - image]) for i, image in enumerate(IMAGES)}
+    paths = sorted(write_images(tmp_path / "pairs", images).iterdir())
+    for alone, layout in ((False, "AtoB"), (True, "alone")):
+        pairs = Taught(outputs(tmp_path / layout), 1, alone)(Pairs(paths, layout, None))
+        source, target = PairBatches(pairs, 12, True, 4, 0)[0]
+        assert target.shape == (4, 3 if alone else 6, 12, 12)
+        assert torch.allclose(target[:, -3:], 1 - source, atol=1e-6)
+        whole = np.asarray(pairs[0][1])
+        assert np.array_equal(whole[..., -3:], 255 - pairs[0][0]) and to_tensor(whole).shape[0] == whole.shape[2]
