@@ -35,6 +35,7 @@ from evo_c2f.space import STAGES, Stage
 if TYPE_CHECKING:
     from evo_c2f.runs.run import RunFolder
     from evo_c2f.runs.stage import Summary
+    from evo_c2f.workflows.session import Session
 
 
 @click.command("train-supernet")
@@ -88,7 +89,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     """Train the supernet, search the three stages, and write the page report.html."""
     from evo_c2f.runs import fronts
     from evo_c2f.workflows import pictures
-    from evo_c2f.workflows.search import search
+    from evo_c2f.workflows.search import judge_teacher, search
     from evo_c2f.workflows.studies import operators
 
     session = training(given)
@@ -99,7 +100,7 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     if not session.ranks.first:
         return
     session = session.alone()
-    conclude(summaries, session.job.task.baseline_name)
+    conclude(summaries, session.job.task.baseline_name, named(session, judge_teacher(session)))
     pictures.draw_samples(session, fronts.latest(run))
     pictures.draw_pictures(session)
     pictures.write_report(run)
@@ -118,8 +119,13 @@ def show_live(run: "RunFolder", port: int) -> None:
     tell(f"{url} shows the run while it goes on")
 
 
-def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
-    """Print the final front, and compare it and the worst path with the baseline."""
+def named(session: "Session", metrics: dict[str, float]) -> tuple[str, dict[str, float]]:
+    """The teacher's name, and its metrics."""
+    return f"teacher {Path(session.settings.teacher.file or '').name}", metrics
+
+
+def conclude(summaries: Sequence["Summary"], baseline: str, teacher: tuple[str, dict[str, float]]) -> None:
+    """Print the final front, and compare it and the worst path with the baseline and the teacher."""
     first, last = summaries[0], summaries[-1]
     for name, value in first.worst.items():
         console.print(f"the worst of {first.asked} paths: {name} {value:.5g}, {baseline} {first.baseline[name]:.5g}")
@@ -133,6 +139,7 @@ def conclude(summaries: Sequence["Summary"], baseline: str) -> None:
     span = f"{len(macs)} architectures that span {max(macs) / min(macs):.1f}x in MACs"
     best = [
         f"best {name.removesuffix('_full')} {best_of(name):.5g}, {baseline} {value:.5g}"
+        + (f", {teacher[0]} {teacher[1][name]:.5g}" if name in teacher[1] else "")
         for name, value in last.baseline.items()
         if name.endswith("_full") and name in last.front[0]
     ]

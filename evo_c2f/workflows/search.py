@@ -12,6 +12,7 @@ import torch
 from evo_c2f.engine.search import Progress
 from evo_c2f.json_text import to_json
 from evo_c2f.runs.recipe import evaluations
+from evo_c2f.runs.run import read_log
 from evo_c2f.runs.stage import Instruments, Summary, run_stage
 from evo_c2f.scores.layout import Context
 from evo_c2f.space import STAGES, Stage
@@ -30,6 +31,7 @@ def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> lis
     on_stage: called after each stage. If several processes train together, only the first one searches and calls it.
     """
     hire, trainings = session.hiring(), session.run.recipe.training.stages
+    session.ranks.from_first(lambda: judge_teacher(session))
     if "joint" in trainings:
         train(session, "joint")
     summaries = []
@@ -41,6 +43,31 @@ def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> lis
         if session.ranks.first:
             on_stage()
     return summaries
+
+
+def judge_teacher(session: Session) -> dict[str, float]:
+    """The qualities of the run's teacher on the held-out images, which are told and logged once a run.
+
+    None if there is no teacher, or if its outputs are the targets. A teacher worse than the baseline is told of.
+    """
+    run, job, first = session.run, session.job, session.first_quality
+    if job.teacher is None or job.data.taught is None or job.data.taught.alone:
+        return {}
+    digest = session.settings.teacher.digest
+    known = [line for line in read_log(run.log_file) if line["event"] == "teacher" and line["digest"] == digest]
+    if known:
+        return {name: float("nan") if value is None else float(value) for name, value in known[-1]["metrics"].items()}
+    names = [first.name, *session.settings.search.rescore]
+    score, full = job.score([first.name]), job.score(list(dict.fromkeys(names)), full=True)
+    metrics = {**score.of(job.teacher), **{f"{name}_full": value for name, value in full.of(job.teacher).items()}}
+    run.log("teacher", file=session.settings.teacher.file, digest=digest, words=job.teacher.words, metrics=metrics)
+    mine, base = metrics[first.name], score.baseline()[first.name]
+    compared = f"teacher: {first.name} {mine:.5g}, {job.task.baseline_name} {base:.5g}"
+    if first.sign * mine < first.sign * base:
+        log.info(compared)
+    else:
+        log.warning(f"{compared}: the teacher is no better, and what learns from it can hardly be")
+    return metrics
 
 
 def evolve(

@@ -6,11 +6,13 @@ from typing import Any
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.metrics.vision import make_torchvision_importable
 from supernet.teachers.found import Found
 
 
 def read(weights: Mapping[str, Any], origin: str) -> Found:
     """The network that spandrel builds from weights. InputError if it knows none, or if its images are not RGB."""
+    make_torchvision_importable()  # which spandrel imports
     try:
         import spandrel
     except ImportError:

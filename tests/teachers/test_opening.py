@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from evo_c2f.errors import DamagedFileError, InputError
 from supernet import plugins
+from supernet.metrics.vision import make_torchvision_importable
 from supernet.teachers import opening
 from supernet.teachers.found import PLUGGED
 
@@ -67,6 +68,7 @@ def test_an_onnx_file_of_one_size_says_so_and_odd_ones_are_refused(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_network_of_the_super_resolution_world_is_built_by_spandrel(tmp_path, suffix):
+    make_torchvision_importable()
     pytest.importorskip("spandrel")
     from safetensors.torch import save_file
     from spandrel.architectures.Compact import SRVGGNetCompact
@@ -148,6 +150,7 @@ def test_files_that_are_no_teacher_are_refused(tmp_path):
 
 
 def test_an_unknown_architecture_is_refused(tmp_path):
+    make_torchvision_importable()
     pytest.importorskip("spandrel")
     torch.save(Enlarger().state_dict(), tmp_path / "mine.pth")
     with pytest.raises(InputError, match="of an architecture that spandrel .* does not know.*export it to ONNX"):
