@@ -88,6 +88,7 @@ class Comparison:
     batch: int
     folder: Path
     watching: Watching
+    taught_by: str = ""  # the hash of the teacher that they learn from, if any
 
     def train(self, name: str, network: nn.Module, images: int, learning_rate: float) -> Trained:
         """Train the network on so many images; it ends with the averaged weights.
@@ -101,6 +102,8 @@ class Comparison:
         header = json.loads(json.dumps(model.header(network)))
         if any(metadata.get(key) != value for key, value in header.items()):
             raise InputError(f"{target} holds another network; remove it to train this one")
+        if metadata.get("teacher", "") != self.taught_by:
+            raise InputError(f"{target} learned from another teacher, or from none; remove it to train this one")
         if (metadata.get("images"), metadata.get("learning_rate")) != (images, learning_rate):
             how = f"on {metadata.get('images')} images at a learning rate of {metadata.get('learning_rate')}"
             raise InputError(f"{target} was trained {how}; remove it to train on {images} at {learning_rate:g}")
@@ -118,6 +121,8 @@ class Comparison:
         settings = self.settings.lasting(rounds).model_copy(update={"learning_rate": learning_rate})
         metadata: dict[str, Any] = {**model.header(network), "images": images, "learning_rate": learning_rate}
         metadata["curve"] = []
+        if self.taught_by:
+            metadata["teacher"] = self.taught_by
         forget_another(checkpoint.state_of(target), metadata)
         between = max(1, rounds // CURVE_POINTS)
         with self.watching(name, rounds) as (on_round, on_setback):
@@ -172,6 +177,8 @@ class Comparison:
             {"network": "the input itself"} | score.of(job.task.baseline),
             {"network": "the mean image"} | score.of(mean_target(job.data.search())),
         ]
+        if job.teacher:
+            rows.append({"network": "the teacher that was brought"} | score.of(job.teacher))
         make = partial(new_teacher, width, job)
         trained, more = self.train_at_best_rate("teacher", make, trials, trials.rates)
         tried += more

@@ -71,9 +71,9 @@ def test_a_network_of_the_super_resolution_world_is_built_by_spandrel(tmp_path, 
     make_torchvision_importable()
     pytest.importorskip("spandrel")
     from safetensors.torch import save_file
-    from spandrel.architectures.Compact import SRVGGNetCompact
+    from spandrel.architectures.Compact import Compact
 
-    network, x = randomise(SRVGGNetCompact(num_feat=8, num_conv=2, upscale=4), 0), random_images(1, 3, 12, 9)
+    network, x = randomise(Compact(num_feat=8, num_conv=2, upscale=4), 0), random_images(1, 3, 12, 9)
     path = tmp_path / f"4x{suffix}"
     if suffix == ".pth":
         torch.save({"params_ema": network.state_dict()}, path)

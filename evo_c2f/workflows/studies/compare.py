@@ -34,11 +34,12 @@ log = logging.getLogger(__name__)
 def comparison(session: Session) -> Comparison:
     """A Comparison that trains networks alone, by the run's recipe, into the run's models/."""
     run, job = session.run, session.job
-    search, settings = run.recipe.search, run.recipe.training
+    search, settings, teacher = run.recipe.search, session.settings.training, session.settings.teacher
     names = [o.name for o in search.metrics() if o.kind == "quality"]
     job.check(settings, names, search.rescore)
     models = run.folder / "models"
-    return Comparison(job, settings, job.score(names), run.recipe.data.batch, models, session.watching)
+    batch = run.recipe.data.batch
+    return Comparison(job, settings, job.score(names), batch, models, session.watching, teacher.digest)
 
 
 def train_teacher(trainer: Comparison, width: int, images: int, learning_rate: float) -> Trained:
