@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -132,6 +132,9 @@ class LowAndHigh:
         pixels, (height, width) = self.photographs[number].pixels, self.sizes[number]
         (low,) = self.lows.get(number, lambda: low_and_high(pixels, self.scale)[:1])
         return low, pixels[: height * self.scale, : width * self.scale]
+
+    def __iter__(self) -> Iterator[tuple[Pixels, Pixels]]:
+        return (self[number] for number in range(len(self)))
 
     @property
     def at_hand(self) -> bool:

@@ -189,19 +189,17 @@ class PhotographData:
 
     def pairs_of(self, photographs: Sequence[Photograph]) -> LowAndHigh:
         """Their pairs, without a teacher's outputs."""
-        kind = Inputs if self.enlarged > 1 else LowAndHigh
-        return kind(photographs, self.scale, self.kept)
+        return (Inputs if self.enlarged > 1 else LowAndHigh)(photographs, self.scale, self.kept)
 
     def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
         """The first training pairs, without a teacher's outputs."""
-        pairs = self.pairs_of(self.images[0][:n])
-        return [pairs[number] for number in range(len(pairs))]
+        return [*self.pairs_of(self.images[0][:n])]
 
     @cached_property
-    def held_out(self) -> LowAndHigh:
-        """Photographs and a teacher's enlargements of them, to judge on."""
-        assert self.taught is not None
-        return self.taught(self.pairs_of(self.images[1]))  # type: ignore[no-any-return]
+    def judged(self) -> LowAndHigh:
+        """The held-out photographs, with a teacher's outputs if these are the targets."""
+        pairs, taught = self.pairs_of(self.images[1]), self.taught
+        return taught(pairs) if taught and taught.alone else pairs
 
     @cached_property
     def images(self) -> tuple[list[Photograph], list[Photograph]]:
@@ -280,7 +278,7 @@ class PhotographData:
     def crops(self) -> tuple[Tensor, Tensor]:
         """The validation crops."""
         if self.enlarged > 1:
-            return crops_of_pairs(self.held_out, self.settings.crop, self.settings.validation_crops)
+            return crops_of_pairs(self.judged, self.settings.crop, self.settings.validation_crops)
         return validation_crops(self.images[1], self.scale, self.settings.crop, self.settings.validation_crops)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
@@ -289,7 +287,7 @@ class PhotographData:
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on: the whole validation images."""
-        return whole_pairs(self.held_out) if self.enlarged > 1 else whole_images(self.images[1], self.scale)
+        return whole_pairs(self.judged) if self.enlarged > 1 else whole_images(self.images[1], self.scale)
 
 
 def benchmark_highs(folder: Path) -> list[Path]:

@@ -11,9 +11,10 @@ import torch
 from supernet_fixtures import random_pixels, write_images
 
 from evo_c2f.errors import FailedError
-from supernet.data.aligned import PairBatches, Pairs
+from supernet.batches.on_device import Stored
+from supernet.batches.patches import PairBatches, PatchPairs
+from supernet.data.aligned import Pairs
 from supernet.data.images import to_tensor
-from supernet.data.photographs import PatchPairs
 from supernet.teachers.outputs import Outputs, Taught
 
 IMAGES = [random_pixels(20, 24, seed) for seed in range(4)]
@@ -29,6 +30,16 @@ class Counting:
     def __call__(self, x):
         self.runs += 1
         return 1 - x
+
+
+class InMemory(list[tuple[np.ndarray, np.ndarray]]):
+    """Pairs x2."""
+
+    scale, at_hand = 2, True
+
+    @property
+    def sizes(self) -> list[tuple[int, ...]]:
+        return [low.shape[:2] for low, _ in self]
 
 
 def outputs(folder: Path, teacher=None, key: str = "a", most: int = 1 << 20) -> Outputs:
@@ -94,15 +105,17 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_part(tmp_path, monkeypatch):
 
 def test_patches_of_the_teacher_lie_where_those_of_the_target_do(tmp_path):
     lows = [random_pixels(16, 20, seed) for seed in range(3)]
-    pairs = [(low, np.kron(255 - low, np.ones((2, 2, 1), np.uint8))) for low in lows]
+    pairs = InMemory([(low, np.kron(255 - low, np.ones((2, 2, 1), np.uint8))) for low in lows])
     teacher = outputs(tmp_path, lambda x: torch.nn.functional.interpolate(1 - x, scale_factor=2.0))
-    batches = PatchPairs(Taught(teacher, 2, False)(pairs), scale=2, patch=6, batch=3, seed=0)
+    batches = PatchPairs(Taught(teacher, 2, False)(pairs), 6, 3, 0)
     for index in range(4):
         source, target = batches[index]
         assert source.shape == (3, 3, 6, 6) and target.shape == (3, 6, 12, 12)
         assert torch.equal(target[:, :3], target[:, 3:])
-    usual = PatchPairs(pairs, scale=2, patch=6, batch=3, seed=0)
+    usual = PatchPairs(pairs, 6, 3, 0)
     assert all(torch.equal(usual[i][1], batches[i][1][:, :3]) for i in range(4))
+    stored = Stored(batches.pairs, torch.device("cpu"))  # as on a GPU
+    assert all(torch.equal(stored.cut(batches.cuts(i), 6)[1], batches[i][1]) for i in range(4))
     assert teacher.runs == 3
 
 
