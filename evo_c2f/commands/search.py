@@ -35,7 +35,6 @@ from evo_c2f.space import STAGES, Stage
 if TYPE_CHECKING:
     from evo_c2f.runs.run import RunFolder
     from evo_c2f.runs.stage import Summary
-    from evo_c2f.workflows.session import Session
 
 
 @click.command("train-supernet")
@@ -88,8 +87,9 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
 def search_command(check_ranking: int | None, as_json: bool, live: bool, port: int, **given: Any) -> None:
     """Train the supernet, search the three stages, and write the page report.html."""
     from evo_c2f.runs import fronts
+    from evo_c2f.runs.run import judged_teacher, read_log
     from evo_c2f.workflows import pictures
-    from evo_c2f.workflows.search import judge_teacher, search
+    from evo_c2f.workflows.search import search
     from evo_c2f.workflows.studies import operators
 
     session = training(given)
@@ -100,7 +100,8 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     if not session.ranks.first:
         return
     session = session.alone()
-    conclude(summaries, session.job.task.baseline_name, named(session, judge_teacher(session)))
+    teacher = judged_teacher(read_log(run.log_file), run.recipe.teacher.digest)
+    conclude(summaries, session.job.task.baseline_name, teacher)
     pictures.draw_samples(session, fronts.latest(run))
     pictures.draw_pictures(session)
     pictures.write_report(run)
@@ -119,12 +120,7 @@ def show_live(run: "RunFolder", port: int) -> None:
     tell(f"{url} shows the run while it goes on")
 
 
-def named(session: "Session", metrics: dict[str, float]) -> tuple[str, dict[str, float]]:
-    """The teacher's name, and its metrics."""
-    return f"teacher {Path(session.settings.teacher.file or '').name}", metrics
-
-
-def conclude(summaries: Sequence["Summary"], baseline: str, teacher: tuple[str, dict[str, float]]) -> None:
+def conclude(summaries: Sequence["Summary"], baseline: str, teacher: dict[str, Any]) -> None:
     """Print the final front, and compare it and the worst path with the baseline and the teacher."""
     first, last = summaries[0], summaries[-1]
     for name, value in first.worst.items():
@@ -139,7 +135,7 @@ def conclude(summaries: Sequence["Summary"], baseline: str, teacher: tuple[str, 
     span = f"{len(macs)} architectures that span {max(macs) / min(macs):.1f}x in MACs"
     best = [
         f"best {name.removesuffix('_full')} {best_of(name):.5g}, {baseline} {value:.5g}"
-        + (f", {teacher[0]} {teacher[1][name]:.5g}" if name in teacher[1] else "")
+        + (f", {teacher['name']} {teacher['metrics'][name]:.5g}" if teacher and name in teacher["metrics"] else "")
         for name, value in last.baseline.items()
         if name.endswith("_full") and name in last.front[0]
     ]

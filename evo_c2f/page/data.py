@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,12 +14,13 @@ from evo_c2f.page import scores
 from evo_c2f.page.scores import Measured
 from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
-from evo_c2f.runs.run import LEAD, RunFolder, read_log
+from evo_c2f.runs.run import LEAD, RunFolder, judged_teacher, read_log
 from evo_c2f.scores.tables import in_short
 from evo_c2f.space import STAGES, SearchSpace, Stage, inner_width
 from evo_c2f.versions import versions
 
 SUPERNET = ("joint", "path", "operator", "channel")  # its trainings, as the log names them
+Beside = Sequence[tuple[str, Mapping[str, float]]]  # a network's name, and its metrics
 MOST_CURVES = 12  # of networks trained alone
 FOR_NOTHING = "baseline"  # what the run has not said the name of
 
@@ -31,9 +32,11 @@ def page_data(run: RunFolder) -> dict[str, Any]:
     rows, front = scores.rows_of(stages, found), found.get(latest) if latest else None
     objectives = fronts.objectives_of(run, latest) if latest else run.recipe.search.metrics()
     baseline_name = samples.get("baseline") or _setting(log).get("baseline") or FOR_NOTHING
+    teacher = judged_teacher(log, run.recipe.teacher.digest) or {"name": "", "metrics": {}}
     names = list(dict.fromkeys([*rows["columns"]["metrics"], *(o.name for o in objectives)]))
     if latest:
-        sentence = found_so_far(run, latest, stages[latest], front, rows["n_subnets"], baseline_name)
+        beside = [(baseline_name, stages[latest].baseline), (teacher["name"], teacher["metrics"])]
+        sentence = found_so_far(run, latest, stages[latest], front, rows["n_subnets"], beside)
     else:
         sentence = trained_so_far(run, log)
     return {
@@ -45,6 +48,7 @@ def page_data(run: RunFolder) -> dict[str, Any]:
         "space": described_space(run.recipe.space),
         "contexts": [described_context(m) for m in scores.different(stages)],
         "baseline_name": baseline_name,
+        "teacher": teacher,
         "rows": rows,
         "shown_first": rows["fronts"][latest][front.knee] if front and len(front.frame) else None,
         "pickable": pickable(run, stages, rows),
@@ -86,19 +90,20 @@ def trained_so_far(run: RunFolder, log: list[dict[str, Any]]) -> str:
 
 
 def found_so_far(
-    run: RunFolder, stage: Stage, measured: Measured, front: Front | None, n_subnets: int, baseline_name: str
+    run: RunFolder, stage: Stage, measured: Measured, front: Front | None, n_subnets: int, beside: Beside
 ) -> str:
-    """What the run found, as a sentence: the front of the stage that is searched, or was searched last."""
+    """What the run found, as a sentence: the front of the stage that is searched, or was searched last.
+
+    beside: what the front's best is compared with.
+    """
     amount = f"{n_subnets:,} of {_large(run.recipe.space.n_subnets)} possible subnets were scored"
     if front is None or front.frame.empty:
         return f"{amount}; none of the {stage} stage keeps to the limits yet."
-    best = [
-        _best(o.name, o.sign * min(o.sign * front.frame[o.name]), measured, baseline_name) for o in front.objectives
-    ]
+    best = [_best(o.name, o.sign * min(o.sign * front.frame[o.name]), measured, beside) for o in front.objectives]
     return f"{amount}; the {stage} stage's front holds {len(front.frame)}: {'; '.join(best)}."
 
 
-def _best(name: str, value: float, m: Measured, baseline_name: str) -> str:
+def _best(name: str, value: float, m: Measured, beside: Beside) -> str:
     words = scores.described(name)
     whole = " on whole images" if name.endswith(FULL) else ""
     told = partial(_with_unit, unit=words["unit"])
@@ -107,8 +112,8 @@ def _best(name: str, value: float, m: Measured, baseline_name: str) -> str:
     if words["kind"] != "quality":
         widest = (m.widest() or {}).get(name)
         return f"smallest {label} {told(value)}" + (f" (widest subnet {told(widest)})" if widest else "")
-    base = m.baseline.get(name)
-    return f"best {label}{whole} {told(value)}" + (f" ({baseline_name} {told(base)})" if base is not None else "")
+    others = ", ".join(f"{other} {told(metrics[name])}" for other, metrics in beside if name in metrics)
+    return f"best {label}{whole} {told(value)}" + (f" ({others})" if others else "")
 
 
 def _with_unit(value: float, unit: str) -> str:

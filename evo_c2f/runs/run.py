@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -183,6 +184,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         raise ValueError("a line is no event")
     except ValueError as error:
         raise DamagedFileError(f"{path} is damaged ({error}); move it away to begin a new log") from None
+
+
+def judged_teacher(log: Sequence[Mapping[str, Any]], digest: str) -> dict[str, Any]:
+    """`name` and `metrics` of the teacher with this digest, as a search logged them; empty if none did."""
+    lines = [line for line in log if line["event"] == "teacher" and line["digest"] == digest]
+    if not lines:
+        return {}
+    metrics = {name: value for name, value in lines[-1]["metrics"].items() if value is not None}
+    return {"name": f"teacher {Path(lines[-1]['file']).name}", "metrics": metrics}
 
 
 def _end_of_lines(file: BinaryIO) -> int:

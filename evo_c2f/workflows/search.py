@@ -11,8 +11,9 @@ import torch
 
 from evo_c2f.engine.search import Progress
 from evo_c2f.json_text import to_json
+from evo_c2f.objectives.metric import FULL
 from evo_c2f.runs.recipe import evaluations
-from evo_c2f.runs.run import read_log
+from evo_c2f.runs.run import judged_teacher, read_log
 from evo_c2f.runs.stage import Instruments, Summary, run_stage
 from evo_c2f.scores.layout import Context
 from evo_c2f.space import STAGES, Stage
@@ -45,29 +46,22 @@ def search(session: Session, on_stage: Callable[[], None] = lambda: None) -> lis
     return summaries
 
 
-def judge_teacher(session: Session) -> dict[str, float]:
-    """The qualities of the run's teacher on the held-out images, which are told and logged once a run.
-
-    None if there is no teacher, or if its outputs are the targets. A teacher worse than the baseline is told of.
-    """
-    run, job, first = session.run, session.job, session.first_quality
-    if job.teacher is None or job.data.taught is None or job.data.taught.alone:
-        return {}
-    digest = session.settings.teacher.digest
-    known = [line for line in read_log(run.log_file) if line["event"] == "teacher" and line["digest"] == digest]
-    if known:
-        return {name: float("nan") if value is None else float(value) for name, value in known[-1]["metrics"].items()}
+def judge_teacher(session: Session) -> None:
+    """Log the qualities of the run's teacher on the held-out images, once a run, and say how it compares."""
+    run, job, first, digest = session.run, session.job, session.first_quality, session.settings.teacher.digest
+    if job.judged_teacher is None or judged_teacher(read_log(run.log_file), digest):
+        return
     names = [first.name, *session.settings.search.rescore]
     score, full = job.score([first.name]), job.score(list(dict.fromkeys(names)), full=True)
-    metrics = {**score.of(job.teacher), **{f"{name}_full": value for name, value in full.of(job.teacher).items()}}
-    run.log("teacher", file=session.settings.teacher.file, digest=digest, words=job.teacher.words, metrics=metrics)
+    on_whole = {f"{name}{FULL}": value for name, value in full.of(job.judged_teacher).items()}
+    metrics, words = score.of(job.judged_teacher) | on_whole, job.judged_teacher.words
+    run.log("teacher", file=session.settings.teacher.file, digest=digest, words=words, metrics=metrics)
     mine, base = metrics[first.name], score.baseline()[first.name]
     compared = f"teacher: {first.name} {mine:.5g}, {job.task.baseline_name} {base:.5g}"
     if first.sign * mine < first.sign * base:
         log.info(compared)
     else:
         log.warning(f"{compared}: the teacher is no better, and what learns from it can hardly be")
-    return metrics
 
 
 def evolve(

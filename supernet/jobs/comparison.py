@@ -177,8 +177,8 @@ class Comparison:
             {"network": "the input itself"} | score.of(job.task.baseline),
             {"network": "the mean image"} | score.of(mean_target(job.data.search())),
         ]
-        if job.teacher:
-            rows.append({"network": "the teacher that was brought"} | score.of(job.teacher))
+        if job.judged_teacher:
+            rows.append({"network": "the teacher that was brought"} | score.of(job.judged_teacher))
         make = partial(new_teacher, width, job)
         trained, more = self.train_at_best_rate("teacher", make, trials, trials.rates)
         tried += more

@@ -35,7 +35,7 @@ from supernet.ranks import ALONE, Ranks
 from supernet.rounds.fairness import Ledger
 from supernet.rounds.sampling import make_rounds
 from supernet.rounds.students import SharedSubnets
-from supernet.teachers.bringing import Again
+from supernet.teachers.bringing import Brought
 from supernet.training import loop
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
@@ -120,7 +120,7 @@ class Job:
     device: torch.device
     ranks: Ranks = ALONE  # the processes that train together; each measures by itself
     board: Board | None = None  # the TensorBoard files that its trainings write
-    teacher: Again | None = None  # to learn from, and to be compared with
+    teacher: Brought | None = None  # to learn from, and to be compared with
 
     def __post_init__(self) -> None:
         """InputError if the space names an unknown operator."""
@@ -210,9 +210,14 @@ class Job:
             schedule.append((until, Terms(losses, features, guide)))
         return Criterion(schedule[-1][1], adversary, schedule[:-1])
 
+    @property
+    def judged_teacher(self) -> Brought | None:
+        """The teacher to compare with; None if there is none, or if its own outputs are the targets."""
+        return None if self.data.taught is None or self.data.taught.alone else self.teacher
+
     def _guide(self, name: str, supernet: Supernet | None) -> Guide | None:
         if name == "teacher":
-            if self.data.taught is None or self.data.taught.alone:
+            if self.judged_teacher is None:
                 missing = "is none" if self.data.taught is None else "are its outputs as targets already"
                 raise InputError(f"losses.guide is 'teacher', and there {missing}; name one with --teacher FILE")
             return None

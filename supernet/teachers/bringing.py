@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from evo_c2f.runs.sections import TeacherSection
 
 SAMPLES = 2  # of training images that it is tried on
+OWN = "evo_c2f_teacher"  # inside of teacher.cache, which may hold files of the user that are never to be removed
 
 
-class Again:
-    """A teacher that another process opens again, when it first needs it."""
+class Brought:
+    """A job's teacher, a function of images in 0..1. Another process gets its place, and opens it on first use."""
 
     def __init__(self, place: str, how: tuple[int, Range, Range], maker: object = None, teacher: Teacher | None = None):
         """how: its scale, and the ranges that it takes and gives. maker: of a plugin, which unpickling imports."""
         self.place, self.how, self.maker, self.teacher = place, how, maker, teacher
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Again, (self.place, self.how, self.maker)
+        return Brought, (self.place, self.how, self.maker)
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.teacher is None:
@@ -51,8 +52,8 @@ def bring(
     folder: Path,
     device: torch.device,
     warn: Callable[[str], None],
-) -> tuple[Again, Taught]:
-    """The teacher of the settings, and its outputs, which lie in their cache, or in `folder`.
+) -> tuple[Brought, Taught]:
+    """The teacher of the settings, and its outputs, which are kept in teacher.cache, or else in `folder`.
 
     samples: training pairs (source, target); alone: the targets are unknown. InputError if it is not the one that the
     run was begun with, or does not fit.
@@ -65,11 +66,11 @@ def bring(
     tried = [wanted(source, target, task, alone, device) for source, target in samples[:SAMPLES]]
     given = None if settings.range == "auto" else settings.range
     teacher = probe(found, tried, scale, place, given)
-    cache = Path(settings.cache) if settings.cache else folder
+    cache = Path(settings.cache) / OWN if settings.cache else folder
     refuse_no_folder(cache)
-    again = Again(place, (scale, teacher.takes, teacher.gives), PLUGGED.get(place), teacher)
+    brought = Brought(place, (scale, teacher.takes, teacher.gives), PLUGGED.get(place), teacher)
     key = f"{settings.digest}-{teacher.takes}-{teacher.gives}-x{scale}"
-    return again, Taught(Outputs(cache, key, again, int(settings.cache_gb * 1e9), device), scale, alone)
+    return brought, Taught(Outputs(cache, key, brought, int(settings.cache_gb * 1e9), device), scale, alone)
 
 
 def wanted(source: Pixels, target: Pixels, task: Task, alone: bool, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -18,20 +18,22 @@ from evo_c2f.errors import FailedError, InputError
 from supernet.data.images import Pixels, to_pixels, to_tensor
 
 Run = Callable[[Tensor], Tensor]
+SHARERS = 8  # processes that may fill the folder at once
+HEADER = 128  # bytes that a file takes beside the pixels
 
 
 class Outputs:
     """The 8-bit output of each image, by the hash of its pixels. Threads and processes may share the folder.
 
     The folder holds a folder for each teacher and way to call it, so none gets another's. If the files would take more
-    than `most_bytes`, the oldest go.
+    than `most_bytes`, the oldest are removed, also what a killed process left half written.
     """
 
     def __init__(self, folder: Path, key: str, teacher: Run, most_bytes: int, device: torch.device):
         """key: of the teacher, and of how it is called. teacher: (1, 3, h, w) in 0..1 -> its output in 0..1."""
         self.root, self.key, self.folder = folder, key, folder / key
         self.teacher, self.most_bytes, self.device = teacher, most_bytes, device
-        self.bytes: int | None = None  # that the root's files take
+        self.free = 0  # bytes to write before the next look at what all processes have written
         self.runs = 0  # of the teacher, by this process
         self.lock = Lock()
 
@@ -69,7 +71,7 @@ class Outputs:
     def _keep(self, path: Path, output: Pixels) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._made_room(output.nbytes):
+            if not self._made_room(output.nbytes + HEADER):
                 return
             partial = path.with_name(f".{path.stem}.{os.getpid()}.partial")
             try:
@@ -88,22 +90,23 @@ class Outputs:
 
     def _made_room(self, size: int) -> bool:
         """Remove the oldest files until there is room. Returns whether there is."""
-        if self.bytes is None or self.bytes + size > self.most_bytes:
+        if size > self.most_bytes:
+            return False
+        if size > self.free:
             files = sorted((stat.st_mtime_ns, str(path), stat.st_size) for path, stat in self._files())
-            self.bytes = sum(size for _, _, size in files)
+            room = self.most_bytes - sum(taken for _, _, taken in files)
             for _, path, freed in files:
-                if self.bytes + size <= self.most_bytes:
+                if room >= size:
                     break
                 Path(path).unlink(missing_ok=True)
-                self.bytes -= freed
-        if self.bytes + size > self.most_bytes:
-            return False
-        self.bytes += size
+                room += freed
+            self.free = max(size, room // SHARERS)
+        self.free -= size
         return True
 
     def _files(self) -> list[tuple[Path, os.stat_result]]:
         found = []
-        for path in self.root.glob("*/*.npy"):
+        for path in self.root.glob("*/*"):
             try:
                 found.append((path, path.stat()))
             except FileNotFoundError:  # another process has removed it

@@ -77,6 +77,7 @@ def crowd(tmp_path_factory):
         for stage, part in {"reference": slice(1), "path": slice(1, 4000), "channel": slice(4000, None)}.items():
             n = len(genomes[part])
             store.append(genomes[part], rows[part], stage, np.arange(n) // 24, np.full(n, 0.5))
+    run.log("teacher", file="/there/big.onnx", digest="", words="", metrics={"psnr_y": 26.0, "psnr_y_full": None})
     write_page(run)
     return run
 
@@ -193,6 +194,14 @@ def test_those_called_pickable_are_those_that_finetune_picks(run):
             _, genome = fronts.pick(run, limited.search.limits(), name)
             assert genome.tobytes().hex() == columns["genome"][row]
     assert 0 < len(pickable["refused"]) < len(columns["id"])
+
+
+def test_a_teachers_figures_stand_beside_the_baseline(crowd_data, crowd, browser):
+    assert "dB (bicubic 24.60 dB, teacher big.onnx 26.00 dB)" in crowd_data["sentence"].replace("baseline", "bicubic")
+    start(browser, crowd)
+    lines = "return document.getElementById('plot-fronts').data.filter(t => t.line && t.line.dash).map(t => t.name)"
+    assert browser.execute_script(lines) == ["baseline 24.60 dB", "teacher big.onnx 26.00 dB"]
+    assert re.search(r"against baseline, .*dB against teacher big.onnx", text(browser, "#subnet .figures"))
 
 
 def test_a_run_that_has_only_begun_has_a_page(run, tmp_path):

@@ -80,7 +80,7 @@ def test_a_network_of_the_super_resolution_world_is_built_by_spandrel(tmp_path, 
     else:
         save_file(network.state_dict(), path)
     found = find(path)
-    assert found.words == "Compact, x4" and found.range == "0..1"
+    assert found.words == "RealESRGAN Compact, x4" and found.range == "0..1"
     with torch.no_grad():
         assert (found.run(x) - network(x).clamp(0, 1)).abs().max() < 1e-5
 

@@ -2,12 +2,16 @@
 
 import errno
 import pickle
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import ROOT
 from supernet_fixtures import random_pixels, write_images
 
 from evo_c2f.errors import FailedError
@@ -63,7 +67,7 @@ def test_another_teachers_outputs_are_never_used(tmp_path):
 
 def test_the_cache_is_bounded_over_all_teachers(tmp_path):
     outputs(tmp_path, key="old").of(IMAGES[0])
-    kept = outputs(tmp_path, most=3 * SIZE)  # and a header for each
+    kept = outputs(tmp_path, most=3 * SIZE)
     for image in [*IMAGES, *IMAGES]:
         assert np.array_equal(kept.of(image), 255 - image)
         assert sum(path.stat().st_size for path in tmp_path.glob("*/*.npy")) <= 3 * SIZE
@@ -80,6 +84,45 @@ def test_a_file_that_was_cut_short_is_made_again(tmp_path):
         again = outputs(tmp_path)
         assert np.array_equal(again.of(IMAGES[0]), 255 - IMAGES[0]) and again.runs == 1
     assert [p.name for p in tmp_path.glob("a/*")] == [path.name]
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np, torch
+from supernet.teachers.outputs import Outputs
+
+def half(file, array, allow_pickle):
+    file.write(b"half of it")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+images = np.load(sys.argv[1])
+outputs = Outputs(__import__("pathlib").Path(sys.argv[2]), "a", lambda x: 1 - x, 1 << 20, torch.device("cpu"))
+outputs.of(images[0])
+np.save = half
+outputs.of(images[1])
+"""
+
+
+def test_outputs_survive_a_kill_in_the_middle_of_writing_one(tmp_path):
+    np.save(tmp_path / "images.npy", np.stack(IMAGES))
+    cache = tmp_path / "cache"
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "images.npy", cache], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (part,) = cache.glob("a/*.partial")
+    later = outputs(cache, most=3 * SIZE)
+    assert all(np.array_equal(later.of(image), 255 - image) for image in IMAGES[:2]) and later.runs == 1
+    for image in IMAGES:  # as room is needed, the half goes before what is whole and newer
+        later.of(image)
+    assert not part.exists()
+    assert sum(path.stat().st_size for path in cache.glob("*/*")) <= 3 * SIZE
+
+
+def test_processes_that_fill_a_cache_at_once_keep_to_its_bound(tmp_path):
+    images, shared = [random_pixels(20, 24, seed) for seed in range(30)], [outputs(tmp_path, most=10 * SIZE) for _ in "ab"]
+    for number, image in enumerate(images):
+        shared[number % 2].of(image)
+    assert 7 * SIZE < sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 10 * SIZE
 
 
 def test_threads_share_the_outputs(tmp_path):

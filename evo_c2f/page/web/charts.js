@@ -65,7 +65,7 @@ function drawFronts() {
     const some = references.filter(row => isSecond(row) === second);
     if (some.length) traces.push(pointsTrace(some, {name, mode: 'markers', marker: {symbol, size: 9, color: colour('ink')}}));
   }
-  traces.push(...baselineTraces(traces));
+  traces.push(...linesAcross(traces));
   const chosen = selectedRow();
   if (chosen !== null) traces.push(pointsTrace([chosen], {name: 'selected', mode: 'markers', hoverinfo: 'skip', hovertemplate: undefined, showlegend: false, marker: {symbol: 'circle-open', size: 18, color: colour('ink'), line: {width: 2.5}}}));
   const layout = layoutOf('plot-fronts', axisTitle(state.x), axisTitle(state.y), {xaxis: {type: state.logX ? 'log' : 'linear', tickformat: ['macs', 'params'].includes(state.x) ? '~s' : '~g', dtick: state.logX && wide(traces) ? 'D2' : undefined}, uirevision: `${state.x} ${state.y} ${state.logX}`});
@@ -86,14 +86,18 @@ function wide(traces) {
   return Math.max(...xs) / Math.min(...xs) > 4;
 }
 
-// The baseline: a line where an axis is a quality.
-function baselineTraces(traces) {
-  const contexts = state.data.contexts, baseline = contexts.length ? contexts[contexts.length - 1].baseline : {};
+// The baseline, and a teacher that the run learned from: a line each where an axis is a quality.
+function linesAcross(traces) {
+  const {contexts, baseline_name, teacher} = state.data, baseline = contexts.length ? contexts[contexts.length - 1].baseline : {};
   const span = key => { const all = traces.flatMap(t => t[key]); return all.length ? [Math.min(...all), Math.max(...all)] : [0, 1]; };
-  const style = {type: 'scatter', mode: 'lines', hoverinfo: 'skip', line: {color: colour('worse'), width: 1.5, dash: 'dash'}};
+  const across = {x: span('x'), y: span('y')};
   const found = [];
-  if (state.y in baseline) found.push({...style, x: span('x'), y: [baseline[state.y], baseline[state.y]], name: plain(`${state.data.baseline_name} ${withUnit(state.y, baseline[state.y])}`)});
-  if (state.x in baseline) found.push({...style, y: span('y'), x: [baseline[state.x], baseline[state.x]], name: plain(`${state.data.baseline_name} ${withUnit(state.x, baseline[state.x])}`)});
+  for (const [name, metrics, dash] of [[baseline_name, baseline, 'dash'], [teacher.name, teacher.metrics, 'dot']]) {
+    for (const [axis, other] of [['y', 'x'], ['x', 'y']]) {
+      const metric = state[axis], value = metrics[metric];
+      if (metric in metrics) found.push({type: 'scatter', mode: 'lines', hoverinfo: 'skip', line: {color: colour('worse'), width: 1.5, dash}, [other]: across[other], [axis]: [value, value], name: plain(`${name} ${withUnit(metric, value)}`)});
+    }
+  }
   return found;
 }
 

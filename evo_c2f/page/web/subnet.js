@@ -41,13 +41,13 @@ function dominance(row) {
 }
 
 function figuresOf(row) {
-  const {columns} = state.data.rows, context = columns.context[row], baseline = (state.data.contexts[context] || {baseline: {}}).baseline;
+  const {teacher} = state.data, {columns} = state.data.rows, context = columns.context[row], baseline = (state.data.contexts[context] || {baseline: {}}).baseline;
   const widest = columns.stage.findIndex((stage, other) => stage === 'reference' && columns.context[other] === context);
   const shown = Object.entries(columns.metrics).filter(([, values]) => values[row] !== null);
   return el('ul', {class: 'figures'}, ...shown.map(([name, values]) => {
-    let beside = '';
-    if (name in baseline) beside = `${difference(name, values[row], baseline[name])} against ${state.data.baseline_name}`;
-    else if (widest >= 0 && values[widest]) beside = `${(100 * values[row] / values[widest]).toFixed(1)}% of the widest`;
+    const others = [[state.data.baseline_name, baseline], [teacher.name, teacher.metrics]].filter(([, metrics]) => name in metrics);
+    let beside = others.map(([other, metrics]) => `${difference(name, values[row], metrics[name])} against ${other}`).join(', ');
+    if (!others.length && widest >= 0 && values[widest]) beside = `${(100 * values[row] / values[widest]).toFixed(1)}% of the widest`;
     return el('li', {}, el('span', {text: metricOf(name).label}), el('b', {text: withUnit(name, values[row])}), el('small', {text: beside}));
   }));
 }
