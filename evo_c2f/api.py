@@ -39,23 +39,26 @@ def search(
     *,
     settings: Settings | None = None,
     machine: Machine | None = None,
+    teacher: str | Path | None = None,
 ) -> "Run":
     """Train the supernet, search its three stages and write the page, as `cli.py search` does. Returns the run.
 
     recipe: a name or a .yaml file; None: the recipe of the run in the folder, else `quick`. data: a folder of pictures.
     run: the run's folder; None: results/<recipe>. on_progress(title, done, total, note): called after each step.
+    teacher: a trained network to learn from, as `--teacher` names it.
     A stopped call resumes if it is repeated. InputError, before any training, if the settings or the data can't work.
     """
     from evo_c2f.workflows import pictures
     from evo_c2f.workflows.search import search as run_search
-    from evo_c2f.workflows.session import begin_training
+    from evo_c2f.workflows.session import begin_training, named_teacher
 
     show, machine = calling(on_progress) if on_progress else silent, machine or Machine()
     folder, photographs = _path(run), _path(data)
     named = None if recipe is None else str(recipe)
 
     def begin() -> RunFolder:
-        return begin_run(named, "quick", folder, _changes(settings), photographs, None)
+        brought = None if teacher is None else named_teacher(str(teacher))
+        return begin_run(named, "quick", folder, _changes(settings), photographs, None, brought)
 
     with ExitStack() as stack:
         session = begin_training(begin, machine, show, stack)
@@ -118,19 +121,20 @@ class Run:
         settings: Settings | None = None,
         candidates: int = 16,
         trial_images: int = 3200,
+        teacher: str | Path | None = None,
     ) -> "Model":
         """Train one subnet alone into <run>/<name>, as `cli.py finetune` does. Returns the model.
 
         pick: 'knee' of the front, 'best' of several candidates that are trained alone, or a subnet's id. max, min:
         limits, such as {"size_mb": 1.49}. settings: changes of `finetune.*` settings. candidates, trial_images: only
-        for 'best'.
+        for 'best'. teacher: a trained network to learn from; None: that of the run, if it has one.
         """
         from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
 
         limits = {"search.max": max or {}, "search.min": min or {}}
         wanted = {f"{side}.{key}": value for side, each in limits.items() for key, value in each.items()}
         with ExitStack() as stack:
-            session = self._session(stack, _changes({**wanted, **(settings or {})}))
+            session = self._session(stack, _changes({**wanted, **(settings or {})}), teacher)
             found = candidates_for(session, pick, candidates, from_scratch)
             finetune(session, name, best_alone(session, found, trial_images), from_scratch)
         return Model(self.folder / name, self.machine)
@@ -143,11 +147,14 @@ class Run:
         pictures.write_report(self.files)
         return self.files.report
 
-    def _session(self, stack: ExitStack | None, changes: Sequence[str] = ()) -> "Session":
+    def _session(
+        self, stack: ExitStack | None, changes: Sequence[str] = (), teacher: str | Path | None = None
+    ) -> "Session":
         """A session on the run. stack: makes this process the only writer until it closes; None: claim nothing."""
         from evo_c2f.workflows.session import claim, open_session
 
-        session = open_session(self.files, self.machine, self.show, changes)
+        named = None if teacher is None else str(teacher)
+        session = open_session(self.files, self.machine, self.show, changes, teacher=named)
         if stack:
             claim(self.files, stack)
         return session

@@ -163,28 +163,31 @@ class Inputs(LowAndHigh):
         return self.highs.complete
 
 
+def most_detailed(pictures: Iterable[Pixels], side: int, n: int) -> list[tuple[int, slice, slice]]:
+    """n fixed square crops: each picture's number, and its rows and columns.
+
+    They are spread evenly over the pictures, at the most detailed places that don't overlap, since flat sky does not
+    distinguish generators.
+    """
+    candidates: list[tuple[int, int, slice, slice]] = []
+    for number, pixels in enumerate(pictures):
+        rows, columns = ([slice(at, at + side) for at in range(0, most - side + 1, side)] for most in pixels.shape[:2])
+        places = [(-float(pixels[down, across].mean(axis=2).var()), down, across) for down in rows for across in columns]
+        places.sort(key=lambda place: place[0])
+        candidates += [(rank, number, down, across) for rank, (_, down, across) in enumerate(places[:n])]
+    candidates.sort(key=lambda candidate: candidate[0])
+    return [(number, down, across) for _, number, down, across in candidates[:n]]
+
+
 def crops_of_pairs(pairs: LowAndHigh, side: int, n: int) -> tuple[Tensor, Tensor]:
-    """The same of whole pairs (low, high): detail is judged by the low ones, which are cut where the high ones are."""
+    """(low, high) at the most detailed places of the low ones, in one batch each; `side` in high-resolution pixels."""
     scale = pairs.scale
-    low_side = side // scale
-    candidates: list[tuple[int, int, int, int]] = []
-    for number in range(len(pairs)):
-        low = pairs[number][0]
-        height, width = low.shape[:2]
-        corners = [
-            (top, left)
-            for top in range(0, height - low_side + 1, low_side)
-            for left in range(0, width - low_side + 1, low_side)
-        ]
-        details = [-float(low[t : t + low_side, left : left + low_side].mean(axis=2).var()) for t, left in corners]
-        order = sorted(range(len(corners)), key=details.__getitem__)
-        candidates += [(rank, number, *corners[place]) for rank, place in enumerate(order)]
-    lows, highs = list[Pixels](), list[Pixels]()
-    for _, number, top, left in sorted(candidates, key=lambda item: item[0])[:n]:
-        for pixels, unit, into in zip(pairs[number], (1, scale), (lows, highs), strict=True):
-            rows, columns = (slice(unit * start, unit * (start + low_side)) for start in (top, left))
-            into.append(pixels[rows, columns])
-    return to_tensor(np.stack(lows)), to_tensor(np.stack(highs))
+    chosen = list[tuple[Pixels, Pixels]]()
+    for number, down, across in most_detailed((low for low, _ in pairs), side // scale, n):
+        low, high = pairs[number]
+        in_high = (slice(scale * cut.start, scale * cut.stop) for cut in (down, across))
+        chosen.append((low[down, across], high[tuple(in_high)]))
+    return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
 
 
 def whole_pairs(pairs: Iterable[tuple[Pixels, Pixels]]) -> list[tuple[Tensor, Tensor]]:

@@ -28,6 +28,7 @@ from supernet.data.images import (
     digest_of,
     first_read,
     low_and_high,
+    most_detailed,
     read_again,
     to_tensor,
     whole_pairs,
@@ -139,23 +140,10 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
 
 
 def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n: int) -> tuple[Tensor, Tensor]:
-    """n fixed square crops in one batch, (low, high); `side` in high-resolution pixels.
-
-    They are spread evenly over the photographs, at the most detailed places that don't overlap, since flat sky does not
-    distinguish generators.
-    """
-    candidates: list[tuple[int, Pixels]] = []
-    for image in photographs:
-        pixels, (height, width) = image.pixels, image.size
-        crops = [
-            pixels[top : top + side, left : left + side]
-            for top in range(0, height - side + 1, side)
-            for left in range(0, width - side + 1, side)
-        ]
-        crops.sort(key=lambda crop: -float(crop.mean(axis=2).var()))
-        candidates += enumerate(crop.copy() for crop in crops[:n])  # a view would hold the whole photograph
-    candidates.sort(key=lambda item: item[0])
-    chosen = [low_and_high(crop, scale) for _, crop in candidates[:n]]
+    """(low, high) at the `most_detailed` places, in one batch each; `side` in high-resolution pixels."""
+    places = most_detailed((image.pixels for image in photographs), side, n)
+    crops = [photographs[number].pixels[down, across] for number, down, across in places]
+    chosen = [low_and_high(crop, scale) for crop in crops]
     return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
 
 

@@ -173,12 +173,7 @@ class Comparison:
             "searched-inherited": lambda: job.trained(chosen.weights).extract(chosen.architecture),
         }
         score = job.score(names, full=True)
-        rows: list[dict[str, Any]] = [
-            {"network": "the input itself"} | score.of(job.task.baseline),
-            {"network": "the mean image"} | score.of(mean_target(job.data.search())),
-        ]
-        if job.judged_teacher:
-            rows.append({"network": "the teacher that was brought"} | score.of(job.judged_teacher))
+        rows = baselines(job, score)
         make = partial(new_teacher, width, job)
         trained, more = self.train_at_best_rate("teacher", make, trials, trials.rates)
         tried += more
@@ -189,6 +184,17 @@ class Comparison:
             rows.append({"network": name} | costs | score.of(trained.network) | trained.row())
             tried += more
         return {"rows": rows, "subnet": chosen.id, "test_images": job.data.counts()[1][0], "trials": tried}
+
+
+def baselines(job: Job, score: Score) -> list[dict[str, Any]]:
+    """Rows of what is not trained here: the input, the mean image, and the teacher that was brought, if any."""
+    others: dict[str, Callable[[Tensor], Tensor]] = {
+        "the input itself": job.task.baseline,
+        "the mean image": mean_target(job.data.search()),
+    }
+    if job.judged_teacher:
+        others["the teacher that was brought"] = job.judged_teacher
+    return [{"network": name, **score.of(network)} for name, network in others.items()]
 
 
 def new_teacher(width: int, job: Job) -> ResNetGenerator:

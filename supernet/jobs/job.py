@@ -217,9 +217,10 @@ class Job:
 
     def _guide(self, name: str, supernet: Supernet | None) -> Guide | None:
         if name == "teacher":
-            if self.judged_teacher is None:
-                missing = "is none" if self.data.taught is None else "are its outputs as targets already"
-                raise InputError(f"losses.guide is 'teacher', and there {missing}; name one with --teacher FILE")
+            if self.data.taught is None:
+                raise InputError("losses.guide is 'teacher', and there is none; name one with --teacher FILE")
+            if self.data.taught.alone:
+                raise InputError("the teacher's outputs are the targets, and losses.guide names it too; set another")
             return None
         if name != "widest":
             return load_network(Path(name)).to(self.device)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, command, exit_code, settings, start, tiny
 from PIL import Image
+from supernet_fixtures import write_enlarger
 
 import cli
 import evo_c2f
@@ -146,8 +147,9 @@ def test_every_page_opens_with_a_command_and_links_to_what_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def place(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that holds what the pages call DIR, PAIRS, Set5, Set14, IN, inputs and targets, all of it tiny."""
+    """A folder that holds what the pages call DIR, PAIRS, Set5, Set14, IN, inputs, targets and big.onnx, all tiny."""
     folder = tmp_path_factory.mktemp("docs")
+    write_enlarger(folder / "big.onnx")
     shutil.copytree(photographs, folder / "DIR")
     rng = np.random.default_rng(0)
     for split, n in (("train", 8), ("val", 2), ("test", 2)):
@@ -202,10 +204,11 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
     from supernet.metrics import tasks
     from supernet.network import cost
     from supernet.network.operators import OPERATORS
+    from supernet.teachers.found import PLUGGED
 
     monkeypatch.chdir(place)
     monkeypatch.setattr(simulation, "CROWDS", [("threads", 2, 8, 10), ("virtual", 4, 16, 10)])
-    tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES)
+    tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES, PLUGGED)
     kept = [dict(table) for table in tables]
     names: dict[str, Any] = {}
     tiny_ones = dict(word.split("=", 1) for word in PHOTOGRAPHS if "=" in word)

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from supernet_fixtures import random_pixels, training_settings, write_images
+from supernet_fixtures import random_pixels, small_space, training_settings, write_images
 from test_job import make_job
 from torch import Tensor
 
+from evo_c2f.runs.sections import PairsSection
 from supernet import checkpoint
-from supernet.jobs.comparison import Comparison
+from supernet.data.pair_data import PairData
+from supernet.jobs.comparison import Comparison, baselines
+from supernet.jobs.job import Job
+from supernet.metrics.tasks import Translation
 from supernet.network.plain import PlainUpscaler
+from supernet.teachers.outputs import Outputs, Taught
 
 ROUNDS, BATCH = 6, 2
 
@@ -61,3 +66,16 @@ def test_after_a_setback_a_curve_keeps_no_point_of_the_rounds_that_were_undone(c
     comparison.job.data = faulty = NotFiniteOnce(comparison.job.data)
     trained = comparison.train("plain", PlainUpscaler(4, 1), ROUNDS * BATCH, 0.01)
     assert faulty.taken == 4 + ROUNDS and len(trained.curve) == ROUNDS
+
+
+def test_a_teacher_that_was_brought_is_compared_unless_its_outputs_are_the_targets(tmp_path: Path):
+    write_images(tmp_path / "train", {"a.png": random_pixels(16, 32, 0)})
+    write_images(tmp_path / "val", {f"{seed}.png": random_pixels(16, 32, 1 + seed) for seed in range(3)})
+    section = {"folder": str(tmp_path), "crop": 16, "batch": 1, "validation_images": 2}
+    data = PairData(PairsSection.model_validate(section), 0)
+    job = Job(small_space(), Translation(), data, 0, torch.device("cpu"), teacher=lambda x: 1 - x)  # type: ignore[arg-type]
+    outputs = Outputs(tmp_path / "outputs", "a", lambda x: 1 - x, 1 << 20, job.device)
+    for alone, last in ((False, "the teacher that was brought"), (True, "the mean image")):
+        data.taught = Taught(outputs, 1, alone)
+        rows = baselines(job, job.score(["psnr_y"], full=True))
+        assert rows[-1]["network"] == last and all(3 < row["psnr_y"] < 30 for row in rows)

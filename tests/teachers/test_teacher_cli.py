@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from command_line import EVALUATIONS, TINY_PAIRS, exit_code, settings, tiny
-from supernet_fixtures import random_pixels, randomise, write_images
+from supernet_fixtures import random_pixels, randomise, write_enlarger, write_images
 from test_pix2pix import resnet, unet
-from torch import Tensor, nn
+from torch import nn
 
 from evo_c2f.runs.run import RunFolder, read_log
 from evo_c2f.scores.analysis import read_front
@@ -31,20 +31,10 @@ TRANSLATION = (
 SEARCH = ("--threads", "1", *EVALUATIONS)
 
 
-class Teacher(nn.Module):
-    """x4: nearest neighbours, in 0..255."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return nn.functional.interpolate(x.clamp(0, 255), scale_factor=4.0).clamp(min=1)
-
-
 @pytest.fixture(scope="module")
 def onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("onnxscript")
-    path = tmp_path_factory.mktemp("teacher") / "big.onnx"
-    free = {"x": {2: "height", 3: "width"}}
-    torch.onnx.export(Teacher(), (torch.zeros(1, 3, 16, 16),), path, input_names=["x"], dynamo=False, dynamic_axes=free)
-    return path
+    pytest.importorskip("onnx")
+    return write_enlarger(tmp_path_factory.mktemp("teacher") / "big.onnx")
 
 
 @pytest.fixture(scope="module")
