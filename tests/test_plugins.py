@@ -48,6 +48,17 @@ def peak_mb(architecture, frame, size):
     return 4 * max(pixels) / 1e6
 '''
 
+TEACHER = '''
+"""A teacher whose output is the negative of its input."""
+
+from supernet import plugins
+
+
+@plugins.teacher("inverse")
+def inverse():
+    return lambda x: 1 - x
+'''
+
 DATASET = '''
 """Checkerboards of many sizes."""
 

@@ -172,7 +172,9 @@ def most_detailed(pictures: Iterable[Pixels], side: int, n: int) -> list[tuple[i
     candidates: list[tuple[int, int, slice, slice]] = []
     for number, pixels in enumerate(pictures):
         rows, columns = ([slice(at, at + side) for at in range(0, most - side + 1, side)] for most in pixels.shape[:2])
-        places = [(-float(pixels[down, across].mean(axis=2).var()), down, across) for down in rows for across in columns]
+        places = [
+            (-float(pixels[down, across].mean(axis=2).var()), down, across) for down in rows for across in columns
+        ]
         places.sort(key=lambda place: place[0])
         candidates += [(rank, number, down, across) for rank, (_, down, across) in enumerate(places[:n])]
     candidates.sort(key=lambda candidate: candidate[0])

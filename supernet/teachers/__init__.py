@@ -1,1 +1,1 @@
-"""Trained networks that users bring: read, probed on real images, and run once an image."""
+"""Trained networks that users bring: read, tried on real images, and run once an image."""

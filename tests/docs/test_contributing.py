@@ -45,8 +45,9 @@ def negatives():
             Image.fromarray(np.hstack([noise, 255 - noise])).save(folder / split / f"{i}.png")
     return folder
 '''
-# Those of tests/test_plugins.py are used there, in a search.
-FROM_OUTSIDE = (test_plugins.OPERATOR, test_plugins.OBJECTIVE, test_plugins.DATASET, PAIRS)
+# Those of tests/test_plugins.py are used there and in tests/teachers, in a search.
+OTHERS = (test_plugins.OPERATOR, test_plugins.OBJECTIVE, test_plugins.DATASET, test_plugins.TEACHER)
+FROM_OUTSIDE = (*OTHERS, PAIRS)
 
 
 def rooms() -> list[tuple[str, str]]:

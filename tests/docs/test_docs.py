@@ -165,7 +165,9 @@ def place(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             image.crop((0, 0, 96, 96)).save(folder / name / "HR" / "a.png")
             image.crop((0, 0, 96, 96)).resize((24, 24)).save(folder / name / "LR_bicubic" / "X4" / "a.png")
     (folder / "IN").mkdir()
-    shutil.copy(folder / "Set5" / "LR_bicubic" / "X4" / "a.png", folder / "IN")
+    for i, path in enumerate(photographs.iterdir()):
+        with Image.open(path) as image:
+            image.crop((0, 0, 24, 24)).save(folder / "IN" / f"{i}.png")
     return folder
 
 
@@ -177,7 +179,11 @@ def made_tiny(name: str, given: dict[str, Any], words: list[str]) -> list[str]:
     words = [*shlex.split(line), *MORE.get(name, ())]
     begun = given.get("run") and (given["run"] / "recipe.yaml").is_file()
     if name in BEGIN and not (begun and not given["recipe"]):
-        words += TRANSLATION if given["recipe"] in ("openmoji", "edges2shoes") else PHOTOGRAPHS
+        words += (
+            TRANSLATION
+            if given["recipe"] in ("openmoji", "edges2shoes")
+            else PHOTOGRAPHS[: -2 if "IN" in words else None]
+        )
     return words if "--threads" in words or "device" not in given else [*words, "--threads", "1"]
 
 

@@ -119,7 +119,10 @@ def test_outputs_survive_a_kill_in_the_middle_of_writing_one(tmp_path):
 
 
 def test_processes_that_fill_a_cache_at_once_keep_to_its_bound(tmp_path):
-    images, shared = [random_pixels(20, 24, seed) for seed in range(30)], [outputs(tmp_path, most=10 * SIZE) for _ in "ab"]
+    images, shared = (
+        [random_pixels(20, 24, seed) for seed in range(30)],
+        [outputs(tmp_path, most=10 * SIZE) for _ in "ab"],
+    )
     for number, image in enumerate(images):
         shared[number % 2].of(image)
     assert 7 * SIZE < sum(path.stat().st_size for path in tmp_path.glob("*/*")) <= 10 * SIZE

@@ -12,6 +12,7 @@ import torch
 from command_line import EVALUATIONS, TINY_PAIRS, exit_code, settings, tiny
 from supernet_fixtures import random_pixels, randomise, write_enlarger, write_images
 from test_pix2pix import resnet, unet
+from test_plugins import TEACHER
 from torch import nn
 
 from evo_c2f.runs.run import RunFolder, read_log
@@ -70,7 +71,7 @@ def test_the_teachers_figures_stand_beside_the_baseline(searched: tuple[Path, st
 def test_a_run_is_taken_up_with_its_own_teacher_alone(searched, onnx: Path, photographs: Path, tmp_path, capsys):
     moved, run = tmp_path / "elsewhere.onnx", searched[0]
     moved.write_bytes(onnx.read_bytes())
-    changed = tiny(*SHORT, f"search.evaluations={{path: 14, operator: 14, channel: 14}}")
+    changed = tiny(*SHORT, "search.evaluations={path: 14, operator: 14, channel: 14}")
     words = ("--data", photographs, "--run", run, "--teacher", moved, "--threads", 1, *changed)
     assert exit_code("train-supernet", *words) == 0
     assert RunFolder.open(run).recipe.teacher.file == str(moved)
@@ -112,21 +113,11 @@ def of_a_checkpoint(make: Callable[[], nn.Module], path: Path) -> Path:
     return path
 
 
-INVERSE = '''
-from supernet import plugins
-
-
-@plugins.teacher("inverse")
-def inverse():
-    return lambda x: 1 - x
-'''
-
-
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[object, ...]]:
     """The words that load a plugin, whose teacher `inverse` is forgotten in the end."""
     path = tmp_path_factory.mktemp("plugins") / "inverse.py"
-    path.write_text(INVERSE)
+    path.write_text(TEACHER)
     yield "--plugin", path
     PLUGGED.pop("inverse", None)
 
