@@ -11,6 +11,7 @@ from supernet.models.onnx_runtime import OnnxFile
 from supernet.teachers.found import Found
 
 FLOATS = {"tensor(float)", "tensor(float16)"}
+NUMBERS = FLOATS | {"tensor(double)", "tensor(uint8)"}
 
 
 def read(path: Path, warn: Callable[[str], None]) -> Found:
@@ -20,10 +21,13 @@ def read(path: Path, warn: Callable[[str], None]) -> Found:
         names = ", ".join(one.name for one in file.inputs)
         raise InputError(f"{path} has {len(file.inputs)} inputs ({names}); a teacher takes images alone")
     shape, kind = list(file.input.shape), file.input.type
-    if len(shape) != 4 or shape[1] != 3 and isinstance(shape[1], int):
+    if len(shape) != 4 or shape[1] != 3 and (isinstance(shape[1], int) or shape[3] == 3):
         raise InputError(f"{path} takes {shape}; a teacher takes (batch, 3, height, width)")
     if kind not in FLOATS:
         raise InputError(f"{path} takes numbers of the type {kind}; a teacher takes floats")
+    given = file.session.get_outputs()[0].type
+    if given not in NUMBERS:
+        raise InputError(f"{path} gives a {given}; a teacher gives images")
     batch, _, height, width = (side if isinstance(side, int) else None for side in shape)
     if batch not in (None, 1):
         raise InputError(f"{path} takes {batch} images at a time alone; export it for one, or for any number")

@@ -15,6 +15,8 @@ from test_pix2pix import resnet, unet
 from test_plugins import TEACHER
 from torch import nn
 
+import evo_c2f
+from evo_c2f.errors import InputError
 from evo_c2f.runs.run import RunFolder, read_log
 from evo_c2f.scores.analysis import read_front
 from supernet.metrics.vision import make_torchvision_importable
@@ -82,11 +84,12 @@ def test_a_run_is_taken_up_with_its_own_teacher_alone(searched, onnx: Path, phot
     assert exit_code("train-supernet", "--run", run, "--threads", 1, "--teacher", onnx) == 0
 
 
-def test_one_network_is_finetuned_by_a_teacher(searched: tuple[Path, str]) -> None:
-    assert exit_code("finetune", "--run", searched[0], "--threads", 1) == 0
-    about = json.loads((searched[0] / "model" / "finetune.json").read_text())
-    assert about["losses"] == "1 l1 + 1 distillation"
-    assert about["teacher"] == RunFolder.open(searched[0]).recipe.teacher.digest
+def test_python_takes_a_teacher_as_the_commands_do(searched: tuple[Path, str], onnx: Path, tmp_path: Path) -> None:
+    run = evo_c2f.load_run(searched[0], machine=evo_c2f.Machine(threads=1))
+    about = json.loads((run.finetune(name="taught", teacher=onnx).path / "finetune.json").read_text())
+    assert about["losses"] == "1 l1 + 1 distillation" and about["teacher"] == run.recipe.teacher.digest
+    with pytest.raises(InputError, match="teacher .*absent.onnx does not exist"):
+        evo_c2f.search(run=tmp_path / "run", teacher=tmp_path / "absent.onnx")
 
 
 def compact(path: Path) -> Path:
