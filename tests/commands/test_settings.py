@@ -18,7 +18,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
-from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection
+from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection, TeacherSection
 from evo_c2f.space import SearchSpace
 from evo_c2f.workflows.search import evolve
 from evo_c2f.workflows.session import Session, task_and_data
@@ -209,6 +209,7 @@ READ = {
     *("name", "training.stages", "training.stage_rounds"),
 }
 # In tests of their own.
+TAUGHT = {"data.target", *(f"teacher.{key}" for key in TeacherSection.model_fields)}  # in tests/teachers
 REFUSED = {"task.name", "finetune.phases.0.losses.pixel_rounds", "data.benchmarks", "space.n_cells"}
 
 
@@ -230,7 +231,7 @@ def keys_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 def test_every_key_of_every_section_is_tried_here():
     every = {key for kind in recipe.RECIPES.values() for key in keys_of(kind)}
     tried = [key for effects in (EFFECTS, EFFECTS_ON_PAIRS) for keys in effects.values() for key in keys]
-    assert every == {*tried, *READ, *REFUSED}
+    assert every == {*tried, *READ, *TAUGHT, *REFUSED}
 
 
 def cases(effects: dict[Outcome, dict[str, Any]]) -> list[tuple[Outcome, str, Any]]:

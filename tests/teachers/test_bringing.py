@@ -48,6 +48,12 @@ def test_another_process_opens_the_teacher_itself_and_gets_the_same_outputs(enla
     assert there.teacher is None and torch.equal(there(x), teacher(x)) and there.words == teacher.words
 
 
+def test_a_named_range_is_not_tried_but_taken(enlarger: Path, tmp_path: Path) -> None:
+    assert brought(enlarger, tmp_path, range="0..255")[1].key.endswith("-0..255-0..255-x4")
+    with pytest.raises(InputError, match=r"all its values are nearly the same in the range 0\.\.1; name its range by"):
+        brought(enlarger, tmp_path, range="0..1")
+
+
 def test_the_run_keeps_to_the_teacher_that_it_was_begun_with(enlarger: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="is not the teacher that the run was begun with; name that one with --teacher"

