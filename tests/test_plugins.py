@@ -100,17 +100,11 @@ def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(tmp
     assert without.returncode == 2 and "Traceback" not in without.stderr
 
 
-def test_other_processes_find_a_cost_and_an_operator_from_outside(tmp_path: Path, photographs: Path) -> None:
+def test_the_processes_of_a_study_find_an_operator_from_outside(tmp_path: Path, photographs: Path) -> None:
     (tmp_path / "eyes.py").write_text(OPERATOR)
-    cost = OBJECTIVE[OBJECTIVE.index("@plugins.price") :]
-    (tmp_path / "peaks.py").write_text(f"from supernet import plugins\n\n{cost}")
-    added = [word for name in ("eyes", "peaks") for word in ("--plugin", tmp_path / f"{name}.py")]
     settings = tiny("space.operators=[residual, wide_eye]", "finetune.rounds=2", "training.rounds=2")
-    run = ("--run", tmp_path / "run", "--data", photographs, "--threads", 1, "--workers", 2, *added, *settings)
-    done = command("search", *run, "--objective", "psnr_y", "--objective", "peak_mb", *EVALUATIONS)
-    assert done.returncode == 0, done.stderr
-    run = ("--run", tmp_path / "study", *run[2:])
-    done = command("study", "ranking", *run, *STUDIED)
+    run = ("--run", tmp_path / "study", "--data", photographs, "--threads", 1, "--workers", 2)
+    done = command("study", "ranking", *run, "--plugin", tmp_path / "eyes.py", *settings, *STUDIED)
     assert done.returncode == 0, done.stderr
 
 
