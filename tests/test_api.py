@@ -12,6 +12,7 @@ import pytest
 import torch
 from command_line import TINY, exit_code, settings
 from PIL import Image
+from small_tables import write_macro
 
 import evo_c2f
 from evo_c2f.errors import InputError
@@ -103,11 +104,30 @@ def test_a_run_is_opened_again(run: evo_c2f.Run, tmp_path: Path) -> None:
         evo_c2f.load_run(tmp_path)
 
 
+def engine_blocks() -> list[str]:
+    """What the page shows of the engine alone: a measure of one's own, and a table."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S)
+    return [block for block in blocks if "coarse_to_fine" in block]
+
+
+def test_a_public_table_is_searched_in_25_lines_that_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, code = engine_blocks()
+    assert len([line for line in code.splitlines() if line]) <= 25
+    monkeypatch.chdir(tmp_path)
+    rows = write_macro(tmp_path)
+    shown = dict[str, Any]()
+    exec(code, shown)
+    best = shown["best"]
+    assert best["macs"].is_monotonic_decreasing and best["accuracy"].is_monotonic_decreasing and len(best) > 5
+    assert best["accuracy"].max() > np.quantile([row["mean_acc"] for row in rows.values()], 0.99)
+
+
 def test_the_engine_by_itself_is_shown_in_few_lines_that_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/python.md").read_text(), re.S)
-               if "coarse_to_fine" in block]  # fmt: skip
+    code, _ = engine_blocks()
     assert len(code.splitlines()) < 25
     monkeypatch.chdir(tmp_path)
     shown = dict[str, Any]()

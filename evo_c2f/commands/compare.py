@@ -19,6 +19,7 @@ from evo_c2f.commands.options import (
     until_the_end,
 )
 from evo_c2f.commands.terminal import show
+from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
 from evo_c2f.scores.tables import markdown
 
@@ -132,7 +133,9 @@ def benchmark_command(
 
 
 @click.command("study")
-@click.argument("what", type=click.Choice(["ranking", "fairness", "search", "operators", "winners"]))
+@click.argument(
+    "what", type=click.Choice(["ranking", "fairness", "search", "operators", "winners", "tables", "stages"])
+)
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
 @click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
               help="operators: at how many trunk widths each operator is trained.")  # fmt: skip
@@ -148,7 +151,9 @@ def benchmark_command(
 @click.option("--again", type=click.IntRange(min=2), default=12, show_default=True,
               help="How many of them are trained twice, to show the best agreement possible.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1),
-              help="How many seeds.  [default: 2 of each training, 10 of each search, 3 of each winner]")  # fmt: skip
+              help="How many seeds.  [default: 2, for search 10, winners 3, tables 100]")  # fmt: skip
+@click.option("--table", "tables", multiple=True,
+              help="tables: search this table alone; repeat it.  [default: all that are in --data]")  # fmt: skip
 @click.option("--training", "trainings", multiple=True,
               help="fairness: compare this way to train; repeat it.  [default: all]")  # fmt: skip
 def study_command(
@@ -162,6 +167,7 @@ def study_command(
     architectures: int,
     again: int,
     seeds: int | None,
+    tables: tuple[str, ...],
     trainings: tuple[str, ...],
     as_json: bool,
     **given: Any,
@@ -173,8 +179,14 @@ def study_command(
     is evidence. operators: each operator of a searched --run trained alone at several costs, for a quarter of
     finetune.rounds and for all of them, beside its shared scores. winners: what a run's search found against random
     and hand-made networks of its size, all trained alike by `finetune`; the best of each kind by successive halving,
-    then in full with several seeds. Tables and pictures go to the run's folder; nothing is measured twice.
+    then in full with several seeds. tables: searches on the public tables of trained networks in --data, whose true
+    front is known. stages: how much of the quality a trained run's paths, operators and widths explain. Tables and
+    pictures go to the run's folder; nothing is measured twice.
     """
+    if what == "tables":
+        found = study_tables(given, seeds or 100, tables)
+        click.echo(to_json(found) if as_json else markdown(found["rows"]))
+        return
     from evo_c2f.workflows.studies.compare import write_table
 
     if what == "winners":
@@ -182,6 +194,8 @@ def study_command(
         session, table = study_winners(given, sizes, ratios, benchmarks, amounts)
     elif what == "operators":
         session, table = study_operators(given, costs)
+    elif what == "stages":
+        session, table = study_stages(given)
     else:
         session = training(given, "evidence")
         table = study_evidence(session, what, (architectures, again), seeds, trainings)
@@ -215,6 +229,24 @@ def study_operators(given: Given, n_costs: int) -> "tuple[Session, dict[str, Any
     session = opened(given)
     claim(session.run, until_the_end())
     return session, operators_study(session, n_costs)
+
+
+def study_tables(given: Given, seeds: int, tables: tuple[str, ...]) -> dict[str, Any]:
+    from evo_c2f.workflows.studies.tables import tables_study
+
+    folder = given["data"]
+    if folder is None or given["recipe"] or given["set"] or given["seed"] is not None or given["workers"] is None:
+        raise InputError("study tables takes the folder of tables as --data, and no recipe, settings, seed or Ray")
+    return tables_study(folder, given["run"] or Path("results/tables"), seeds, given["workers"], tables, show)
+
+
+def study_stages(given: Given) -> "tuple[Session, dict[str, Any]]":
+    from evo_c2f.workflows.session import claim
+    from evo_c2f.workflows.studies.stages import stages_study
+
+    session = opened(given)
+    claim(session.run, until_the_end())
+    return session, stages_study(session)
 
 
 def study_evidence(

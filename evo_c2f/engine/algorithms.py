@@ -1,8 +1,11 @@
 """The pymoo optimisers that can search a stage, all with this project's variation."""
 
 from collections.abc import Container
+from functools import cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pymoo.algorithms.moo.nsga2 import NSGA2
 from pymoo.algorithms.moo.unsga3 import UNSGA3
 from pymoo.util.ref_dirs import get_reference_directions
@@ -35,10 +38,16 @@ def make_algorithm(
     if budget.algorithm == "nsga2":
         return NSGA2(**shared)
     if budget.algorithm == "unsga3":
-        directions = get_reference_directions("reduction", n_objectives, budget.population, seed=1)
-        return UNSGA3(directions, **shared)
+        return UNSGA3(_directions(n_objectives, budget.population).copy(), **shared)
     try:
         from pymoo.algorithms.moo.age import AGEMOEA
     except Exception as error:  # pymoo raises no narrower one
         raise InputError("algorithm agemoea needs numba; run 'pip install numba'") from error
     return AGEMOEA(**shared)
+
+
+@cache
+def _directions(n_objectives: int, n: int) -> NDArray[np.float64]:
+    """The reference directions of NSGA-III; they take seconds."""
+    directions: NDArray[np.float64] = get_reference_directions("reduction", n_objectives, n, seed=1)
+    return directions

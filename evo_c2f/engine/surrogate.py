@@ -1,6 +1,7 @@
 """A surrogate of the scores, learned from measured subnets, that chooses which offspring to measure."""
 
 import heapq
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,8 @@ class Screen:
         self.offsets = np.concatenate([[0], np.cumsum(space.n_choices)])
         self.unknown = [i for i, objective in enumerate(judge.objectives) if objective.kind != "static cost"]
         self.wholes: dict[bytes, Values] = {}
+        self.learned = b""  # what the model was fitted to
+        self.model: Callable[[Values], Values] = lambda features: features
 
     def features(self, genomes: Genomes) -> Values:
         """(n, n_genes) -> (n, d)."""
@@ -51,7 +54,8 @@ class Screen:
                 cells[levels.index(cell.level), -2] += np.log(cell.inner)
             for level, width in architecture.widths:
                 cells[levels.index(level), -1] = np.log(width)
-            self.wholes[key] = np.append(cells, np.log([self.price(genome)[name] for name in ("macs", "params")]))
+            price = self.price(genome)
+            self.wholes[key] = np.append(cells, np.log([price[name] for name in ("macs", "params") if name in price]))
         return self.wholes[key]
 
     def predict(self, genomes: Genomes, known: Genomes, metrics: Values) -> Values:
@@ -73,22 +77,15 @@ class Screen:
         # The trees draw rows by their number, and workers finish in any order: so once each, in order of genomes.
         _, once = np.unique(known, axis=0, return_index=True)
         known, values = known[once], values[once]
-        from sklearn.ensemble import ExtraTreesRegressor  # it takes a second, and brings pandas
-        from sklearn.linear_model import RidgeCV
-        from sklearn.metrics import mean_squared_error
-
-        seen, fresh = self.features(known), self.features(genomes)
-        center, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
-        ridge = RidgeCV(PENALTIES).fit((seen - center) / scale, values)
-        trees = ExtraTreesRegressor(TREES, bootstrap=True, oob_score=mean_squared_error, random_state=self.seed)
-        trees.fit(seen, values if values.shape[1] > 1 else values[:, 0])
-        linear = -ridge.best_score_ <= trees.oob_score_
-        result: Values = ridge.predict((fresh - center) / scale) if linear else trees.predict(fresh)
-        return result.reshape(len(genomes), -1)
+        learned = known.tobytes() + values.tobytes()
+        if learned != self.learned:
+            self.learned, self.model = learned, fitted(self.features(known), values, self.seed)
+        return self.model(self.features(genomes)).reshape(len(genomes), -1)
 
     def macs(self, genomes: Genomes) -> Values:
-        """Logarithms of their MACs, (n,)."""
-        return np.log([self.price(genome)["macs"] for genome in genomes])
+        """Logarithms of their MACs, or of the first static cost where MACs are unknown, (n,)."""
+        prices = [self.price(genome) for genome in genomes]
+        return np.log([price.get("macs", next(iter(price.values()))) for price in prices])
 
     def choose(self, genomes: Genomes, n: int, known: Genomes, metrics: Values) -> NDArray[np.int64]:
         """The indices of at most n of the genomes: the most promising first, then the others in order.
@@ -115,6 +112,47 @@ class Screen:
         chosen = most_promising((predicted - low) / span, (values[met] - low) / span, n)
         others = [index for index in range(len(genomes)) if index not in chosen]
         return np.array([*chosen, *others][:n], dtype=np.int64)
+
+
+def fitted(seen: Values, values: Values, seed: int) -> Callable[[Values], Values]:
+    """A model of values (n, m) from features (n, d): trees or ridge, whichever errs less on unseen rows."""
+    from sklearn import config_context  # it takes a second, and brings pandas
+    from sklearn.linear_model import RidgeCV
+
+    center, scale = seen.mean(axis=0), seen.std(axis=0) + 1e-9
+    # What many small trees are fitted to is checked once for each of them: that took much of the time.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        ridge = RidgeCV(PENALTIES).fit((seen - center) / scale, values)
+        trees, error = forest(seen, values, seed)
+    if -ridge.best_score_ <= error:
+        return lambda features: ridge.predict((features - center) / scale)
+    return trees
+
+
+def forest(seen: Values, values: Values, seed: int) -> tuple[Callable[[Values], Values], float]:
+    """Extremely randomised trees, each of a bootstrap sample, and their mean squared error out of the bag.
+
+    They are bit for bit those of sklearn's ExtraTreesRegressor, which takes up to three times as long for few rows.
+    """
+    from sklearn.tree import ExtraTreeRegressor
+
+    rows, rng = np.asarray(seen, dtype=np.float32), np.random.RandomState(seed)
+    trees, total, times = [], np.zeros(values.shape), np.zeros((len(values), 1))
+    for state in [rng.randint(np.iinfo(np.int32).max) for _ in range(TREES)]:
+        drawn = np.bincount(np.random.RandomState(state).randint(0, len(rows), len(rows)), minlength=len(rows))
+        tree = ExtraTreeRegressor(random_state=state)
+        tree.fit(rows, values, sample_weight=drawn.astype(float), check_input=False)
+        trees.append(tree.tree_)
+        total[drawn == 0] += tree.tree_.predict(rows[drawn == 0]).reshape(-1, values.shape[1])
+        times[drawn == 0] += 1
+    unseen = total / np.maximum(times, 1)
+
+    def predict(features: Values) -> Values:
+        given = np.asarray(features, dtype=np.float32)
+        summed: Values = sum(tree.predict(given) for tree in trees)
+        return summed.reshape(len(features), -1) / TREES
+
+    return predict, float(((values - unseen) ** 2).mean())
 
 
 def farthest(values: Values, known: Values, n: int) -> NDArray[np.int64]:

@@ -11,14 +11,13 @@ Values = NDArray[np.float64]
 def non_dominated(values: Values) -> NDArray[np.bool_]:
     """Mask of the rows (n, m) that no other row dominates; equal rows are all kept, rows with NaN never."""
     mask = np.zeros(len(values), dtype=bool)
-    front = np.empty((0, values.shape[1]))
     finite = np.flatnonzero(np.isfinite(values).all(axis=1))
-    # In lexical order a row can only be dominated by one before it.
-    for index in finite[np.lexsort(values[finite].T[::-1])]:
-        row = values[index]
-        if not _dominated(row, front):
-            mask[index] = True
-            front = np.vstack([front, row])
+    # In lexical order a row can only be dominated by one before it: so the first that is left is on the front.
+    order = finite[np.lexsort(values[finite].T[::-1])]
+    while len(order):
+        mask[order[0]] = True
+        row, rest = values[order[0]], values[order[1:]]
+        order = order[1:][(rest < row).any(axis=1) | (rest == row).all(axis=1)]
     return mask
 
 

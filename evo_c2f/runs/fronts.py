@@ -59,7 +59,7 @@ def ordered(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front
     for o in objectives:
         if o.name not in frame.columns:
             raise InputError(f"the front of stage {stage} does not tell {o.name}; evolve that stage again")
-    return Front(stage, analysis.best_first(frame, [o.name for o in objectives]), objectives)
+    return Front(stage, analysis.best_first(frame, objectives), objectives)
 
 
 def so_far(stage: Stage, frame: Frame, objectives: tuple[Metric, ...]) -> Front:

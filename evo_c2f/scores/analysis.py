@@ -136,13 +136,14 @@ def gene_columns(space: SearchSpace, genomes: Genomes) -> dict[str, "pd.Categori
 
 def front(frame: Frame, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Frame:
     """The rows that no other row dominates, ordered by the first objective, best first, then by the next."""
-    return best_first(frame[pareto.non_dominated(_minimised(frame, objectives))], objectives)
+    kept = frame[pareto.non_dominated(_minimised(frame, objectives))]
+    return best_first(kept, [metric(name) for name in objectives])
 
 
-def best_first(frame: Frame, objectives: Sequence[str]) -> Frame:
+def best_first(frame: Frame, objectives: Sequence[Metric]) -> Frame:
     """The rows ordered by the first objective, best first, then by the next."""
-    ascending = [metric(name).better == "lower" for name in objectives]
-    return frame.sort_values(list(objectives), ascending=ascending, kind="stable")
+    ascending = [o.better == "lower" for o in objectives]
+    return frame.sort_values([o.name for o in objectives], ascending=ascending, kind="stable")
 
 
 def varied(frame: Frame, objective: Metric, n: int) -> Frame:

@@ -45,9 +45,9 @@ def sample(n: int, n_cells: int, n_levels: int, rng: np.random.Generator) -> Pat
     for path in paths:
         n_active = rng.integers(1, n_cells + 1)
         last = SKIP
-        for cell in np.sort(rng.permutation(n_cells)[:n_active]):
-            last = int(rng.choice(reachable(last, n_levels)))
-            path[cell] = last
+        for cell in sorted(rng.permutation(n_cells)[:n_active].tolist()):
+            levels = reachable(last, n_levels)
+            path[cell] = last = levels[rng.integers(len(levels))]  # rng.choice draws the same, and takes much longer
     return paths
 
 
@@ -72,14 +72,13 @@ def uniform(n: int, n_cells: int, n_levels: int, rng: np.random.Generator) -> Pa
 def repair(paths: Paths, n_levels: int, rng: np.random.Generator) -> Paths:
     """The paths made valid, left to right: a jump becomes a step of one level, an empty path gets a cell."""
     paths = paths.copy()
-    for path in paths:
-        if not path.any():
-            path[rng.integers(len(path))] = rng.integers(1, n_levels + 1)
-        last = SKIP
-        for cell in np.flatnonzero(path):
-            if last != SKIP:
-                path[cell] = np.clip(path[cell], last - 1, last + 1)
-            last = int(path[cell])
+    for row in np.flatnonzero(~paths.any(axis=1)):
+        paths[row, rng.integers(paths.shape[1])] = rng.integers(1, n_levels + 1)
+    last = np.zeros(len(paths), dtype=np.int16)
+    for column in paths.T:  # of all paths at once: breeding spends much of its time here
+        near = np.clip(column, last - 1, last + 1)
+        column[:] = np.where((column == SKIP) | (last == SKIP), column, near)
+        last = np.where(column == SKIP, last, column)
     return paths
 
 

@@ -29,6 +29,7 @@ from evo_c2f.objectives.pareto import Values
 from evo_c2f.space import STAGES, Genomes, SearchSpace, Stage, trellis
 from evo_c2f.workers.evaluator import Evaluator
 
+IDLE = 10  # generations without a new subnet, after which a search of others' codes ends
 Strategy = Callable[["Arena", np.random.Generator], Genomes]
 
 
@@ -131,8 +132,11 @@ def integer_codes(arena: Arena, rng: np.random.Generator) -> Genomes:
         eliminate_duplicates=True,
     )
     algorithm.setup(problem, termination=NoTermination(), seed=rng)
-    while len(asked) < arena.evaluations:
+    idle = 0  # a population of copies may have no new children for ever
+    while len(asked) < arena.evaluations and idle < IDLE:
+        before = len(asked)
         algorithm.next()
+        idle = idle + 1 if len(asked) == before else 0
     return np.array(list(asked.values()))
 
 

@@ -7,6 +7,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from evo_c2f.scores.memory import MemoryStore
 from evo_c2f.scores.store import ScoreStore
 from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.workers.processes import Measured, Workers
@@ -21,7 +22,9 @@ SECONDS_UNWRITTEN = 1.0
 class Evaluator:
     """Scores subnets, each at most once; all measured scores are in the store when a call or a `with` ends."""
 
-    def __init__(self, space: SearchSpace, store: ScoreStore, workers: Workers, retry_failed: bool = False):
+    def __init__(
+        self, space: SearchSpace, store: ScoreStore | MemoryStore, workers: Workers, retry_failed: bool = False
+    ):
         """retry_failed: measure failures in the store again, once.
 
         If one of a subnet's `names` failed (time, memory, or not finite), all of them are NaN.

@@ -128,3 +128,22 @@ def test_repair_keeps_valid_paths_and_makes_others_valid(path, seed):
         assert ((after == trellis.SKIP) == (before == trellis.SKIP)).all()
     else:
         assert (after != trellis.SKIP).sum() == 1
+
+
+def test_paths_are_repaired_one_like_many():
+    paths = np.random.default_rng(0).integers(0, 5, (200, 6)).astype(np.uint8)
+    whole = trellis.repair(paths, 4, np.random.default_rng(1))
+    alone = [trellis.repair(path[None], 4, np.random.default_rng(1))[0] for path in paths]
+    kept = paths.any(axis=1)
+    assert (whole[kept] == np.array(alone)[kept]).all()
+
+
+def test_a_draw_is_that_of_choice():
+    paths = trellis.sample(50, 5, 3, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    for path in paths:
+        last = trellis.SKIP
+        n_active = rng.integers(1, 6)
+        for cell in sorted(rng.permutation(5)[:n_active]):
+            last = int(rng.choice(trellis.reachable(last, 3)))
+            assert path[cell] == last

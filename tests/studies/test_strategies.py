@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from evo_c2f.objectives.metric import Box
+from evo_c2f.scores.memory import MemoryStore
 from evo_c2f.scores.store import ScoreStore
-from evo_c2f.studies.strategies import STRATEGIES, Arena
+from evo_c2f.space import SearchSpace
+from evo_c2f.studies.strategies import STRATEGIES, Arena, integer_codes
 from evo_c2f.workers.evaluator import Evaluator
 from evo_c2f.workers.processes import Here, Task
 
@@ -52,3 +54,10 @@ def test_searching_beats_drawing(arena):
         for name in ("random", "joint", "coarse to fine")
     }
     assert finals["random"] < min(finals["joint"], finals["coarse to fine"]), finals
+
+
+def test_codes_of_a_space_with_few_subnets_are_not_searched_for_ever(arena, measure, names, costs):
+    space = SearchSpace(3, {1: (8,)}, ("dense",), (1.0,), (1, 1, 1), "dense")
+    evaluator = Evaluator(space, MemoryStore(), Here(Task(measure, names)))
+    found = integer_codes(replace(arena, space=space, evaluator=evaluator, population=4), np.random.default_rng(0))
+    assert 1 < len(found) <= space.n_subnets == 7

@@ -1,0 +1,1 @@
+"""Public tables of trained networks as search problems."""
