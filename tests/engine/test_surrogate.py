@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evo_c2f.engine.problem import Judge
-from evo_c2f.engine.surrogate import LEAST, TREES, Screen, farthest, forest, most_promising
+from evo_c2f.engine.surrogate import LEAST, Screen, farthest, most_promising
 from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import limits, metric
 
@@ -170,18 +170,3 @@ def test_the_most_promising_are_those_of_a_greedy_search():
 
 def test_what_adds_nothing_is_not_promising():
     assert most_promising(np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([[0.2, 0.2]]), 2) == [1]
-
-
-@pytest.mark.parametrize("m", [1, 2])
-def test_its_trees_are_those_of_sklearn_s_forest(m):
-    from sklearn.ensemble import ExtraTreesRegressor
-    from sklearn.metrics import mean_squared_error
-
-    rng = np.random.default_rng(0)
-    seen, fresh = rng.random((30, 9)), rng.random((50, 9))
-    values = seen @ rng.random((9, m))
-    predict, error = forest(seen, values, 3)
-    theirs = ExtraTreesRegressor(TREES, bootstrap=True, oob_score=mean_squared_error, random_state=3)
-    theirs.fit(seen, values if m > 1 else values[:, 0])
-    assert (predict(fresh) == theirs.predict(fresh).reshape(50, m)).all()
-    assert error == pytest.approx(theirs.oob_score_, rel=1e-12)
