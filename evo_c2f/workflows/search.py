@@ -96,12 +96,12 @@ def latency_table(session: Session) -> Path | None:
 
     Unless the recipe names one, it is made in the run's folder, and named by what it holds for.
     """
-    job, settings = session.job, session.settings
+    job, search = session.job, session.settings.search
+    given, size = search.latency_table, search.output_size
     if not {"latency_ms", "latency_ratio"} & {*session.measured}:
         return None
-    if settings.search.latency_table:
-        return Path(settings.search.latency_table)
-    size = settings.search.output_size
+    if given:
+        return Path(given)
     about = to_json(describe(job.space, job.task.frame, size, job.device))
     file = session.run.folder / f"latency-{sha256(about.encode()).hexdigest()[:8]}.json"
     if not file.exists():

@@ -49,6 +49,7 @@ def action(model: bytes, x: Tensor, device: torch.device) -> Action:
     ort = onnx_runtime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors: of the files that torch has not optimised it warns node by node
     where = provider(device)
     session = ort.InferenceSession(model, options, providers=[where])
     kind = "cuda" if where.startswith("CUDA") else "cpu"

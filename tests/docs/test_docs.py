@@ -214,6 +214,7 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
     from evo_c2f.objectives.metric import METRICS
     from evo_c2f.studies import simulation
     from supernet.data import photographs
+    from supernet.jobs import bench
     from supernet.metrics import tasks
     from supernet.network import cost
     from supernet.network.operators import OPERATORS
@@ -221,6 +222,7 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
 
     monkeypatch.chdir(place)
     monkeypatch.setattr(race, "EVALUATIONS", 20)
+    monkeypatch.setattr(bench, "COMPARED", 4)
     monkeypatch.setattr(simulation, "CROWDS", [("threads", 2, 8, 10), ("virtual", 4, 16, 10)])
     tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES, PLUGGED)
     kept = [dict(table) for table in tables]
