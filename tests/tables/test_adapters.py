@@ -1,11 +1,13 @@
 """Each adapter: genomes and networks belong together one to one, and the table's best is what its authors published."""
 
+import json
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import METRICS
 from evo_c2f.tables import cells, channels, graph, macro, transnas
 from evo_c2f.tables.table import Table, quality
@@ -126,6 +128,24 @@ def test_widths_explain_flops_of_the_channel_tables():
     assert len(table.rows) == 16383
     widest = table.rows["4444444"]
     assert all(row["macs"] <= widest["macs"] for row in table.rows.values())
+
+
+@there
+@pytest.mark.parametrize("kind", channels.FILES)
+def test_the_best_of_the_channel_tables_is_that_of_their_file(kind):
+    rows, table = json.loads((PUBLIC / channels.FILES[kind]).read_text()), channels.read(PUBLIC, kind)
+    best = max(rows, key=lambda name: np.mean(rows[name]["acc"]))
+    assert table.names[int(table.values[:, 0].argmax())] == best
+    assert table.rows[table.network(table.example(best))]["macs"] == rows[best]["flops"]
+
+
+@pytest.mark.parametrize("name", ["cora", "proteins"])
+def test_the_front_of_a_graph_is_that_of_its_package(name, tmp_path):
+    light_read = pytest.importorskip("nas_bench_graph").light_read
+    theirs, table = light_read(name), graph.read(tmp_path, name)
+    values = np.array([[-row["valid_perf"], row["latency"], row["para"]] for row in theirs.values()])
+    front = {key for key, kept in zip(theirs, pareto.non_dominated(values), strict=True) if kept}
+    assert {table.names[number] for number in table.front} == front
 
 
 @there
