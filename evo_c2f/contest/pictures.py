@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from evo_c2f.contest.outcome import AFTER
-from evo_c2f.files import replacing
+from evo_c2f.runs.plots import save_figure
 
 Band = tuple[float, float, float]  # a median and its interval
 
@@ -26,7 +26,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, Sequence[Band]]], path: Path) 
         axes.set(title=table, xlabel="networks", ylabel="share of the attainable hypervolume", ylim=(0.5, 1.005))
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_gains(points: Mapping[str, tuple[float, Band]], path: Path) -> None:
@@ -39,7 +39,7 @@ def draw_gains(points: Mapping[str, tuple[float, Band]], path: Path) -> None:
     axes.axhline(0, color="black", lw=0.8)
     axes.set(xlabel="share of the quality's variance that paths explain", ylabel="final share, minus that of joint")
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_noise(lines: Mapping[str, Sequence[tuple[float, Band]]], path: Path) -> None:
@@ -53,9 +53,4 @@ def draw_noise(lines: Mapping[str, Sequence[tuple[float, Band]]], path: Path) ->
     axes.set(xlabel="tau of the scores", ylabel="share of the attainable hypervolume, by true quality")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="lower right")
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as partial:
-        figure.savefig(partial)
+    save_figure(figure, path)

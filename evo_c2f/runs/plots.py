@@ -41,7 +41,7 @@ def draw_front(
         axes.set_xscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) -> None:
@@ -54,7 +54,7 @@ def draw_ranking(frame: Frame, alone: str, scores: Sequence[str], path: Path) ->
         axes.set(title=score, xlabel="with the supernet's weights (dB)", ylabel="trained alone (dB)")
         axes.grid(alpha=0.3)
     figure.colorbar(points, label="MACs")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_operators(frame: Frame, alone: Sequence[str], path: Path) -> None:
@@ -68,7 +68,7 @@ def draw_operators(frame: Frame, alone: Sequence[str], path: Path) -> None:
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("quality, higher is better")
     panels[-1].legend(fontsize=6)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_curves(frame: Frame, goal: float, path: Path) -> None:
@@ -83,9 +83,9 @@ def draw_curves(frame: Frame, goal: float, path: Path) -> None:
     axes.set(xlabel="distinct subnets asked for", ylabel="hypervolume")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="lower right")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     with replacing(path) as partial:
         figure.savefig(partial)

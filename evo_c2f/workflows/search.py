@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from evo_c2f.engine.search import Progress
+from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import FULL
 from evo_c2f.runs.recipe import evaluations
@@ -94,12 +95,15 @@ def evolve(
 def latency_table(session: Session) -> Path | None:
     """The file of the table that a search's latencies are summed from; None if it has no such objective or limit.
 
-    Unless the recipe names one, it is made in the run's folder, and named by what it holds for.
+    Unless the recipe names one, it is made in the run's folder, and named by what it holds for. InputError if the task
+    has no plain network to state a ratio to.
     """
     job, search = session.job, session.settings.search
     given, size = search.latency_table, search.output_size
     if not {"latency_ms", "latency_ratio"} & {*session.measured}:
         return None
+    if "latency_ratio" in session.measured and not job.task.frame.residual:
+        raise InputError("latency_ratio names super-resolution's plain network; take latency_ms for another task")
     if given:
         return Path(given)
     about = to_json(describe(job.space, job.task.frame, size, job.device))

@@ -74,7 +74,9 @@ class Benchmark:
     def __init__(self, settings: Recipe, machine: Machine):
         search = settings.search
         self.settings, self.job = settings, make_job(settings, machine)
-        self.measured, self.size = wanted_metrics(search.metrics(), search.limits()), search.output_size
+        # Latencies are sums of a table, which only --latency-table makes here.
+        wanted = wanted_metrics(search.metrics(), search.limits())
+        self.measured, self.size = [n for n in wanted if not n.startswith("latency_")], search.output_size
         self.rng = np.random.default_rng(settings.seed)
 
     def latencies(self, table: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture, SearchSpace
 from supernet.jobs.job import Job
 from supernet.latency.table import LatencyTable
@@ -66,14 +65,9 @@ def in_size(most: float, frame: Frame) -> Budget:
 
 def in_latency(most: float, table: LatencyTable, of_plain: Callable[[int, int], float]) -> Budget:
     """A budget of exported files' latencies, over that of the plain network; of_plain: in ms."""
-    if table.plain_ms is None:
-        raise InputError("latency_ratio names super-resolution's plain network; the table has none")
+    assert table.plain_ms is not None
     whole = table.plain_ms
-
-    def of_subnet(architecture: Architecture) -> float:
-        return table(architecture) / whole
-
-    return Budget("latency_ratio", most, of_subnet, lambda width, blocks: of_plain(width, blocks) / whole)
+    return Budget("latency_ratio", most, table.ratio, lambda width, blocks: of_plain(width, blocks) / whole)
 
 
 def plain_networks(budget: Budget) -> dict[str, Contestant]:

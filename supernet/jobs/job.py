@@ -277,7 +277,8 @@ class Job:
     ) -> Measure:
         """The cheap measure of the search, on the images that all candidates are compared on.
 
-        latencies: a table to use instead of measuring latency. InputError if it was made for something else.
+        latencies: the table that latency_ms and latency_ratio are summed from. InputError if it was made for something
+        else.
         """
         table = None
         if latencies:

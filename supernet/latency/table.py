@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -33,6 +33,11 @@ class LatencyTable:
 
     def __call__(self, architecture: Architecture) -> float:
         return self.ms[BASE] + sum(self.ms[key(part)] for part in parts(architecture))
+
+    def ratio(self, architecture: Architecture) -> float:
+        """The sum over the plain network's latency, for a task that has one."""
+        assert self.plain_ms is not None
+        return self(architecture) / self.plain_ms
 
     def save(self, path: Path) -> None:
         write_text(path, to_json(asdict(self), indent=1) + "\n")
@@ -84,25 +89,17 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     grain = 2 ** max(space.levels)
     padded = (-(-output_size[0] // grain) * grain, -(-output_size[1] // grain) * grain)  # as networks do
     base = _Resized(2.0**frame.input_level if frame.residual else 1.0)
+    image, maps = (IMAGE_CHANNELS, frame.input_level), cache(partial(random_map, output_size=padded))
     modules = [base, *once.values(), *thrice.values()]
-    inputs = [
-        random_map(IMAGE_CHANNELS, frame.input_level, padded),
-        *(one.input(padded) for one in (*once.values(), *thrice.values())),
-    ]
+    inputs = [maps(*image), *(maps(*one.source()) for one in (*once.values(), *thrice.values()))]
     times = [milliseconds(run) for run in actions(modules, inputs, device)]
     ms = dict(zip((BASE, *once), times, strict=False))
     for name, three in zip(thrice, times[len(ms) :], strict=True):
         ms[name] = max(three - ms[name], 0.0) / 2
-    plain = plain_ms(frame, output_size, device) if frame.residual else None
+    # Of 8 blocks and 48 channels.
+    network = PlainUpscaler(scale=2**frame.input_level) if frame.residual else None
+    plain = exported_ms(network, random_map(*image, output_size), device) if network else None
     return LatencyTable(describe(space, frame, output_size, device), ms, plain)
-
-
-def plain_ms(frame: Frame, output_size: Size, device: torch.device) -> float:
-    """Milliseconds of the plain network of 8 blocks and 48 channels. InputError if the task is not super-resolution."""
-    if not frame.residual:
-        raise InputError("latency_ratio names super-resolution's plain network; take latency_ms for another task")
-    image = random_map(IMAGE_CHANNELS, frame.input_level, output_size)
-    return exported_ms(PlainUpscaler(scale=2**frame.input_level), image, device)
 
 
 class Stretch(nn.Module):
@@ -120,12 +117,12 @@ class Stretch(nn.Module):
             x = run_part(part, module, x, self.frame)
         return x
 
-    def input(self, output_size: Size) -> Tensor:
-        """What arrives at the first part in a network with such an output."""
+    def source(self) -> tuple[int, int]:
+        """Channels and level of the feature map that arrives at the first part."""
         part, image_level = self.stretch[0], self.frame.input_level
         level = {"transition": part.place[0], "stem": image_level}.get(part.kind, part.level)
         channels = {"stem": IMAGE_CHANNELS, "transition": part.source_width}.get(part.kind, part.width)
-        return random_map(channels, level, output_size)
+        return channels, level
 
 
 class _Resized(nn.Module):
@@ -160,7 +157,6 @@ def every_part(space: SearchSpace) -> Iterator[Part]:
                     yield Part("operator", (0, level, operator), level, width, inner=inner)
 
 
-@cache
 def random_map(channels: int, level: int, output_size: Size) -> Tensor:
     """A feature map (1, channels, h, w) of a level."""
     sides = (-(-side // 2**level) for side in output_size)

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from evo_c2f.space import Architecture
-from supernet.latency.exported import REPEATS, actions, exported_ms, milliseconds
-from supernet.latency.table import LatencyTable, Size, plain_ms, random_map
+from supernet.latency.exported import REPEATS, actions, milliseconds
+from supernet.latency.table import LatencyTable, Size, random_map
 from supernet.network.generator import IMAGE_CHANNELS, Frame, Supernet
 from supernet.network.plain import PlainUpscaler
 from supernet.timing import timed
@@ -26,43 +25,18 @@ def torch_ms(supernet: Supernet, output_size: Size, architecture: Architecture) 
     return timed(lambda: subnet(image), image.device, REPEATS)
 
 
-def file_ms(supernet: Supernet, output_size: Size, architecture: Architecture) -> float:
-    """Latency of the extracted subnet as an exported file, in ONNX Runtime on the supernet's device."""
-    image = random_map(IMAGE_CHANNELS, supernet.frame.input_level, output_size)
-    return exported_ms(supernet.extract(architecture), image, next(supernet.parameters()).device)
-
-
 def together_ms(supernet: Supernet, output_size: Size, architectures: Sequence[Architecture]) -> list[float]:
-    """`file_ms` of each, but all are exported at once, for this one size: four times as fast."""
+    """Latency of each extracted subnet as an exported file, on the supernet's device. All are exported at once."""
     networks = [supernet.extract(architecture).cpu() for architecture in architectures]
     image = random_map(IMAGE_CHANNELS, supernet.frame.input_level, output_size)
     runs = actions(networks, [image] * len(networks), next(supernet.parameters()).device)
     return [milliseconds(run) for run in runs]
 
 
-@dataclass
-class Ratio:
-    """A subnet's latency over the plain network's, so that a limit means the same on another machine."""
-
-    file: Timer
-    supernet: Supernet
-    output_size: Size
-    plain: float | None = None  # measured when it is first needed
-
-    def __call__(self, architecture: Architecture) -> float:
-        if self.plain is None:
-            self.plain = plain_ms(self.supernet.frame, self.output_size, next(self.supernet.parameters()).device)
-        return self.file(architecture) / self.plain
-
-
 def timers(supernet: Supernet, output_size: Size, table: LatencyTable | None) -> Mapping[str, Timer]:
-    """Metric -> its function of an architecture. table: to sum parts of, instead of exporting each subnet."""
-    file: Timer = table or partial(file_ms, supernet, output_size)
-    return {
-        "latency_ms": file,
-        "latency_torch_ms": partial(torch_ms, supernet, output_size),
-        "latency_ratio": Ratio(file, supernet, output_size, table.plain_ms if table else None),
-    }
+    """Metric -> its function of an architecture; without a table, torch's latency alone."""
+    found: dict[str, Timer] = {"latency_torch_ms": partial(torch_ms, supernet, output_size)}
+    return found | {"latency_ms": table, "latency_ratio": table.ratio} if table else found
 
 
 def plain_latencies(frame: Frame, output_size: Size, device: torch.device) -> Callable[[int, int], float]:

@@ -57,6 +57,12 @@ def test_pairs_are_searched_over_lpips_and_rescored_by_more(translated: Path) ->
     assert ledger["rounds"] == 6 and np.ptp(ledger["path"]) == 0
 
 
+def test_a_ratio_to_the_plain_upscaler_is_refused_for_translation(translated: Path, capsys) -> None:
+    words = ("evolve", "--stage", "path", "--run", translated, "--threads", 1)
+    assert exit_code(*words, "--objective", "lpips", "--objective", "latency_ratio") == 2
+    assert "latency_ratio names super-resolution's plain network; take latency_ms" in capsys.readouterr().err
+
+
 def test_a_search_and_a_comparison_leave_a_sample_sheet(translated: Path) -> None:
     with Image.open(translated / "samples.png") as sheet:
         assert sheet.format == "PNG" and sheet.width > 500

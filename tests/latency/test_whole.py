@@ -4,13 +4,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from supernet_fixtures import TRANSLATION, fresh_supernet, small_space
+from supernet_fixtures import fresh_supernet, small_space
 
-from evo_c2f.errors import InputError
 from supernet.latency.exported import actions, provider, runtime
 from supernet.latency.table import random_map
-from supernet.latency.whole import Ratio, timers
-from supernet.models.export import write_onnx
+from supernet.latency.whole import timers
 
 SIZE, CPU = (64, 96), torch.device("cpu")
 
@@ -42,25 +40,9 @@ def test_networks_that_are_exported_together_compute_what_each_does(supernet, su
             np.testing.assert_allclose(output, network(image).numpy(), atol=1e-5)
 
 
-def test_latency_is_the_exported_files_unless_torch_is_named(supernet, subnets, monkeypatch):
-    timed = timers(supernet, SIZE, None)
-    assert timed["latency_torch_ms"](subnets[0]) > 0  # nothing is exported for it
-    exports = []
-    monkeypatch.setattr("supernet.latency.exported.write_onnx", lambda *a, **k: exports.append(write_onnx(*a, **k)))
-    assert timed["latency_ms"](subnets[0]) > 0
-    assert len(exports) == 1
-
-
-def test_a_ratio_is_to_the_plain_network_of_the_same_size_and_runtime(supernet, subnets):
-    ratio = Ratio(lambda subnet: 1.0, supernet, SIZE)
-    assert ratio(subnets[0]) == 1.0 / ratio.plain and ratio.plain > 0
-    assert Ratio(lambda subnet: 1.0, supernet, SIZE, plain=4.0)(subnets[0]) == 0.25
-
-
-def test_a_ratio_is_refused_where_there_is_no_plain_network(subnets):
-    supernet = fresh_supernet(small_space(), TRANSLATION)
-    with pytest.raises(InputError, match="latency_ratio names super-resolution's plain network"):
-        timers(supernet, SIZE, None)["latency_ratio"](subnets[0])
+def test_torchs_latency_needs_no_table(supernet, subnets):
+    assert [*timers(supernet, SIZE, None)] == ["latency_torch_ms"]
+    assert timers(supernet, SIZE, None)["latency_torch_ms"](subnets[0]) > 0
 
 
 def test_the_runtime_is_named_with_its_version_and_provider():
