@@ -1,5 +1,6 @@
 """Commands that make a model from a front, or use one: finetune, evaluate, export, apply."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from rich.progress import track
 
 from evo_c2f.commands.options import (
     PATH,
+    PORT,
     RUNNING,
     find,
     machine_of,
@@ -155,4 +157,32 @@ def apply_command(
         raise SystemExit(code or 1)
 
 
-COMMANDS: tuple[click.Command, ...] = (finetune_command, evaluate_command, export_command, apply_command)
+@click.command("demo")
+@click.option("--model", "models", type=PATH, multiple=True, required=True,
+              help="A model: its folder or .safetensors file; repeat it to compare models.")  # fmt: skip
+@click.option("--sample", "samples", type=PATH, multiple=True,
+              help="Offer this picture on the page; repeat it.  [default: three photographs]")  # fmt: skip
+@TILE
+@PORT
+@options(*RUNNING)
+def demo_command(
+    models: tuple[Path, ...], samples: tuple[Path, ...], tile: int, port: int, device: str, threads: int | None
+) -> None:
+    """Open a page on this machine where models are tried on pictures, side by side; Ctrl-C ends it."""
+    from evo_c2f.page.demo import DemoServer
+    from evo_c2f.workflows.demo import LoadedModels
+    from evo_c2f.workflows.use import prepare
+
+    where = prepare(device, threads)
+    with DemoServer(LoadedModels(models, samples, tile, where), port) as server, suppress(KeyboardInterrupt):
+        tell(f"{server.url} is the page; Ctrl-C ends it")
+        server.serve_forever()
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    finetune_command,
+    evaluate_command,
+    export_command,
+    apply_command,
+    demo_command,
+)

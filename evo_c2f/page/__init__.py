@@ -1,1 +1,1 @@
-"""The page of a run, from its data to HTML."""
+"""Two pages and their servers: a run as one page, and models to try on pictures."""

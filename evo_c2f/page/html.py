@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -24,16 +25,21 @@ def write_page(run: RunFolder) -> None:
 
 def render(data: dict[str, Any], live: bool = False) -> str:
     """The page. live: it polls its server for newer data."""
-    plotly, ours = get_plotlyjs().replace("\r", ""), _scripts()  # a browser drops \r, and then the hash is another's
+    plotly, ours = get_plotlyjs().replace("\r", ""), joined(SCRIPTS)  # a browser drops \r; then the hash is another's
     parts = {
-        "policy": _policy([plotly, ours], live),
-        "style": _read("page.css"),
+        "policy": policy([plotly, ours], connect="'self'" if live else "'none'"),
+        "style": read("page.css"),
         "data": as_json({**data, "live": live}),
         "plotly": plotly,
         "scripts": ours,
     }
-    # Split before anything is put in: no run's text is taken for a mark.
-    pieces = re.split(r"\[\[(\w+)\]\]", _read("page.html"))
+    return filled("page.html", parts)
+
+
+def filled(name: str, parts: Mapping[str, str]) -> str:
+    """The template of that name, with `[[part]]` replaced by each part."""
+    # Split before anything is put in: no user's text is taken for a mark.
+    pieces = re.split(r"\[\[(\w+)\]\]", read(name))
     return "".join(parts[piece] if i % 2 else piece for i, piece in enumerate(pieces))
 
 
@@ -44,20 +50,21 @@ def as_json(data: Any) -> str:
 
 
 @cache
-def _scripts() -> str:
-    return "(() => {\n'use strict';\n" + "\n".join(_read(f"{name}.js") for name in SCRIPTS) + "\n})();\n"
+def joined(names: tuple[str, ...]) -> str:
+    """The scripts of these names, in a scope of their own."""
+    return "(() => {\n'use strict';\n" + "\n".join(read(f"{name}.js") for name in names) + "\n})();\n"
 
 
-def _read(name: str) -> str:
+def read(name: str) -> str:
+    """A file of web/."""
     return files("evo_c2f.page.web").joinpath(name).read_text(encoding="utf-8")
 
 
-def _policy(scripts: list[str], live: bool) -> str:
-    """Only these scripts run, and nothing is asked of any network but, live, of the page's own server."""
+def policy(scripts: Sequence[str], connect: str, images: str = "") -> str:
+    """Only these scripts run, and nothing is asked of any network but of the sources in `connect` and `images`."""
     hashes = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts]
     allowed = " ".join(f"'sha256-{h}'" for h in hashes)
-    connect = "'self'" if live else "'none'"
     return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:{images}; "
         f"connect-src {connect}; base-uri 'none'; form-action 'none'"
     )

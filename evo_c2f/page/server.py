@@ -6,17 +6,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.page.data import page_data
 from evo_c2f.page.html import as_json, render
+from evo_c2f.page.local import LocalHandler, LocalServer
 from evo_c2f.runs.run import RunFolder
 
-HOST = "127.0.0.1"
-PORT = 8765
 Answer = tuple[str, bytes, str]  # content type, body, its tag
 
 
@@ -53,28 +51,20 @@ class Pages:
         return f"{kind}; charset=utf-8", body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
 
 
-class Server(ThreadingHTTPServer):
-    """Answers GET / and GET /data.json if the Host header names this machine; refuses everything else."""
-
-    daemon_threads = True
+class Server(LocalServer):
+    """Answers GET / and GET /data.json; refuses everything else."""
 
     def __init__(self, pages: Callable[[str], Answer], port: int):
         self.pages = pages
-        super().__init__((HOST, port), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.server_port}/"
+        super().__init__(Handler, port)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     server: Server
-    server_version, sys_version = "evo_c2f", ""
 
     def do_GET(self) -> None:  # noqa: N802, the name that http.server calls
-        # A page from elsewhere that resolves its own name to this machine does not know this one.
-        if self.headers.get("Host") not in {f"{name}:{self.server.server_port}" for name in (HOST, "localhost")}:
-            return self.send_error(403)
+        if not self.may_ask():
+            return
         if self.path not in ("/", "/data.json"):
             return self.send_error(404)
         try:
@@ -82,28 +72,14 @@ class Handler(BaseHTTPRequestHandler):
         except DamagedFileError as error:
             return self.send_error(503, explain=str(error))
         if self.headers.get("If-None-Match") == tag:
-            return self._head(304, kind, 0, tag)
-        self._head(200, kind, len(body), tag)
+            return self.head(304, kind, 0, ETag=tag)
+        self.head(200, kind, len(body), ETag=tag)
         self.wfile.write(body)
-
-    def _head(self, code: int, kind: str, length: int, tag: str) -> None:
-        self.send_response(code)
-        fields = {"Content-Type": kind, "Content-Length": str(length), "ETag": tag, "Cache-Control": "no-store"}
-        fields |= {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY"}
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Does nothing, since the search uses the terminal."""
 
 
 def open_server(run: RunFolder, port: int) -> Server:
     """Listen on the port; 0 takes a free one. InputError if the port is taken."""
-    try:
-        return Server(Pages(run), port)
-    except OSError as error:
-        raise InputError(f"port {port} can't be had ({error.strerror}); choose another --port") from None
+    return Server(Pages(run), port)
 
 
 @contextmanager

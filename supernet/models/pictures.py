@@ -15,6 +15,7 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from evo_c2f.errors import InputError
 from evo_c2f.files import replacing
@@ -81,18 +82,26 @@ def read_picture(path: Path) -> Picture:
         raise InputError(f"{path} can't be read: {error}") from None
 
 
-def generate(network: Generator, picture: Picture, tile: int, device: torch.device) -> Image.Image | Deep:
+def tensor_of(picture: Picture) -> Tensor:
+    """Its colours, (1, 3, h, w) in 0..1."""
+    return torch.from_numpy(picture.colour).movedim(-1, 0)[None]
+
+
+def generate(
+    network: Generator, picture: Picture, tile: int, device: torch.device, after_tile: Callable[[], None] = lambda: None
+) -> Image.Image | Deep:
     """The network's output, in the picture's mode: colour or grey, 8 or 16 bits, with or without alpha.
 
     16-bit colour, for which Pillow has no mode, is returned as an array.
     """
-    image = torch.from_numpy(picture.colour).movedim(-1, 0)[None].to(device)
+    image = tensor_of(picture).to(device)
     height, width = (side * network.scale for side in picture.colour.shape[:2])
     levels, dtype = (65535, np.uint16) if picture.deep else (255, np.uint8)
     pixels = np.empty((height, width) if picture.grey else (height, width, 3), dtype)
     for rows, columns, output in tiles(network, image, tile):
         part = output[0].mean(dim=0) if picture.grey else output[0].movedim(0, -1)
         pixels[rows, columns] = part.clamp(0, 1).mul(levels).round().cpu().numpy()
+        after_tile()
     alpha = picture.alpha and picture.alpha.resize((width, height), Image.Resampling.BICUBIC)
     if picture.deep and not picture.grey:
         if alpha is None:

@@ -7,6 +7,7 @@ tile by tile beforehand, one layer after the other.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Protocol, cast
 
 import torch
@@ -61,18 +62,18 @@ def spans(length: int, tile: int, reach: int, grain: int) -> list[Span]:
 
 def tiles(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Iterator[tuple[slice, slice, Tensor]]:
     """(rows, columns, output) of each tile's core in the output, for an image (1, 3, h, w) in 0..1."""
-    height, width = image.shape[-2:]
-    grid = [
-        (rows, columns)
-        for rows in spans(height, tile, network.reach, network.grain)
-        for columns in spans(width, tile, network.reach, network.grain)
-    ]
-    scale = network.scale
+    grid, scale = grid_of(network, image, tile), network.scale
     with whole_image_statistics(network, image, grid), torch.inference_mode():
         for rows, columns in grid:
             output = network(cut(image, rows, columns))
             down, along = (slice(scale * span.core[0], scale * span.core[1]) for span in (rows, columns))
             yield down, along, output[..., rows.inside(scale), columns.inside(scale)]
+
+
+def grid_of(network: Generator, image: Tensor, tile: int) -> list[tuple[Span, Span]]:
+    """The (rows, columns) of each tile of an image (..., h, w), in order."""
+    rows, columns = (spans(length, tile, network.reach, network.grain) for length in image.shape[-2:])
+    return list(product(rows, columns))
 
 
 def run_tiled(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Tensor:

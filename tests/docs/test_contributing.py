@@ -124,7 +124,7 @@ def test_a_command_needs_no_other_file_than_that_of_its_group() -> None:
 def test_the_page_draws_the_figure() -> None:
     assert thing("a figure of the page").count("Plotly.react(") == 1
     name = PLACES["a figure of the page"][1]
-    called = re.findall(rf"\b{name}\b", html._scripts())
+    called = re.findall(rf"\b{name}\b", html.joined(html.SCRIPTS))
     assert len(called) == 2  # where it stands, and where all plots are drawn
 
 

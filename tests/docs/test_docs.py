@@ -200,7 +200,7 @@ def narrowed(words: list[str]) -> list[str]:
 
 def code_of(words: list[str]) -> int:
     """Run here, or in a process of its own where the command starts others by its line, or ends by Ctrl-C alone."""
-    if "--serve" in words:
+    if "--serve" in words or words[0] == "demo":
         process = start(*words, "--port", "0")
         assert process.stderr and "http://127.0.0.1:" in process.stderr.readline()
         process.send_signal(signal.SIGINT)

@@ -9,10 +9,10 @@ import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from browsing import requests, serious_violations, size, text, theme, wait
 from command_line import tiny
 
 import cli
@@ -27,17 +27,6 @@ from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-LOCAL = {"file", "data", "blob", "about", "chrome"}  # the last: its own start page
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 # A run of seconds, whose name would be an element if it were taken for HTML.
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 
@@ -87,47 +76,11 @@ def crowd_data(crowd):
     return page_data(crowd)
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("Chromium and its driver are absent")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.set_script_timeout(60)
-    yield driver
-    driver.quit()
-
-
-def size(browser, width, height=900):
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
-def theme(browser, name):
-    features = [{"name": "prefers-color-scheme", "value": name}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
 def start(browser, run, width=1280):
     """The run's page from its file, all drawn."""
     size(browser, width)
     browser.get(run.report.as_uri())
     wait(browser, "return document.documentElement.dataset.ready === 'yes'")
-
-
-def wait(browser, script, seconds=20):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(browser, seconds, 0.05).until(lambda driver: driver.execute_script(script))
-
-
-def text(browser, selector):
-    return browser.execute_script("return document.querySelector(arguments[0]).textContent", selector)
 
 
 def column(browser, title):
@@ -138,13 +91,6 @@ def column(browser, title):
         "return [...document.querySelectorAll('#subnets tbody tr')].map(r => r.cells[at].textContent)",
         title,
     )
-
-
-def requests(browser):
-    """The addresses that the browser asked a network for since this was last called."""
-    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
-    return [url for url in urls if urlsplit(url).scheme not in LOCAL]
 
 
 def use_all(browser):
@@ -321,19 +267,10 @@ def test_nothing_overflows(browser, run, width):
 
 @pytest.mark.parametrize("name", ["light", "dark"])
 def test_axe_finds_no_serious_violation(browser, run, name):
-    from axe_selenium_python import Axe
-
     theme(browser, name)
     start(browser, run)
     assert browser.execute_script("return document.documentElement.dataset.theme") == name
-    axe = Axe(browser)
-    axe.inject()
-    found = [
-        f"{v['id']}: {v['nodes'][0]['html'][:200]}"
-        for v in axe.run()["violations"]
-        if v["impact"] in ("serious", "critical")
-    ]
-    assert found == []
+    assert serious_violations(browser) == []
 
 
 def test_ten_thousand_subnets_are_drawn_and_paged(browser, crowd, crowd_data):

@@ -11,7 +11,8 @@ import pytest
 from command_line import EVALUATIONS, start, tiny
 
 from evo_c2f.errors import InputError
-from evo_c2f.page.server import HOST, open_server, serving
+from evo_c2f.page.local import HOST
+from evo_c2f.page.server import open_server, serving
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores.layout import Context

@@ -1,0 +1,131 @@
+"""The models of the demo, which run on users' pictures."""
+
+import io
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from evo_c2f.errors import InputError
+from supernet.data.photographs import embedded
+from supernet.data.picture_files import SUFFIXES
+from supernet.metrics.tasks import Task
+from supernet.models.model import load_network, read_model
+from supernet.models.pictures import Picture, generate, read_picture, save_picture, tensor_of
+from supernet.models.tiling import grid_of
+
+KEPT = 12  # outputs; older ones are dropped
+SAMPLES = {"astronaut.png", "chelsea.png", "coffee.png"}  # which photographs are offered if no sample is named
+SIDE = 320  # the longer side of these
+
+
+class Baseline(nn.Module):
+    """A task's output without a network, as a network that can be tiled."""
+
+    reach, grain, block = 4, 1, 1  # bicubic looks two pixels far
+
+    def __init__(self, task: Task):
+        super().__init__()
+        self.task, self.scale = task, 2**task.frame.input_level
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.task.baseline(x)
+
+
+class LoadedModels:
+    """Models, and pictures to try them on, as `evo_c2f.page.demo` serves them. The first model is the baseline."""
+
+    def __init__(self, models: Sequence[Path], samples: Sequence[Path], tile: int, device: torch.device):
+        """samples: pictures; none: photographs of Python packages. tile: its side in input pixels.
+
+        InputError if a model or a sample can't be read, or if the models differ in scale.
+        """
+        found = [read_model(model) for model in models]
+        if len({one.scale for one in found}) > 1:
+            scales = ", ".join(f"{model} x{one.scale}" for model, one in zip(models, found, strict=True))
+            raise InputError(f"the models enlarge differently ({scales}); show those of one scale at a time")
+        task = found[0].task
+        self.networks = [Baseline(task), *(load_network(model).to(device) for model in models)]
+        self.names = [task.baseline_name, *(model.stem if model.is_file() else model.name for model in models)]
+        for path in samples:
+            read_picture(path)
+        self.samples = [(path.name, path.read_bytes()) for path in samples] or photographs()
+        self.tile, self.device = tile, device
+        self.outputs = dict[int, bytes]()
+        self.n_made = 0
+
+    def about(self) -> dict[str, Any]:
+        sizes = [sum(4 * p.numel() for p in network.parameters()) / 1e6 or None for network in self.networks]
+        models = [{"name": name, "size_mb": size} for name, size in zip(self.names, sizes, strict=True)]
+        return {"models": models, "samples": [name for name, _ in self.samples]}
+
+    def sample(self, number: int) -> tuple[str, bytes]:
+        return self.samples[number]
+
+    def run(self, model: int, picture: bytes, name: str, on_tile: Callable[[int, int], None]) -> dict[str, Any]:
+        network, opened, done = self.networks[model], opened_as(name, picture), 0
+        of = len(grid_of(network, tensor_of(opened), self.tile))
+
+        def after_tile() -> None:
+            nonlocal done
+            done += 1
+            on_tile(done, of)
+
+        start = time.perf_counter()
+        output = generate(network, opened, self.tile, self.device, after_tile)
+        seconds = time.perf_counter() - start
+        height, width = (network.scale * side for side in opened.colour.shape[:2])
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "output.png")
+            save_picture(output, file, opened.info)
+            self.outputs[self.n_made] = file.read_bytes()
+        self.outputs.pop(self.n_made - KEPT, None)
+        self.n_made += 1
+        about = {"result": self.n_made - 1, "ms": 1000 * seconds, "memory": peak_memory()}
+        return {**about, "height": height, "width": width, "losses": list(opened.losses)}
+
+    def result(self, number: int) -> bytes:
+        try:
+            return self.outputs[number]
+        except KeyError:
+            raise IndexError(number) from None
+
+
+def opened_as(name: str, picture: bytes) -> Picture:
+    """A picture's file from memory. InputError, with the file's name, if it can't be read."""
+    with tempfile.TemporaryDirectory() as folder:
+        suffix = PurePath(name).suffix.lower()
+        file = Path(folder, f"picture{suffix if suffix in SUFFIXES else ''}")
+        file.write_bytes(picture)
+        try:
+            return read_picture(file)
+        except InputError as error:
+            raise InputError(str(error).replace(str(file), name)) from None
+
+
+def photographs() -> list[tuple[str, bytes]]:
+    """(name, file) of small photographs."""
+    found = []
+    for path in embedded():
+        if path.name not in SAMPLES:
+            continue
+        with Image.open(path) as photograph:
+            small = photograph.convert("RGB")
+        small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+        file = io.BytesIO()
+        small.save(file, "PNG")
+        found.append((f"{path.stem}.png", file.getvalue()))
+    return found
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
