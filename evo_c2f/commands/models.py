@@ -169,12 +169,9 @@ def demo_command(
     models: tuple[Path, ...], samples: tuple[Path, ...], tile: int, port: int, device: str, threads: int | None
 ) -> None:
     """Open a page on this machine where models are tried on pictures, side by side; Ctrl-C ends it."""
-    from evo_c2f.page.demo import DemoServer
-    from evo_c2f.workflows.demo import LoadedModels
-    from evo_c2f.workflows.use import prepare
+    from evo_c2f.workflows.use import demo, prepare
 
-    where = prepare(device, threads)
-    with DemoServer(LoadedModels(models, samples, tile, where), port) as server, suppress(KeyboardInterrupt):
+    with demo(models, samples, tile, port, prepare(device, threads)) as server, suppress(KeyboardInterrupt):
         tell(f"{server.url} is the page; Ctrl-C ends it")
         server.serve_forever()
 

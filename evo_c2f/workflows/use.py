@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from evo_c2f.errors import InputError
+from evo_c2f.page.demo import DemoServer
 from evo_c2f.workflows.session import cores
 from supernet.data.aligned import Direction
 from supernet.data.picture_files import tell_others
+from supernet.drawing.demo import LoadedModels
 from supernet.jobs.job import choose_device
 from supernet.models import pictures
 from supernet.models.card import write_card
@@ -99,6 +101,14 @@ def export_model(
     if not write_card(found, card, target.with_suffix(".onnx").name):
         log.info(f"{card} is there already, and no card of ours: it is left as it is")
     return target
+
+
+def demo(models: Sequence[Path], samples: Sequence[Path], tile: int, port: int, device: torch.device) -> DemoServer:
+    """The server of the page that tries models; `serve_forever` starts it. tile: as in `Application.run`.
+
+    samples: pictures that the page offers. InputError if a model or a sample can't be read, or the port is taken.
+    """
+    return DemoServer(LoadedModels(models, samples, tile, device), port)
 
 
 class Application:

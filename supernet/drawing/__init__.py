@@ -1,1 +1,1 @@
-"""Pictures of what networks do: sheets, crops for the page, and TensorBoard."""
+"""Pictures of what networks do: sheets, crops for the page, the demo, and TensorBoard."""

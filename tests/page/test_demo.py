@@ -16,8 +16,8 @@ from PIL import Image
 from evo_c2f.errors import InputError
 from evo_c2f.page.demo import LARGEST, DemoServer
 from evo_c2f.page.local import HOST
-from evo_c2f.workflows.demo import KEPT, LoadedModels
 from supernet import checkpoint
+from supernet.drawing.demo import KEPT, LoadedModels
 from supernet.models.model import header, load_network
 from supernet.models.pictures import generate, read_picture
 from supernet.network.plain import PlainUpscaler
