@@ -124,6 +124,12 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(server):
     assert ask(server, "/run/0", b"", **{"Content-Length": str(LARGEST + 1)})[0] == 413
 
 
+def test_photographs_are_offered_if_no_sample_is_named(tmp_path: Path):
+    models = LoadedModels([small_model(tmp_path / "one.safetensors", PlainUpscaler(8, 1))], [], 16, CPU)
+    assert models.about()["samples"] == ["astronaut.png", "chelsea.png", "coffee.png"]
+    assert {max(Image.open(io.BytesIO(file)).size) for _, file in models.samples} == {320}
+
+
 def test_old_outputs_are_dropped(server, models, tmp_path: Path):
     body = picture(tmp_path / "x.png", 4, 4).read_bytes()
     numbers = [lines(ask(server, "/run/0?name=x.png", body)[1])[-1]["result"] for _ in range(KEPT + 1)]
@@ -146,8 +152,9 @@ def test_bad_models_and_samples_are_named_at_the_start(tmp_path: Path, capsys):
 
 
 @pytest.fixture(scope="module")
-def real_server():
-    with DemoServer(LoadedModels(REAL, [], 256, CPU), 0) as server:
+def real_server(tmp_path_factory):
+    sample = picture(tmp_path_factory.mktemp("demo") / "mine.png")
+    with DemoServer(LoadedModels(REAL, [sample], 256, CPU), 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
