@@ -1,11 +1,13 @@
 """The installed versions of Python and of packages that affect a result, found without importing them."""
 
 import platform
+from functools import cache
 from importlib import metadata
 
 PACKAGES = ("torch", "numpy", "pymoo", "h5py", "pandas", "scipy", "pillow", "plotly")
 
 
+@cache  # a search logs them for each stage and training
 def versions() -> dict[str, str]:
     """Name -> version; packages that are not installed are left out."""
     from evo_c2f import __version__

@@ -90,7 +90,6 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     from evo_c2f.runs.run import judged_teacher, read_log
     from evo_c2f.workflows import pictures
     from evo_c2f.workflows.search import search
-    from evo_c2f.workflows.studies import operators
 
     session = training(given)
     run = session.run
@@ -106,7 +105,9 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
     pictures.draw_pictures(session)
     pictures.write_report(run)
     if check_ranking:
-        operators.check_ranking(session, check_ranking)
+        from evo_c2f.workflows.studies.operators import check_ranking as check
+
+        check(session, check_ranking)
     tell(f"next: python cli.py finetune --run {shlex.quote(str(run.folder))} trains one of the front alone")
     if as_json:
         click.echo(to_json([asdict(summary) for summary in summaries]))

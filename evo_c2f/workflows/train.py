@@ -5,7 +5,6 @@ from typing import Any
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs.run import RunFolder
-from evo_c2f.runs.stage import read_survivors
 from evo_c2f.space import STAGES, Stage, subnet_ids
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
@@ -27,6 +26,8 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
         return {"checkpoint": str(target), "rounds": 0}
     survivors = start = None
     if stage not in ("joint", "path"):
+        from evo_c2f.runs.stage import read_survivors  # with pymoo and pandas, which a first training needs not
+
         survivors = ranks.from_first(lambda: read_survivors(run, stage))
         before = STAGES[STAGES.index(stage) - 1]
         start = ranks.from_first(lambda: run.weights_for(before))
@@ -62,6 +63,8 @@ def tell_other_survivors(run: RunFolder, training: str) -> bool:
     before = STAGES[STAGES.index(stage) - 1]
     if not run.front(before).is_file():
         return False
+    from evo_c2f.runs.stage import read_survivors
+
     now, then = read_survivors(run, stage), checkpoint.load(path)[1].get("survivors")
     if now is None or then is None or set(then) == set(subnet_ids(now)):
         return False
