@@ -68,9 +68,9 @@ def test_an_interrupt_stops_a_search_where_nothing_is_lost(photographs: Path, tm
         if title == "training path" and done == 3:
             signal.raise_signal(signal.SIGINT)
 
-    before = signal.getsignal(signal.SIGINT)
+    before, few = signal.getsignal(signal.SIGINT), {**small(), "search.screen": 1}
     with pytest.raises(KeyboardInterrupt):
-        evo_c2f.search("quick", photographs, tmp_path / "run", interrupt, settings=small(), machine=ONE_THREAD)
+        evo_c2f.search("quick", photographs, tmp_path / "run", interrupt, settings=few, machine=ONE_THREAD)
     assert signal.getsignal(signal.SIGINT) is before
     titles = list[int]()
 
@@ -78,8 +78,7 @@ def test_an_interrupt_stops_a_search_where_nothing_is_lost(photographs: Path, tm
         if title == "training path":
             titles.append(done)
 
-    stop = {**small(), "search.evaluations.path": 14}
-    evo_c2f.search("quick", photographs, tmp_path / "run", resumed, settings=stop, machine=ONE_THREAD)
+    evo_c2f.search("quick", photographs, tmp_path / "run", resumed, settings=few, machine=ONE_THREAD)
     assert titles == [4, 5, 6]
 
 

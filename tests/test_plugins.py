@@ -1,14 +1,20 @@
 """An operator, an objective and a dataset from outside the package, each in under 30 lines, as a user adds them."""
 
+import json
 import re
+import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import EVALUATIONS, STUDIED, command, tiny
+from command_line import EVALUATIONS, STUDIED, command, exit_code, tiny
 
+from evo_c2f.objectives.metric import METRICS
 from evo_c2f.scores import analysis
 from supernet import plugins
+from supernet.metrics import tasks
 
 OPERATOR = '''
 """A depthwise 5x5 between two pointwise convolutions."""
@@ -80,24 +86,29 @@ def test_each_takes_less_than_thirty_lines(plugin: str) -> None:
     assert len(plugin.strip().splitlines()) < 30
 
 
-def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(tmp_path: Path) -> None:
+def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, text in (("eyes", OPERATOR), ("edges", OBJECTIVE), ("boards", DATASET)):
         (tmp_path / f"{name}.py").write_text(text)
     added = [word for name in ("eyes", "edges", "boards") for word in ("--plugin", tmp_path / f"{name}.py")]
     settings = tiny("space.operators=[residual, wide_eye]", "data.folder=checkerboards")
     wanted = ("--objective", "edge_error", "--objective", "peak_mb", "--max", "size_mb=0.5")
-    words = ("--run", tmp_path / "run", "--threads", 1, "--workers", 2)
+    words = ("--run", tmp_path / "run", "--threads", 1)
     done = command("search", *words, *added, *wanted, *EVALUATIONS, *settings)
     assert done.returncode == 0, done.stderr
+    others = ("evolve", "--stage", "path", "--workers", 2, "--evaluations", 18, "--json")
+    done = command(*others, *words, *added, *wanted)
+    assert done.returncode == 0 and json.loads(done.stdout)[0]["measured"] > 0, done.stderr
     scores = analysis.load_scores(tmp_path / "run", objectives=None)
     assert (scores[["edge_error", "peak_mb"]] > 0).all(axis=None)
     assert "wide_eye" in set(scores.filter(like="operator_").astype(str).to_numpy().ravel())
     front = analysis.read_front(tmp_path / "run" / "fronts" / "channel.csv")
     assert (front["edge_error_full"] > 0).all()
-    again = command("finetune", *words[:4], *added, "--set", "finetune.rounds=2")
+    again = command("finetune", *words, *added, "--set", "finetune.rounds=2")
     assert again.returncode == 0, again.stderr
-    without = command("evolve", "--stage", "path", *words[:2])
-    assert without.returncode == 2 and "Traceback" not in without.stderr
+    assert exit_code("evolve", "--stage", "path", *words[:2]) == 2  # without the plugins
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_the_processes_of_a_study_find_an_operator_from_outside(tmp_path: Path, photographs: Path) -> None:
@@ -106,6 +117,18 @@ def test_the_processes_of_a_study_find_an_operator_from_outside(tmp_path: Path, 
     run = ("--run", tmp_path / "study", "--data", photographs, "--threads", 1, "--workers", 2)
     done = command("study", "ranking", *run, "--plugin", tmp_path / "eyes.py", *settings, *STUDIED)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a plugin adds to this process is gone after the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    tables: tuple[dict[str, Any], ...] = (METRICS, tasks.OTHERS)
+    before = [dict(table) for table in tables]
+    yield
+    for table, kept in zip(tables, before, strict=True):
+        table.clear()
+        table.update(kept)
 
 
 @pytest.mark.parametrize(
@@ -118,13 +141,15 @@ def test_the_processes_of_a_study_find_an_operator_from_outside(tmp_path: Path, 
         (OBJECTIVE.replace("peak_mb", "macs"), "metric 'macs' is there already"),
     ],
 )
-def test_a_plugin_that_cannot_be_is_named(tmp_path: Path, text: str | None, sentence: str) -> None:
+def test_a_plugin_that_cannot_be_is_named(
+    forgotten: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | None, sentence: str
+) -> None:
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text)
-    done = command("front", "--plugin", path)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert re.search(sentence, done.stderr), done.stderr
+    assert exit_code("front", "--plugin", path) == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said and re.search(sentence, said), said
 
 
 def test_an_installed_package_adds_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

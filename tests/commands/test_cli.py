@@ -61,15 +61,15 @@ def test_the_final_front_is_scored_on_whole_images(run: Path) -> None:
     assert qualities == sorted(qualities, reverse=True)
 
 
-def test_the_same_evolve_again_measures_nothing_and_gives_the_same_front(run: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    shutil.copytree(run, again)
+def test_the_same_evolve_again_measures_nothing_and_gives_the_same_front(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for stage in ("path", "operator", "channel"):
-        before = (again / "fronts" / f"{stage}.csv").read_text()
-        done = command("evolve", "--stage", stage, "--run", again, "--threads", 1, "--json", *EVALUATIONS)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout)[0]["measured"] == 0
-        assert (again / "fronts" / f"{stage}.csv").read_text() == before
+        before = (copied / "fronts" / f"{stage}.csv").read_text()
+        words = ("evolve", "--stage", stage, "--run", copied, "--threads", 1, "--json", *EVALUATIONS)
+        assert exit_code(*words) == 0
+        assert json.loads(capsys.readouterr().out)[0]["measured"] == 0
+        assert (copied / "fronts" / f"{stage}.csv").read_text() == before
 
 
 def test_a_run_goes_on_by_its_folder_alone(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,8 +105,7 @@ def test_a_run_whose_recipe_is_damaged_is_named(copied: Path, capsys: pytest.Cap
 def test_one_seed_gives_one_front_and_another_seed_another(run: Path, photographs: Path, tmp_path: Path) -> None:
     words = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *settings(*TINY))
     for name, seed in (("same", 0), ("other", 1)):
-        done = command(*words, "--run", tmp_path / name, "--seed", seed)
-        assert done.returncode == 0, done.stderr
+        assert exit_code(*words, "--run", tmp_path / name, "--seed", seed) == 0
     front = (run / "fronts" / "channel.csv").read_text()
     assert (tmp_path / "same" / "fronts" / "channel.csv").read_text() == front
     assert (tmp_path / "other" / "fronts" / "channel.csv").read_text() != front
@@ -226,30 +225,45 @@ def test_ctrl_c_in_training_keeps_the_state_and_the_same_command_ends_as_if_neve
     assert process.returncode == 130 and "the same command goes on" in said and "Traceback" not in said
     assert (tmp_path / "stopped" / "supernet" / "path.state.safetensors").exists()
     for name in ("stopped", "never"):
-        assert command(*words, "--run", tmp_path / name).returncode == 0
+        assert exit_code(*words, "--run", tmp_path / name) == 0
     weights = [(tmp_path / name / "supernet" / "path.safetensors").read_bytes() for name in ("stopped", "never")]
     assert weights[0] == weights[1]
     ledgers = [(tmp_path / name / "ledger.json").read_text() for name in ("stopped", "never")]
     assert ledgers[0] == ledgers[1]
 
 
+SIXTY = ("evolve", "--stage", "path", "--threads", 1, "--evaluations", 60, "--set", "search.population=10")
+
+
+@pytest.fixture(scope="module")
+def trained(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run before its search."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("runs") / "trained")
+    (folder / "scores.h5").unlink()
+    shutil.rmtree(folder / "fronts")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def never_stopped(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The front of such a search."""
+    folder = shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "never")
+    assert exit_code(*SIXTY, "--run", folder) == 0
+    return (folder / "fronts" / "path.csv").read_text()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_search_that_was_stopped_ends_with_the_same_front(run: Path, tmp_path: Path, number: signal.Signals) -> None:
-    for name in ("stopped", "never"):
-        shutil.copytree(run, tmp_path / name)
-        (tmp_path / name / "scores.h5").unlink()
-        shutil.rmtree(tmp_path / name / "fronts")
-    words = ("evolve", "--stage", "path", "--threads", 1, "--evaluations", 60, "--set", "search.population=10")
-    process = start(*words, "--run", tmp_path / "stopped")
-    store = tmp_path / "stopped" / "scores.h5"
+def test_a_search_that_was_stopped_ends_with_the_same_front(
+    trained: Path, never_stopped: str, tmp_path: Path, number: signal.Signals
+) -> None:
+    stopped = shutil.copytree(trained, tmp_path / "stopped")
+    process, store = start(*SIXTY, "--run", stopped), stopped / "scores.h5"
     wait_for(lambda: store.exists() and store.stat().st_size > 10_000, process)
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode in ((130, 0) if number == signal.SIGINT else (-9, 0))
-    for name in ("stopped", "never"):
-        assert command(*words, "--run", tmp_path / name).returncode == 0
-    fronts = [(tmp_path / name / "fronts" / "path.csv").read_text() for name in ("stopped", "never")]
-    assert fronts[0] == fronts[1]
+    assert exit_code(*SIXTY, "--run", stopped) == 0
+    assert (stopped / "fronts" / "path.csv").read_text() == never_stopped
 
 
 @pytest.mark.parametrize("words", [("train-supernet",), ("evolve", "--stage", "path", "--evaluations", 400)])

@@ -27,8 +27,7 @@ PHASES = "finetune.phases=[{until: 0.5, side: 8}, {until: 1, side: 12, losses: {
 def searched(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small search, and a model fine-tuned from it in two phases."""
     folder = tmp_path_factory.mktemp("runs") / "quick"
-    done = command("search", "--run", folder, "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny())
-    assert done.returncode == 0, done.stderr
+    assert exit_code("search", "--run", folder, "--data", photographs, "--threads", 1, *EVALUATIONS, *tiny()) == 0
     done = command("finetune", "--run", folder, *SHORT, "--set", PHASES, "--json")
     assert done.returncode == 0, done.stderr
     (folder / "finetuned.json").write_text(done.stdout)
@@ -111,8 +110,8 @@ def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) ->
     process.send_signal(2)
     assert process.wait(120) == 130
     assert not (searched / "stopped" / "model.safetensors").exists()
-    assert command(*words, "--name", "stopped").returncode == 0
-    assert command(*words, "--name", "whole").returncode == 0
+    assert exit_code(*words, "--name", "stopped") == 0
+    assert exit_code(*words, "--name", "whole") == 0
     found = [read_model(searched / name) for name in ("stopped", "whole")]
     assert found[0].metadata["metrics"] == found[1].metadata["metrics"]
 

@@ -13,7 +13,7 @@ from evo_c2f.objectives import pareto
 from evo_c2f.objectives.metric import Box, limits, metric
 from evo_c2f.scores.store import ScoreStore
 from evo_c2f.space import subnet_id
-from evo_c2f.space.enumeration import n_reachable
+from evo_c2f.space.enumeration import n_reachable, reachable
 from evo_c2f.workers.evaluator import Evaluator
 from evo_c2f.workers.processes import Here, Task
 
@@ -309,7 +309,7 @@ def test_the_last_stage_s_front_meets_the_limits_as_measured(search, large, stag
 
 
 def test_limits_that_can_t_be_met_together_are_named_after_the_search(search, tiny, measure, costs):
-    rows = measure([tiny.decode(g) for g in search(tiny, "joint", evaluations=tiny.n_subnets).result.genomes])
+    rows = measure([tiny.decode(g) for g in reachable(tiny, "joint", tiny.reference[None])])
     best, least = max(row["psnr_y"] for row in rows), min(row["params"] for row in rows)
     with pytest.raises(InputError, match="no subnet meets the limits together; the nearest breaks") as caught:
         search(tiny, "joint", evaluations=tiny.n_subnets, maxima={"params": least}, minima={"psnr_y": best})

@@ -4,8 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import requests, serious_violations, size, text, theme, wait
-from command_line import tiny
+from command_line import exit_code, tiny
 
 import cli
 from evo_c2f.errors import InputError
@@ -38,11 +36,8 @@ def run(photographs, tmp_path_factory):
     # Its first training is not fair, which the page says.
     unfair = ("training.stages=[joint, operator, channel]", "training.sampler=widest_first")
     changes = tiny(f"name={json.dumps(HOSTILE)}", *unfair)
-    line = [sys.executable, ROOT / "cli.py", "search", "--run", folder, "--data", photographs, "--threads", 1]
-    done = subprocess.run(
-        [*map(str, line), "--evaluations", "12", *changes], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    words = ("search", "--run", folder, "--data", photographs, "--threads", 1, "--evaluations", 12)
+    assert exit_code(*words, *changes) == 0
     return RunFolder.open(folder)
 
 

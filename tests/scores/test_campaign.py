@@ -14,20 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import EVALUATIONS, ROOT
+from command_line import EVALUATIONS, ROOT, exit_code
 from command_line import tiny as changed
 from safetensors.torch import load_file
 from torch import equal
 
 from evo_c2f.scores.store import ScoreStore, read_scores
+from supernet.training import loop
 
 pytestmark = pytest.mark.campaign
 
 # Training saves its state after every round, not once a minute, so that a kill finds one.
 COMMAND = """
 import sys
-from supernet import training
-training.SECONDS_BETWEEN_SAVES = 0
+from supernet.training import loop
+loop.SECONDS_BETWEEN_SAVES = 0
 import cli
 cli.main(sys.argv[1:])
 """
@@ -63,7 +64,7 @@ def test_no_acknowledged_row_is_lost_by_kills_of_a_process_that_only_appends(who
     chance, context = random.Random(0), context_of(tiny)
     for part in range(50 if whole else 1):  # stores that don't grow too long to be looked through after each kill
         path, known = tmp_path / f"{part}.h5", 0
-        for _ in range(20):
+        for _ in range(20 if whole else 8):
             writer = start(WRITER, path, json.dumps(tiny.to_dict()))
             for _ in range(chance.randint(1, 30)):
                 assert writer.stdout.readline(), writer.stderr.read()
@@ -104,7 +105,10 @@ def assert_same(killed: Path, reference: Path) -> None:
     assert {p.name for p in reference.rglob("*")} == {p.name for p in killed.rglob("*")}, "something was left behind"
 
 
-def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(whole, photographs, tmp_path):
+def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(
+    whole, photographs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "SECONDS_BETWEEN_SAVES", 0)  # as in COMMAND
     changes = changed("training.rounds=20", "training.stage_rounds=8", "finetune.rounds=20")
     search = ("search", "--data", photographs, "--threads", 1, *EVALUATIONS, *changes)
     finetune = ("finetune", "--threads", 1)
@@ -115,12 +119,12 @@ def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(wh
         _, errors = process.communicate()
         assert process.returncode == 0, errors
         seconds, left, ended = time.monotonic() - begun, 35 if whole else 1, False
-        while left or not ended:
+        while left:
             if ended:  # before all kills were dealt: the next ones hit a run that begins
                 shutil.rmtree(killed / made)
             process, before = start(COMMAND, *words, "--run", killed), scores_of(killed)
             try:
-                _, errors = process.communicate(timeout=chance.uniform(0.1, 0.9) * seconds if left else None)
+                _, errors = process.communicate(timeout=chance.uniform(0.1, 0.9) * seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
@@ -130,6 +134,8 @@ def test_commands_that_are_killed_again_and_again_end_as_if_they_had_not_been(wh
                 assert process.returncode == 0, errors
                 ended = True
                 assert_same(killed, reference)
+        assert exit_code(*words, "--run", killed) == 0
+        assert_same(killed, reference)
 
 
 FULL = [  # how many kilobytes are left: none for the run, the weights, the scores, a picture or the model
