@@ -216,7 +216,8 @@ def test_the_worked_example_of_the_results_page_runs(
 def test_ctrl_c_in_training_keeps_the_state_and_the_same_command_ends_as_if_never_stopped(
     photographs: Path, tmp_path: Path
 ) -> None:
-    words = ["train-supernet", "--data", photographs, "--threads", 1, *tiny("training.rounds=200")]
+    changes = tiny("training.rounds=150", "space.n_cells=2", "space.reference_path=[2, 2]")
+    words = ["train-supernet", "--data", photographs, "--threads", 1, *changes]
     process = start(*words, "--run", tmp_path / "stopped")
     log = tmp_path / "stopped" / "log.jsonl"
     wait_for(lambda: log.exists() and "round" in log.read_text(), process)  # logged every 100 rounds

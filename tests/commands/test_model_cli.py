@@ -103,7 +103,7 @@ def test_a_model_that_does_not_tell_of_a_later_setting_is_not_refused_for_it(sea
 
 
 def test_an_interrupted_fine_tuning_goes_on_to_the_same_model(searched: Path) -> None:
-    words = ("finetune", "--run", searched, "--set", "finetune.rounds=200", "--threads", 1)
+    words = ("finetune", "--run", searched, "--set", "finetune.rounds=150", "--threads", 1)
     process = start(*words, "--name", "stopped")
     state = searched / "stopped" / "finetune.json"
     wait_for(lambda: state.exists() and '"stage": "stopped' in (searched / "log.jsonl").read_text(), process)
