@@ -97,6 +97,8 @@ def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(
     words = ("--run", tmp_path / "run", "--threads", 1)
     done = command("search", *words, *added, *wanted, *EVALUATIONS, *settings)
     assert done.returncode == 0, done.stderr
+    again = command("finetune", *words, *added, "--set", "finetune.rounds=2")
+    assert again.returncode == 0, again.stderr
     others = ("evolve", "--stage", "path", "--workers", 2, "--evaluations", 18, "--json")
     done = command(*others, *words, *added, *wanted)
     assert done.returncode == 0 and json.loads(done.stdout)[0]["measured"] > 0, done.stderr
@@ -105,8 +107,6 @@ def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(
     assert "wide_eye" in set(scores.filter(like="operator_").astype(str).to_numpy().ravel())
     front = analysis.read_front(tmp_path / "run" / "fronts" / "channel.csv")
     assert (front["edge_error_full"] > 0).all()
-    again = command("finetune", *words, *added, "--set", "finetune.rounds=2")
-    assert again.returncode == 0, again.stderr
     assert exit_code("evolve", "--stage", "path", *words[:2]) == 2  # without the plugins
     assert "Traceback" not in capsys.readouterr().err
 
