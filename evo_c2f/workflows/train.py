@@ -26,7 +26,7 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
         return {"checkpoint": str(target), "rounds": 0}
     survivors = start = None
     if stage not in ("joint", "path"):
-        from evo_c2f.runs.stage import read_survivors  # with pymoo and pandas, which a first training needs not
+        from evo_c2f.runs.stage import read_survivors  # with pymoo and pandas, which a first training doesn't need
 
         survivors = ranks.from_first(lambda: read_survivors(run, stage))
         before = STAGES[STAGES.index(stage) - 1]
