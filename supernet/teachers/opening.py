@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from evo_c2f.errors import DamagedFileError, InputError
 from supernet.models.model import load_network
 from supernet.teachers import onnx_files, pix2pix, super_resolution
-from supernet.teachers.found import PLUGGED, Found
+from supernet.teachers.found import PLUGGED, Found, Network
 
 PICKLES = {".pth", ".pt", ".ckpt"}
 INSIDE = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net")  # where weights lie in a checkpoint
@@ -52,8 +52,7 @@ def find(place: str, warn: Callable[[str], None]) -> Found:
         return onnx_files.read(path, warn)
     if path.suffix == ".safetensors":
         if is_ours(path):
-            network = load_network(path)
-            return Found(network, "a network of this project", "0..1")
+            return Found(on_any_device(load_network(path)), "a network of this project", "0..1")
         return of_weights(read_safetensors(path), place)
     if path.suffix in PICKLES:
         return of_weights(read_tensors(path), place)
@@ -67,13 +66,17 @@ def plugged(name: str) -> Found:
         raise InputError(f"the plugin's teacher {name} is no function of images, but {type(network).__name__}")
     if not isinstance(network, nn.Module):
         return Found(network, "a plugin's function")
-    module = network.eval().requires_grad_(False)
+    return Found(on_any_device(network.eval().requires_grad_(False)), "a plugin's module")
+
+
+def on_any_device(module: nn.Module) -> Network:
+    """The module as a function that runs on the device of its input."""
 
     def run(x: Tensor) -> Tensor:
         output: Tensor = module.to(x.device)(x)
         return output
 
-    return Found(run, "a plugin's module")
+    return run
 
 
 def of_weights(weights: Mapping[str, Any], origin: str) -> Found:
@@ -81,13 +84,7 @@ def of_weights(weights: Mapping[str, Any], origin: str) -> Found:
     if pix2pix.is_known(weights):
         found = pix2pix.read(weights, origin)
         assert isinstance(found.run, nn.Module)
-        module = found.run
-
-        def run(x: Tensor) -> Tensor:
-            output: Tensor = module.to(x.device)(x)
-            return output
-
-        return Found(run, found.words, found.range)
+        return Found(on_any_device(found.run), found.words, found.range)
     return super_resolution.read(weights, origin)
 
 

@@ -11,8 +11,10 @@ from test_pix2pix import resnet
 from torch import Tensor, nn
 
 from evo_c2f.errors import DamagedFileError, InputError
-from supernet import plugins
+from supernet import checkpoint, plugins
 from supernet.metrics.vision import make_torchvision_importable
+from supernet.models.model import header
+from supernet.network.teacher import ResNetGenerator
 from supernet.teachers import opening
 from supernet.teachers.found import PLUGGED
 
@@ -178,3 +180,12 @@ def test_an_unknown_architecture_is_refused(tmp_path):
     torch.save(Enlarger().state_dict(), tmp_path / "mine.pth")
     with pytest.raises(InputError, match="of an architecture that spandrel .* does not know.*export it to ONNX"):
         find(tmp_path / "mine.pth")
+
+
+def test_a_network_of_this_project_runs_on_the_device_of_its_input(tmp_path):
+    network = ResNetGenerator(2, 1)
+    checkpoint.save(tmp_path / "teacher.safetensors", network.state_dict(), header(network))
+    run, x = find(tmp_path / "teacher.safetensors").run, torch.zeros(1, 3, 16, 16)
+    assert run(x.to("meta")).device.type == "meta"
+    with pytest.raises(NotImplementedError, match="meta tensor"):  # from where no weights come back
+        run(x)
