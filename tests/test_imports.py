@@ -27,6 +27,7 @@ TORCH_ROOMS = [
     "teachers",
     "drawing",
     "jobs",
+    "unpaired",
 ]
 # The torch side knows what a network is, and no search.
 KNOWN_TO_TORCH = {"evo_c2f.errors", "evo_c2f.files", "evo_c2f.json_text", "evo_c2f.space"}

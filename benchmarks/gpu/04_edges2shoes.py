@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from common import Table, latest, run_for
 
-from supernet.jobs.job import choose_device
+from supernet.device import choose_device
 
 
 @click.command()

@@ -10,7 +10,7 @@ from common import Table, run_for
 from torch import Tensor
 
 from supernet import checkpoint
-from supernet.jobs.job import choose_device
+from supernet.device import choose_device
 
 
 @click.command()

@@ -36,13 +36,25 @@ if TYPE_CHECKING:
     "--images", type=click.IntRange(min=1), required=True, help="How many training images it sees, with repetition."
 )
 @click.option("--learning-rate", type=float, default=0.0002, show_default=True)
-def teacher_command(width: int, images: int, learning_rate: float, as_json: bool, **given: Any) -> None:
-    """Train pix2pix's ResNet of 9 blocks into <run>/models/teacher.safetensors, as a baseline and a teacher."""
+@click.option("--unpaired", is_flag=True, help="Train CycleGAN, from trainA/ and trainB/ without pairs.")
+def teacher_command(width: int, images: int, learning_rate: float, unpaired: bool, as_json: bool, **given: Any) -> None:
+    """Train pix2pix's ResNet of 9 blocks into <run>/models/teacher.safetensors, as a baseline and a teacher.
+
+    With --unpaired, also the other direction's, into teacher-back.safetensors.
+    """
     from evo_c2f.workflows.session import Session, claim_with_record, make_job
     from evo_c2f.workflows.studies.compare import comparison, train_teacher
+    from evo_c2f.workflows.train import train_unpaired, unpaired_training
 
     run, machine = begin(given), machine_of(given)
     session = Session(run, run.recipe, make_job(run.recipe, machine, run=run), machine, show)
+    if unpaired:
+        training = unpaired_training(session, width, images, learning_rate)
+        claim_with_record(session, until_the_end())
+        found = train_unpaired(session, training)
+        if as_json:
+            click.echo(to_json(found))
+        return
     trainer = comparison(session)
     claim_with_record(session, until_the_end())
     trained = train_teacher(trainer, width, images, learning_rate)

@@ -50,7 +50,8 @@ class DataSection(Section):
 class PairsSection(Section):
     """Aligned pairs, A|B side by side, in train/ and val/ or test/. 'openmoji': rendered at load_size, and cached.
 
-    With `target: teacher`, the pictures are inputs alone, in these folders or all in one.
+    With `target: teacher`, the pictures are inputs alone, in these folders or all in one; or of two domains without
+    pairs, in trainA/, trainB/, testA/ and testB/.
     """
 
     folder: str | None = None

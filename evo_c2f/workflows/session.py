@@ -25,8 +25,9 @@ from evo_c2f.workflows.progress import Show, silent
 from supernet.data.pair_data import PairData
 from supernet.data.photographs import PhotographData
 from supernet.data.record import read_record
+from supernet.device import choose_device
 from supernet.drawing.board import Board
-from supernet.jobs.job import Data, Job, OnRound, OnSetback, choose_device
+from supernet.jobs.job import Data, Job, OnRound, OnSetback
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
 from supernet.ranks import ALONE, Ranks, join, told_by_another

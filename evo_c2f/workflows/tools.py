@@ -53,6 +53,7 @@ def cache_statistics(images: Images, metric: str, machine: Machine) -> Path:
     aligned.check_sizes(paths, log.warning)
     pairs = aligned.Pairs(paths, images.direction, images.load_size)
     targets = [target for _, target in aligned.in_batches(pairs, aligned.EVALUATION_BATCH)]
+    frechet.refuse_few(metric, len(paths))
     frechet.Frechet(metric, targets, prepare(machine.device, machine.threads))
     path = frechet.statistics_file(metric, targets)
     if not path.is_file():

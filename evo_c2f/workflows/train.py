@@ -1,4 +1,4 @@
-"""Trains a stage of a run's supernet."""
+"""Trains a stage of a run's supernet, or a teacher from pictures without pairs."""
 
 import logging
 from typing import Any
@@ -10,6 +10,7 @@ from evo_c2f.workflows.session import Session
 from supernet import checkpoint
 from supernet.jobs.job import StageTraining
 from supernet.rounds.fairness import Ledger
+from supernet.unpaired.training import UnpairedTraining
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,28 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
         work = StageTraining(stage, survivors, start)
         session.job.train(work, settings, target, finish, on_round, on_setback)
     return {"checkpoint": str(target), "rounds": rounds}
+
+
+def unpaired_training(session: Session, width: int, images: int, learning_rate: float) -> UnpairedTraining:
+    """CycleGAN on the session's pictures. InputError if these are not of two domains without pairs, or too small."""
+    job, data = session.job, session.settings.data
+    if not job.data.unpaired:
+        raise InputError(
+            f"--unpaired is for translation, and takes a folder of trainA/, trainB/, testA/ and testB/; {data.folder} "
+            "is no such one"
+        )
+    rounds = max(1, images // data.batch)
+    training = UnpairedTraining(job, session.settings.training, width, images, rounds, learning_rate)
+    training.learning()  # its discriminators may be too deep, which is told before the run is begun
+    return training
+
+
+def train_unpaired(session: Session, training: UnpairedTraining) -> dict[str, Any]:
+    """Train it into the run's models/, unless that is done. Returns its files and the seconds that it took."""
+    target = session.run.model("teacher")
+    with session.watching("teacher", training.rounds) as (on_round, on_setback):
+        seconds = training.run(target, on_round, on_setback)
+    return {"model": str(target), "back": str(training.way_back(target)), "seconds": seconds}
 
 
 def tell_other_survivors(run: RunFolder, training: str) -> bool:

@@ -14,8 +14,8 @@ from evo_c2f.page.demo import DemoServer
 from evo_c2f.workflows.session import cores
 from supernet.data.aligned import Direction
 from supernet.data.picture_files import tell_others
+from supernet.device import choose_device
 from supernet.drawing.demo import LoadedModels
-from supernet.jobs.job import choose_device
 from supernet.models import pictures
 from supernet.models.card import write_card
 from supernet.models.export import Format, export, metadata_of, sample_images

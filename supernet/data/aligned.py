@@ -1,4 +1,4 @@
-"""Paired images in pix2pix's format: a folder with train/ and val/ or test/; each file holds A|B side by side."""
+"""Folders of a translation's images: pix2pix's with pairs, each file A|B side by side; CycleGAN's without pairs."""
 
 import hashlib
 import os
@@ -21,31 +21,59 @@ Direction = Literal["AtoB", "BtoA"]
 Layout = Direction | Literal["alone"]  # alone: a picture is the input, and a teacher gives the target
 EVALUATION_BATCH = 64
 KEPT_BYTES = 1 << 30  # of decoded pairs; edges2shoes is larger
+ALIGNED = "an aligned folder holds train/ and val/ or test/"
+UNPAIRED = "an unpaired folder holds trainA/, trainB/, testA/ and testB/"
+
+
+def is_unpaired(root: Path) -> bool:
+    """Whether the folder holds pictures of two domains A and B without pairs, or a part of them."""
+    splits = [f"{split}{domain}" for split in ("train", "val", "test") for domain in "AB"]
+    return not (root / "train").is_dir() and any((root / split).is_dir() for split in splits)
+
+
+def folders_in(root: Path) -> str:
+    """What a folder holds, as the end of a sentence that says what it lacks."""
+    there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    return f", this one holds {', '.join(there)}" if there else ""
 
 
 def split_files(root: Path, split: str) -> list[Path]:
     """The image files of one split, by name. InputError if it is missing or empty."""
     folder = root / split
     if not folder.is_dir():
-        there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-        raise InputError(
-            f"{folder} is absent; an aligned folder holds train/ and val/ or test/"
-            + (f", this one holds {', '.join(there)}" if there else "")
-        )
+        layout = UNPAIRED if split.endswith(("A", "B")) else ALIGNED
+        raise InputError(f"{folder} is absent; {layout}{folders_in(root)}")
     paths = pictures_in(folder)
     if not paths:
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return paths
 
 
-def held_out(root: Path) -> tuple[str, str]:
-    """(split to search on, split to judge on): val/ and test/; if only one exists, it serves for both."""
+def held_out(root: Path, domain: str = "") -> tuple[str, str]:
+    """(split to search on, split to judge on): val/ and test/; if only one exists, it serves for both.
+
+    domain: A or B of an unpaired folder.
+    """
     if not root.is_dir():
         raise InputError(f"{root} is no folder; --data takes an aligned folder, which holds train/ and val/ or test/")
-    there = [split for split in ("val", "test") if (root / split).is_dir()]
+    names = [f"val{domain}", f"test{domain}"]
+    there = [split for split in names if (root / split).is_dir()]
     if not there:
-        raise InputError(f"{root} has neither val/ nor test/; an aligned folder holds train/ and val/ or test/")
+        layout = UNPAIRED + folders_in(root) if domain else ALIGNED
+        raise InputError(f"{root} has neither {names[0]}/ nor {names[1]}/; {layout}")
     return there[0], there[-1]
+
+
+def unpaired_files(root: Path, direction: Direction) -> dict[str, list[Path]]:
+    """The image files of an unpaired folder by use; those of the target's domain are named 'real ...'.
+
+    InputError if a split is missing or empty.
+    """
+    source, target = direction[0], direction[-1]
+    searched, judged = (split.removesuffix(source) for split in held_out(root, source))
+    uses = {"train": "train", "search": searched, "full": judged}
+    found = {use: split_files(root, f"{split}{source}") for use, split in uses.items()}
+    return found | {f"real {use}": split_files(root, f"{split}{target}") for use, split in uses.items()}
 
 
 def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:

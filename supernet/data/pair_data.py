@@ -14,6 +14,7 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.batches.ahead import CPU, Ahead
+from supernet.batches.beside import Beside
 from supernet.batches.on_device import OnDevice, Places
 from supernet.batches.patches import PairBatches
 from supernet.data import openmoji
@@ -26,8 +27,10 @@ from supernet.data.aligned import (
     check_sizes,
     held_out,
     in_batches,
+    is_unpaired,
     read_pair,
     split_files,
+    unpaired_files,
 )
 from supernet.data.images import Pixels, Taught
 from supernet.data.picture_files import pictures_in, place_of, tell_others
@@ -57,13 +60,19 @@ class PairData:
         return self.settings.target == "teacher"
 
     @property
+    def unpaired(self) -> bool:
+        """Whether the folder holds pictures of both domains, without pairs."""
+        return "real train" in self.splits
+
+    @property
     def layout(self) -> Layout:
-        return "alone" if self.alone else self.settings.direction
+        return "alone" if self.alone or self.unpaired else self.settings.direction
 
     @cached_property
     def splits(self) -> dict[str, list[Path]]:
         """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
 
+        Of an unpaired folder these are the inputs; 'real train', 'real search' and 'real full' are of the other domain.
         They are the ones that the run started with. InputError if the folder is not usable.
         """
         settings = self.settings
@@ -73,7 +82,9 @@ class PairData:
             root = openmoji.cached(settings.load_size or settings.crop, self.on_render)
         else:
             root = SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
-        if self.alone and root.is_dir() and not (root / "train").is_dir() and pictures_in(root):
+        if is_unpaired(root):
+            found = unpaired_files(root, settings.direction)
+        elif self.alone and root.is_dir() and not (root / "train").is_dir() and pictures_in(root):
             found = split_by_content(pictures_in(root), settings.validation_images, self.seed)
         else:
             names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
@@ -85,9 +96,10 @@ class PairData:
             held = [(place_of(p), content_hash(p), p) for p in everything]
             found = as_before(self.known, held, str(root), self.warn)
             everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        size = (
-            check_alone(everything, settings.load_size, self.warn) if self.alone else check_sizes(everything, self.warn)
-        )
+        if self.alone or "real train" in found:
+            size = check_alone(everything, settings.load_size, self.warn)
+        else:
+            size = check_sizes(everything, self.warn)
         least = settings.load_size or min(size)
         if least < settings.crop:
             raise InputError(
@@ -117,6 +129,11 @@ class PairData:
         pairs = Pairs(self.splits["train"], self.layout, self.settings.load_size)
         return Places(self.taught(pairs) if self.taught else pairs)
 
+    @cached_property
+    def real_places(self) -> Places:
+        """The training pictures of the target's domain, if the images are unpaired."""
+        return Places(Pairs(self.splits["real train"], "alone", self.settings.load_size))
+
     def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
         """The first training pairs, without a teacher's outputs."""
         pairs = Pairs(self.splits["train"][:n], self.layout, self.settings.load_size)
@@ -130,6 +147,13 @@ class PairData:
     def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
         pairs = Pairs(self.splits[use], self.layout, self.judged_size)
         return in_batches(self.taught(pairs) if self.taught and self.alone else pairs, EVALUATION_BATCH)
+
+    def reals(self, use: str) -> list[Tensor]:
+        """Batches of the held-out pictures of the target's domain, for `search` or `full`; none if targets are real."""
+        if not self.unpaired:
+            return []
+        pictures = Pairs(self.splits[f"real {use}"], "alone", self.judged_size)
+        return [picture for picture, _ in in_batches(pictures, EVALUATION_BATCH)]
 
     @property
     def side(self) -> int:
@@ -149,13 +173,19 @@ class PairData:
     def fingerprint(self) -> str:
         """A short hash of the held-out images and of their use."""
         files = self.splits["search"] + self.splits["full"]
+        if self.unpaired:
+            files = files + self.splits["real search"] + self.splits["real full"]
         targets = [self.taught.key] if self.taught and self.alone else []
         return fingerprint(files, self.layout, self.judged_size, len(self.splits["search"]), *targets)
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(number, smallest side) of the images for the search, and of those for its final front."""
+        """(number, smallest side) of the images for the search, and of those for its final front.
+
+        Of unpaired images, the number of the domain that has fewer: a Frechet distance is as good as its smaller set.
+        """
         side = self.judged_size or min(read_pair(self.splits["full"][0], self.layout)[0].shape[:2])
-        return (len(self.splits["search"]), side), (len(self.splits["full"]), side)
+        both = {use: [len(files) for name, files in self.splits.items() if use in name] for use in ("search", "full")}
+        return (min(both["search"]), side), (min(both["full"]), side)
 
     def training(
         self,
@@ -164,11 +194,18 @@ class PairData:
         batch: int | None = None,
         ranks: Ranks = ALONE,
         device: torch.device = CPU,
-    ) -> Ahead | OnDevice:
-        """Batches to train on; side and batch: None for the recipe's values."""
-        settings, pairs = self.settings, self.places.pairs
-        crop, batch = side or settings.crop, batch or settings.batch
-        return self.places.batches(PairBatches(pairs, crop, settings.flip, batch, seed, ranks), device)
+    ) -> Ahead | OnDevice | Beside:
+        """Batches to train on; side and batch: None for the recipe's values.
+
+        Of unpaired images, pictures of the target's domain are beside the targets, cut from places of their own.
+        """
+
+        def of(places: Places, *more: int) -> Ahead | OnDevice:
+            settings = self.settings
+            crop, n = side or settings.crop, batch or settings.batch
+            return places.batches(PairBatches(places.pairs, crop, settings.flip, n, [*seed, *more], ranks), device)
+
+        return Beside(of(self.places), of(self.real_places, 1)) if self.unpaired else of(self.places)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """The images that all candidates are compared on."""

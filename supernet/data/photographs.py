@@ -235,6 +235,11 @@ class PhotographData:
         return min(min(image.size) for image in self.images[0]) * self.enlarged // self.scale
 
     side_setting = "data.crop"
+    unpaired = False
+
+    def reals(self, use: str) -> list[Tensor]:
+        """None: the targets themselves are real, or there are no others."""
+        return []
 
     @cached_property
     def fingerprint(self) -> str:

@@ -69,6 +69,9 @@ class Data(Protocol):
     def taught(self) -> Taught | None: ...
     @taught.setter
     def taught(self, taught: Taught | None) -> None: ...
+    @property
+    def unpaired(self) -> bool: ...  # the inputs, and beside the targets real pictures that are no partners of them
+    def reals(self, use: str) -> list[Tensor]: ...  # for Frechet distances, of 'search' or 'full'; none: the targets
     def samples(self, n: int) -> Sequence[tuple[Pixels, Pixels]]: ...
     def record(self) -> Record: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
@@ -82,18 +85,6 @@ class Data(Protocol):
     ) -> Batches: ...
     def search(self) -> list[tuple[Tensor, Tensor]]: ...
     def full(self) -> list[tuple[Tensor, Tensor]]: ...
-
-
-def choose_device(name: str) -> torch.device:
-    """'auto' is the GPU if there is one. InputError if the device does not exist."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32; for speed there is `training.precision`
-    try:
-        torch.empty(0, device=name)
-        return torch.device(name)
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
-        raise InputError(f"device {name!r} is not there; use --device cpu") from None
 
 
 @dataclass(frozen=True)
@@ -190,7 +181,12 @@ class Job:
         `pixel_rounds` rounds use L1 alone: before a generator makes an image, perceptual and adversarial terms only
         disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
-        judge, begun = settings.discriminator, 0
+        judge, begun, unpaired = settings.discriminator, 0, self.data.unpaired
+        if unpaired and not (self.data.taught and self.data.taught.alone):
+            raise InputError(
+                "the pictures have no partners to learn from; train a teacher by 'train-teacher --unpaired', and name "
+                "it with --teacher and --set data.target=teacher"
+            )
         parts: list[tuple[int, LossesSection]] = []
         for until, losses in [*earlier, (settings.rounds, settings.losses)]:
             if until > begun:
@@ -198,6 +194,11 @@ class Job:
                 begun = until
         adversary = None
         if any(losses.adversarial or losses.feature_matching for _, losses in parts):
+            if unpaired and judge.conditioned:
+                raise InputError(
+                    "real pictures without partners can't be judged beside an input; set "
+                    "training.discriminator.conditioned=false"
+                )
             torch.manual_seed(self.seed)
             channels = IMAGE_CHANNELS if judge.conditioned and self.task.frame.input_level == 0 else 0
             discriminator = PatchGan(self.data.side, judge.width, judge.layers, channels).to(self.device)
@@ -208,7 +209,7 @@ class Job:
             features = VggFeatures(losses.perceptual_layers).to(self.device) if losses.perceptual else None
             guide = self._guide(losses.guide, supernet) if losses.distillation else None
             schedule.append((until, Terms(losses, features, guide)))
-        return Criterion(schedule[-1][1], adversary, schedule[:-1])
+        return Criterion(schedule[-1][1], adversary, schedule[:-1], unpaired)
 
     @property
     def judged_teacher(self) -> Brought | None:
@@ -283,14 +284,16 @@ class Job:
         table = None
         if latencies:
             table = read_table(latencies, describe(self.space, self.task.frame, output_size, self.device))
-        timed = timers(supernet, output_size, table)
-        return Measure(supernet, self.task, self.data.search(), names, output_size, timers=timed)
+        timed, data = timers(supernet, output_size, table), self.data
+        return Measure(supernet, self.task, data.search(), names, output_size, "", data.reals("search"), timed)
 
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
         """The measure of a final front; its qualities are named `*_full`."""
         wanted = [name for name in names if qualities.is_quality(name, self.task)]
-        return Measure(supernet, self.task, self.data.full(), wanted, output_size, suffix="_full")
+        data = self.data
+        return Measure(supernet, self.task, data.full(), wanted, output_size, "_full", data.reals("full"))
 
     def score(self, names: Sequence[str], full: bool = False) -> Score:
         """The qualities of any network on the search's images, or on those of the final front."""
-        return Score(self.task, self.data.full() if full else self.data.search(), names, self.device)
+        images = self.data.full() if full else self.data.search()
+        return Score(self.task, images, names, self.device, reals=self.data.reals("full" if full else "search"))

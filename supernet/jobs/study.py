@@ -29,7 +29,8 @@ class TrainedAlone:
     def __init__(self, job: Job, settings: TrainingSection, plan: Plan, names: Sequence[str], folder: Path):
         """names: qualities; each is also given as `*_full`. folder: holds the network in training."""
         self.job, self.settings, self.plan, self.folder = job, settings, plan, folder
-        self.scores = [job.score(names), Score(job.task, job.data.full(), names, job.device, suffix="_full")]
+        full = Score(job.task, job.data.full(), names, job.device, "_full", job.data.reals("full"))
+        self.scores = [job.score(names), full]
         self.names = [name for score in self.scores for name in score.qualities]
 
     def __call__(self, architectures: Sequence[Architecture]) -> list[dict[str, float]]:

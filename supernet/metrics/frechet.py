@@ -107,10 +107,9 @@ class Frechet:
     def __init__(self, name: str, targets: Sequence[Tensor], device: torch.device, features: nn.Module | None = None):
         """targets: batches (b, 3, h, w) in 0..1; features: None for the protocol's own, whose statistics are cached.
 
-        InputError if there are too few images, or if the weights are missing.
+        InputError if the weights are missing.
         """
         kind = name.partition("_n")[0]
-        refuse_few(name, sum(map(len, targets)))
         own = features is None
         if features is None:
             features = VggMeans() if kind == "fd_vgg" else inception(inception_file())

@@ -18,19 +18,28 @@ Pairs = Sequence[tuple[Tensor, Tensor]]
 class Score:
     """The qualities of any network on fixed images."""
 
-    def __init__(self, task: Task, batches: Pairs, names: Sequence[str], device: torch.device, suffix: str = ""):
+    def __init__(
+        self,
+        task: Task,
+        batches: Pairs,
+        names: Sequence[str],
+        device: torch.device,
+        suffix: str = "",
+        reals: Sequence[Tensor] = (),
+    ):
         """names: of qualities. InputError if one can't be measured on these batches.
 
         suffix is appended to every metric name; set it when the images differ from the search's own.
+        reals: batches of pictures that Frechet distances are against, if not the targets.
         """
         # Kept on the device and in the layout that the convolutions want.
         self.batches = [
             (source.to(device, memory_format=torch.channels_last), target.to(device)) for source, target in batches
         ]
         targets = [target for _, target in self.batches]
-        n_images = sum(map(len, targets))
+        n_images = qualities.count(targets, reals)
         made = {name: qualities.for_count(name, n_images) if suffix else name for name in names}
-        self.qualities = {name + suffix: qualities.make(made[name], task, targets, device) for name in names}
+        self.qualities = {name + suffix: qualities.make(made[name], task, targets, device, reals) for name in names}
         self.task = task
 
     @torch.inference_mode()
@@ -60,6 +69,7 @@ class Measure(Score):
         names: Sequence[str],
         output_size: tuple[int, int],
         suffix: str = "",
+        reals: Sequence[Tensor] = (),
         timers: Mapping[str, Callable[[Architecture], float]] | None = None,
     ):
         """names: the metrics to return; qualities get the suffix. output_size: (height, width) for the costs.
@@ -67,7 +77,7 @@ class Measure(Score):
         timers: the functions of latencies, by the names of their metrics.
         """
         wanted = [name for name in names if qualities.is_quality(name, task)]
-        super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix)
+        super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix, reals)
         self.supernet, self.output_size = supernet.eval(), output_size
         self.others = [name for name in names if name not in wanted]
         # Of plugins, which another process imports as it unpickles them.

@@ -56,6 +56,11 @@ def for_count(name: str, n_images: int) -> str:
     return f"{kind}_n{n_images}" if few and is_frechet(name) else name
 
 
+def count(targets: Sequence[Tensor], reals: Sequence[Tensor]) -> int:
+    """The number of images that a Frechet distance is named by: of outputs, or of reals if these are fewer."""
+    return min(sum(map(len, targets)), sum(map(len, reals or targets)))
+
+
 def least_side(name: str, task: Task) -> int:
     """The smallest side, in pixels, of images for the quality."""
     if is_frechet(name):
@@ -88,11 +93,17 @@ def check(name: str, task: Task, n_images: int, side: int, setting: str = "") ->
             perceptual.backbone_weights("vgg")
 
 
-def make(name: str, task: Task, targets: Sequence[Tensor], device: torch.device) -> Quality:
-    """The quality of that name against these targets. InputError if it is not available."""
+def make(
+    name: str, task: Task, targets: Sequence[Tensor], device: torch.device, reals: Sequence[Tensor] = ()
+) -> Quality:
+    """The quality of that name against these targets. InputError if it is not available, or if images are too few.
+
+    reals: what a Frechet distance is against, if not the targets.
+    """
     refuse_small(name, task, min(min(target.shape[2:]) for target in targets))
     if name == "lpips":
         return MeanOf(Lpips("alex").to(device))
     if is_frechet(name):
-        return Frechet(name, targets, device)
+        frechet.refuse_few(name, count(targets, reals))
+        return Frechet(name, reals or targets, device)
     return MeanOf(task.metrics[name])

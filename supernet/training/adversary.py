@@ -37,10 +37,15 @@ class Adversary:
         self.updates = 0
         self.loss = IGNORANCE[kind]  # smoothed
 
-    def look(self, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
-        """Store the discriminator's features of the real images, for one round."""
+    def look(self, source: Tensor, target: Tensor, ranks: Ranks = ALONE, real: Tensor | None = None) -> None:
+        """Store the discriminator's scores of the real images, and its features of the targets, for one round.
+
+        real: None: the targets are the real images.
+        """
         with torch.no_grad():
             self.real = self.frozen(source, target)
+            if real is not None:
+                self.real = self.frozen(source, real)[0], self.real[1]
             self.sizes = ranks.average(mean_sizes(self.real[1]))
 
     def judge(self, source: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,16 +55,14 @@ class Adversary:
         matching = feature_distance(features, real_features, self.sizes)
         return generator_loss(self.kind, real_scores, scores), matching
 
-    def learn(
-        self, source: Tensor, target: Tensor, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE
-    ) -> float:
+    def learn(self, source: Tensor, real: Tensor, fakes: Sequence[Tensor], rate: float, ranks: Ranks = ALONE) -> float:
         """One update on the real images and the fakes of all of a round's subnets; returns its loss.
 
         rate: the share of the peak learning rate. If the loss is not finite, nothing changes.
         """
-        real, _ = self.discriminator(source, target)
-        fake, _ = self.discriminator(source.repeat(len(fakes), 1, 1, 1), torch.cat([*fakes]))
-        loss = discriminator_loss(self.kind, real, fake)
+        real_scores, _ = self.discriminator(source, real)
+        scores, _ = self.discriminator(source.repeat(len(fakes), 1, 1, 1), torch.cat([*fakes]))
+        loss = discriminator_loss(self.kind, real_scores, scores)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         (value,) = ranks.average_gradients(self.discriminator.parameters(), loss.item())

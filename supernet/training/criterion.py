@@ -64,12 +64,19 @@ class Terms:
 class Criterion:
     """Judges the outputs of successive rounds: `begin`, `loss` for each subnet, `finish`."""
 
-    def __init__(self, last: Terms, adversary: Adversary | None = None, earlier: Sequence[tuple[int, Terms]] = ()):
+    def __init__(
+        self,
+        last: Terms,
+        adversary: Adversary | None = None,
+        earlier: Sequence[tuple[int, Terms]] = (),
+        unpaired: bool = False,
+    ):
         """earlier: (until which round, the terms until then), in order; `last` applies after them.
 
-        adversary: needed if a weight of its terms is not 0.
+        adversary: needed if a weight of its terms is not 0. unpaired: what stands beside the targets are real images
+        for it, instead of the targets.
         """
-        self.last, self.earlier, self.adversary = last, earlier, adversary
+        self.last, self.earlier, self.adversary, self.unpaired = last, earlier, adversary, unpaired
 
     def part(self, index: int) -> int:
         """Which part of the loss's schedule round `index` lies in, from 0."""
@@ -82,9 +89,10 @@ class Criterion:
     def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
         """Take the batch of round `index`, or this process's part of it; compute everything that its subnets share.
 
-        target: the channels after the third are a teacher's output.
+        target: the channels after the third are a teacher's output, or real images if these are unpaired.
         """
         self.source, self.target, self.guided = source, target[:, :3], target[:, 3:]
+        self.real = target[:, 3:] if self.unpaired else None
         terms = self.terms(index)
         self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
         with torch.no_grad():
@@ -94,7 +102,7 @@ class Criterion:
             if self.guide and self.weights.distillation:
                 self.guided = self.guide(source)
         if self.adversary and self.contested:
-            self.adversary.look(source, self.target, ranks)
+            self.adversary.look(source, self.target, ranks, self.real)
 
     @property
     def contested(self) -> bool:
@@ -122,7 +130,8 @@ class Criterion:
         """Let the discriminator learn from the round's fakes; returns its problem, if any, in words."""
         if self.adversary is None or not self.contested:
             return None
-        loss = self.adversary.learn(self.source, self.target, fakes, rate, ranks)
+        real = self.target if self.real is None else self.real
+        loss = self.adversary.learn(self.source, real, fakes, rate, ranks)
         if not math.isfinite(loss):
             return "the discriminator's loss is not finite"
         if self.adversary.collapsed:

@@ -41,6 +41,7 @@ def train(
     on_round: Callable[[int, float], None],
     on_setback: Callable[[int, str], None] = lambda index, trouble: None,
     notes: dict[str, Any] | None = None,
+    a_round: Round | None = None,
 ) -> dict[str, Tensor]:
     """Train in place for the settings' number of rounds; returns the averaged weights, for evaluation.
 
@@ -50,6 +51,7 @@ def train(
     from it. If a loss is no longer finite, or the discriminator wins outright, training returns to its last good state,
     at most 200 rounds old, and calls on_setback(index, why).
     notes: the caller's additions to the state, as JSON; their `seconds` count the training time, without on_round.
+    a_round: makes each round's update, in place of `one_round`.
     If several processes train together, only the first one saves and calls back; all restore the state that it reads.
     """
     ranks, rounds, device = learning.ranks, learning.settings.rounds, learning.parameters[0].device
@@ -63,9 +65,8 @@ def train(
 
     good, saved = learning.snapshot(), time.monotonic()
     with Crew(device, ranks.here) as side_by_side:
-        a_round: Round = partial(one_round, learning, side_by_side=side_by_side)
-        if can_be_recorded(learning):
-            a_round = Captured(learning, a_round, recordable_round)
+        usual: Round = partial(one_round, learning, side_by_side=side_by_side)
+        a_round = a_round or (Captured(learning, usual, recordable_round) if can_be_recorded(learning) else usual)
         while learning.index < rounds:
             started = time.monotonic()
             source, target = (t.to(device, memory_format=torch.channels_last) for t in batches[learning.index])

@@ -41,9 +41,10 @@ MORE: dict[str, tuple[str, ...]] = {
     "bench": ("--rows", "1000", *settings("space.widths={2: [8, 16]}", "space.operators=[residual]")),
     "benchmark": ("--size", "2", "--trial-images", "2"),
     "compare": COMPARED,
+    "train-teacher": ("--width", "4", "--images", "2"),
     "study": (*STUDIED, *settings("search.evaluations.joint=12", "finetune.rounds=2")),
 }
-BEGIN = ("search", "train-supernet", "bench", "study")  # a run of their own
+BEGIN = ("search", "train-supernet", "train-teacher", "bench", "study")  # a run of their own
 # What its words become where they name what isn't here.
 INSTEAD = {
     "RUN": "results/mine",
@@ -148,7 +149,7 @@ def test_every_page_opens_with_a_command_and_links_to_what_is_there() -> None:
 
 @pytest.fixture(scope="module")
 def place(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of what the pages call DIR, PAIRS, Set5, Set14, IN, inputs, targets, TABLES, big.onnx; all tiny."""
+    """What the pages call DIR, PAIRS, UNPAIRED, Set5, Set14, IN, inputs, targets, TABLES, big.onnx; all tiny."""
     folder = tmp_path_factory.mktemp("docs")
     write_enlarger(folder / "big.onnx")
     shutil.copytree(photographs, folder / "DIR")
@@ -159,6 +160,9 @@ def place(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             for i in range(n):
                 noise = rng.integers(0, 255, (32, width, 3), np.uint8)
                 Image.fromarray(noise).save(folder / root / split / f"{i}.png")
+    for split in ("train", "test"):
+        for domain, root in (("A", "inputs"), ("B", "targets")):
+            shutil.copytree(folder / root / split, folder / "UNPAIRED" / f"{split}{domain}")
     for name in ("Set5", "Set14"):
         (folder / name / "HR").mkdir(parents=True)
         (folder / name / "LR_bicubic" / "X4").mkdir(parents=True)
@@ -185,11 +189,8 @@ def made_tiny(name: str, given: dict[str, Any], words: list[str]) -> list[str]:
     words = [*shlex.split(line), *MORE.get(name, ())]
     begun = given.get("run") and (given["run"] / "recipe.yaml").is_file()
     if name in BEGIN and not (begun and not given["recipe"]):
-        words += (
-            TRANSLATION
-            if given["recipe"] in ("openmoji", "edges2shoes")
-            else PHOTOGRAPHS[: -2 if "IN" in words else None]
-        )
+        more = TRANSLATION if given["recipe"] in ("openmoji", "edges2shoes") else PHOTOGRAPHS
+        words += more[: -2 if {"IN", "UNPAIRED"} & {*words} else None]
     return words if "--threads" in words or "device" not in given else [*words, "--threads", "1"]
 
 

@@ -24,7 +24,8 @@ from evo_c2f.workflows.session import cores
 from supernet import checkpoint
 from supernet.batches.kept import Kept
 from supernet.data.photographs import PhotographData
-from supernet.jobs.job import Job, StageTraining, choose_device
+from supernet.device import choose_device
+from supernet.jobs.job import Job, StageTraining
 from supernet.metrics.tasks import SuperResolution
 
 SIZE = (64, 64)

