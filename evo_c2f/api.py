@@ -192,7 +192,10 @@ class Model:
         return evaluate(self.path, Images(Path(data), **pairs), metrics, None, device)
 
     def export(
-        self, out: str | Path | None = None, format: Literal["onnx", "pt2"] = "onnx", half: bool = False
+        self,
+        out: str | Path | None = None,
+        format: Literal["onnx", "pt2", "openvino", "ncnn", "spandrel"] = "onnx",
+        half: bool = False,
     ) -> Path:
         """Write it as a file that runs without this project, and a card beside it. Returns the file."""
         from evo_c2f.workflows.use import export_model

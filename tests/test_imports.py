@@ -23,6 +23,7 @@ TORCH_ROOMS = [
     "rounds",
     "training",
     "models",
+    "formats",
     "latency",
     "teachers",
     "drawing",
@@ -32,7 +33,7 @@ TORCH_ROOMS = [
 # The torch side knows what a network is, and no search.
 KNOWN_TO_TORCH = {"evo_c2f.errors", "evo_c2f.files", "evo_c2f.json_text", "evo_c2f.space"}
 # What a user imports from the top, and what adds to many rooms from outside.
-FRONT_DOORS = {"evo_c2f", "evo_c2f.api", "evo_c2f.coarse_to_fine", "supernet", "supernet.plugins"}
+FRONT_DOORS = {"evo_c2f", "evo_c2f.api", "evo_c2f.coarse_to_fine", "supernet", "supernet.plugins", "supernet.spandrel"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES, MOST_LINES_OF_CLI = 300, 60, 8, 60
 

@@ -23,10 +23,10 @@ from evo_c2f.commands.terminal import console, show, tell
 from evo_c2f.json_text import to_json
 from evo_c2f.scores.tables import markdown
 from evo_c2f.space import STAGES
+from evo_c2f.workers.machine import Machine
 
 if TYPE_CHECKING:
     from supernet.data.aligned import Direction
-    from supernet.models.export import Format
 
 MODEL = click.option(
     "--model", type=PATH, required=True, help="A model: its folder or .safetensors file; evaluate also takes .onnx."
@@ -114,20 +114,47 @@ def evaluate_command(
     )
 
 
+FORMATS = ("onnx", "pt2", "openvino", "ncnn", "spandrel")
+
+
 @click.command("export")
 @MODEL
 @click.argument("out", type=PATH, required=False)
-@click.option("--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True)
-@click.option("--half", is_flag=True, help="Store the weights in 16 bits (ONNX).")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="onnx", show_default=True)
+@click.option("--half", is_flag=True, help="Store the weights in 16 bits.")
+@click.option("--int8", is_flag=True, help="Write an ONNX file that computes in 8 bits, and tell its loss and time.")
+@click.option("--run", type=PATH, help="For --int8: the model's run.  [default: the one that the model lies in]")
+@options("moved")
+@click.option("--opset", type=click.IntRange(min=1), help="ONNX's opset.  [default: torch's]")
+@click.option("--input-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="Fix the size.  [default: any size]")
 @click.option("--sample", "samples", type=PATH, multiple=True, help="Check the file on this image; repeat it.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@options("threads")
 def export_command(
-    model: Path, out: Path | None, form: "Format", half: bool, samples: tuple[Path, ...], overwrite: bool
+    model: Path,
+    out: Path | None,
+    form: str,
+    half: bool,
+    int8: bool,
+    run: Path | None,
+    data: Path | None,
+    opset: int | None,
+    input_size: tuple[int, int] | None,
+    samples: tuple[Path, ...],
+    overwrite: bool,
+    threads: int | None,
 ) -> None:
     """Write a model as a file that runs without this project, to OUT or beside the model, with a card."""
-    from evo_c2f.workflows.use import export_model
+    from evo_c2f.workflows.use import export_int8, export_model
 
-    export_model(model, out, form, half, samples, overwrite)
+    if int8:
+        if form != "onnx" or half or opset or input_size or samples:
+            raise click.UsageError("--int8 goes with none of --format, --half, --opset, --input-size and --sample")
+        export_int8(model, out, run, data, Machine("cpu", threads), overwrite)
+        return
+    if run or data:
+        raise click.UsageError("--run and --data are for --int8 alone")
+    export_model(model, out, form, half, opset, input_size, samples, overwrite)
 
 
 @click.command("apply")

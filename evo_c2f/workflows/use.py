@@ -2,25 +2,35 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import nn
 
 from evo_c2f.errors import InputError
+from evo_c2f.files import replacing
 from evo_c2f.page.demo import DemoServer
-from evo_c2f.workflows.session import cores
+from evo_c2f.runs.find import resolve
+from evo_c2f.runs.run import RunFolder
+from evo_c2f.workers.machine import Machine
+from evo_c2f.workflows.session import cores, make_job
 from supernet.data.aligned import Direction
 from supernet.data.picture_files import tell_others
 from supernet.device import choose_device
 from supernet.drawing.demo import LoadedModels
+from supernet.formats.export import FORMATS, export, metadata_of, sample_images
+from supernet.formats.int8 import Loss, calibration, write_int8
+from supernet.formats.onnx_file import write_onnx
+from supernet.formats.shapes import How
+from supernet.latency.exported import action, milliseconds
 from supernet.models import pictures
 from supernet.models.card import write_card
-from supernet.models.export import Format, export, metadata_of, sample_images
 from supernet.models.judgement import costs_of, judge, latency, read_judged
-from supernet.models.model import file_of, load_network, read_model
+from supernet.models.model import Model, file_of, load_network, read_model
 
 log = logging.getLogger(__name__)
 
@@ -74,33 +84,104 @@ def evaluate(
 def export_model(
     model: Path,
     out: Path | None,
-    form: Format,
+    form: str,
     half: bool = False,
+    opset: int | None = None,
+    size: tuple[int, int] | None = None,
     samples: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write a model as a file that runs without this project, and its card. Returns the file.
 
-    out: None: the model's name with the suffix of `form`, beside the model. samples: real images to check the file on.
-    InputError if `out` exists and `overwrite` is not set.
+    out: None: the model's name with the ending of `form`, beside the model. half, opset, size: see `How`. samples: real
+    images to check the file on. InputError if `out` exists and `overwrite` is not set.
     """
+    target = target_of(model, out, FORMATS[form].ending, form, overwrite)
+    found, how = read_model(model), How(half, opset, size)
+    worst = export(found.network, target, form, metadata_of(found), sample_images(samples), how)  # type: ignore[arg-type]
+    log.info(f"{target}: {megabytes(target, form):.3f} MB on disk; it differs from the network by at most {worst:.1g}")
+    if FORMATS[form].multiples and (grain := found.network.grain) > 1:  # type: ignore[union-attr]
+        log.info(f"the sides of its images must be multiples of {grain}, and at least {2 * grain}")
+    keep_card(found, target, FORMATS[form].ending)
+    return target
+
+
+def target_of(model: Path, out: Path | None, ending: str, form: str, overwrite: bool) -> Path:
+    """The file to write. InputError if it can't be, or if `out` exists and `overwrite` is not set."""
     file = file_of(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
-    target = out or file.with_suffix(f".{form}")
-    if target.suffix != f".{form}" or target.is_dir():
-        raise InputError(f"{target} is no name for a file of the format {form}; end it in .{form}")
-    if out and out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; name another file, or say --overwrite")
-    found = read_model(model)
-    worst = export(found.network, target, form, metadata_of(found), sample_images(samples), half)  # type: ignore[arg-type]
-    log.info(
-        f"{target}: {target.stat().st_size / 1e6:.3f} MB on disk; it differs from the network by at most {worst:.1g}"
-    )
-    card = target.with_suffix(".md")
-    if not write_card(found, card, target.with_suffix(".onnx").name):
-        log.info(f"{card} is there already, and no card of ours: it is left as it is")
+    target, suffix = out or file.with_suffix(ending), Path(ending).suffix
+    if target.suffix != suffix or target.is_dir():
+        raise InputError(f"{target} is no name for a file of the format {form}; end it in {suffix}")
+    beside = FORMATS[form].beside
+    taken = [file for file in (out, out and beside and out.with_suffix(beside)) if file and file.exists()]
+    if taken and not overwrite:
+        raise InputError(f"{taken[0]} is there already; name another file, or say --overwrite")
     return target
+
+
+def megabytes(target: Path, form: str) -> float:
+    beside = FORMATS[form].beside
+    return sum(file.stat().st_size for file in [target, *([target.with_suffix(beside)] if beside else [])]) / 1e6
+
+
+def keep_card(found: Model, target: Path, ending: str) -> None:
+    """Write the model's card beside the target, unless something else is there."""
+    stem = target.name.removesuffix(ending) if target.name.endswith(ending) else target.stem
+    card = target.with_name(f"{stem}.md")
+    if not write_card(found, card, f"{stem}.onnx"):
+        log.info(f"{card} is there already, and no card of ours: it is left as it is")
+
+
+def export_int8(
+    model: Path, out: Path | None, run: Path | None, data: Path | None, machine: Machine, overwrite: bool = False
+) -> Path:
+    """Write a model as an ONNX file in 8 bits, and say what that loses and saves on this machine. Returns the file.
+
+    The training pictures of its run calibrate it, the search's images choose what stays in 32 bits, and all held-out
+    images tell the loss. run: None: the folder above the model that holds a run; data: where the run's pictures are
+    now, if they were moved.
+    """
+    target = target_of(model, out, ".int8.onnx", "onnx", overwrite)
+    folder = run or next((one for one in file_of(model).absolute().parents if (one / "recipe.yaml").is_file()), None)
+    if folder is None:
+        raise InputError(f"{model} lies in no run, whose pictures 8 bits need; name the run with --run")
+    settings = resolve(None, "", folder, (), data, None)
+    job, found = make_job(settings, machine, run=RunFolder(folder, settings)), read_model(model)
+    if (job.task.name, job.task.frame.input_level) != (found.task.name, found.task.frame.input_level):
+        raise InputError(f"{folder} is a run of another task than {model}; name its own with --run")
+    network: Any = found.network
+    with closing(job.batches(0)) as batches:
+        pairs = calibration(batches)
+    with replacing(target) as partial:
+        left = write_int8(network, partial, metadata_of(found), pairs, Loss(network, job.task, job.data.search()))
+    loss = Loss(network, job.task, job.data.full())
+    tell_int8(network, target, left, loss, (settings.search.output_size[0], settings.search.output_size[1]))
+    keep_card(found, target, ".int8.onnx")
+    return target
+
+
+def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, output_size: tuple[int, int]) -> None:
+    """Say the loss, the size and the time of a file in 8 bits, and whether it pays."""
+    lost, (height, width) = loss.of(target), (side // network.scale for side in output_size)
+    image = torch.rand(1, 3, height, width)
+    with TemporaryDirectory() as temporary:
+        whole = Path(temporary) / "network.onnx"
+        write_onnx(network, whole, {})
+        before, after = (milliseconds(action(file.read_bytes(), image, image.device)) for file in (whole, target))
+        size = f"{target.stat().st_size / 1e6:.3f} MB on disk instead of {whole.stat().st_size / 1e6:.3f}"
+    unit = {"psnr_y": "dB of psnr_y", "lpips": "of lpips"}[loss.metric]
+    log.info(
+        f"{target}: {size}; {lost:.4f} {unit} lost on the held-out images; {after:.1f} ms instead of {before:.1f} for "
+        f"{output_size[1]}x{output_size[0]} in ONNX Runtime, {torch.get_num_threads()} threads"
+    )
+    if left:
+        log.info(f"these convolutions lose much and stay in 32 bits: {', '.join(left)}")
+    reasons = ["it is not faster"] if after >= before else []
+    reasons += [f"it loses more than {loss.limit:g}"] if not lost <= loss.limit else []
+    if reasons:
+        log.warning(f"8 bits do not pay here: {' and '.join(reasons)}")
 
 
 def demo(models: Sequence[Path], samples: Sequence[Path], tile: int, port: int, device: torch.device) -> DemoServer:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from supernet.models.export import require_onnx, write_onnx
+from supernet.formats.onnx_file import require_onnx, write_onnx
 from supernet.models.onnx_runtime import onnx_runtime
 from supernet.timing import timed
 
@@ -36,7 +36,7 @@ def exported_ms(network: nn.Module, image: Tensor, device: torch.device) -> floa
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
-        write_onnx(network.cpu().eval(), file, {}, half=False)
+        write_onnx(network.cpu().eval(), file, {})
         return milliseconds(action(file.read_bytes(), image, device))
 
 

@@ -1,1 +1,1 @@
-"""Trained networks as files: written, read, judged, exported and applied to pictures."""
+"""Trained networks as files: written, read, judged and applied to pictures."""

@@ -139,9 +139,9 @@ def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
     """Reflection-pad x at the bottom and right, until its sides are multiples and at least `least`.
 
     If the image is smaller than the padding, the reflection repeats. There are no branches by size, since an exported
-    program would keep one for all sizes.
+    program would keep one for all sizes. A trace, whose sizes are tensors, is for multiples alone.
     """
-    if multiple == 1:
+    if multiple == 1 or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return x
     sides = [torch.sym_max(side + -side % multiple, least) for side in x.shape[-2:]]
     if not torch.compiler.is_exporting() and all(new < 2 * old for new, old in zip(sides, x.shape[-2:], strict=True)):

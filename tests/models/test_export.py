@@ -16,8 +16,10 @@ from torch import nn
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from evo_c2f.space import Architecture, Cell
 from supernet import checkpoint
+from supernet.formats import export, program
+from supernet.formats.shapes import How
 from supernet.metrics.tasks import task_of
-from supernet.models import export, judgement
+from supernet.models import judgement
 from supernet.models.model import Model, header, read_model
 from supernet.network.generator import Subnet
 from supernet.network.operators import OPERATORS
@@ -68,7 +70,7 @@ def test_onnx_runtime_gives_what_torch_gives_at_any_size(make: Callable[[], nn.M
     head = network.last if isinstance(network, ResNetGenerator) else network.layers[-1]
     for parameter in head.parameters():
         parameter.data /= scale  # outputs like an image's, as the tolerance is meant
-    worst = export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], half=False)
+    worst = export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [])
     assert worst <= 1e-4
     model = read_model(tmp_path / "m.onnx")
     assert model.task.name == task_of(network.scale).name
@@ -82,20 +84,20 @@ def test_onnx_runtime_gives_what_torch_gives_at_any_size(make: Callable[[], nn.M
 
 def test_an_exported_program_is_torch_alone_and_keeps_its_metadata(tmp_path: Path):
     network = network_of("residual", "translation")
-    export.export(network, tmp_path / "m.pt2", "pt2", metadata(network), [], half=False)
+    export.export(network, tmp_path / "m.pt2", "pt2", metadata(network), [])
     extra = {"evo_c2f.json": ""}
     torch.export.load(tmp_path / "m.pt2", extra_files=extra)
     assert json.loads(extra["evo_c2f.json"])["task"] == "translation"
-    program = export.load_pt2(tmp_path / "m.pt2")
+    loaded = program.load_pt2(tmp_path / "m.pt2")
     for shape in SHAPES:
         image = random_images(*shape)
         with torch.no_grad():
-            torch.testing.assert_close(program(image), network(image), atol=1e-4, rtol=0)
+            torch.testing.assert_close(loaded(image), network(image), atol=1e-4, rtol=0)
 
 
 def test_a_file_does_not_tell_where_it_was_made(tmp_path: Path):
     network = network_of("pointwise", "x4")
-    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], half=False)
+    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [])
     assert str(Path(torch.__file__).parent).encode() not in (tmp_path / "m.onnx").read_bytes()
     assert b"generator.py" not in (tmp_path / "m.onnx").read_bytes()
 
@@ -107,7 +109,7 @@ def test_half_weights_take_half_the_place(tmp_path: Path):
     sizes = {}
     for half in (False, True):
         path = tmp_path / f"{half}.onnx"
-        export.export(lively(Subnet(architecture, SUPER_RESOLUTION)), path, "onnx", {"scale": 4}, [], half)
+        export.export(lively(Subnet(architecture, SUPER_RESOLUTION)), path, "onnx", {"scale": 4}, [], How(half))
         sizes[half] = sum(
             len(tensor.raw_data)
             for tensor in __import__("onnx").load(path).graph.initializer
@@ -115,14 +117,14 @@ def test_half_weights_take_half_the_place(tmp_path: Path):
         )
     assert sizes[True] * 2 == sizes[False]
     with pytest.raises(InputError, match="leave --half out"):
-        export.export(network, tmp_path / "m.pt2", "pt2", {}, [], half=True)
+        export.export(network, tmp_path / "m.pt2", "pt2", {}, [], How(half=True))
 
 
 def test_a_file_that_differs_is_refused_and_not_left(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     monkeypatch.setattr(export, "largest_difference", lambda *_: 0.5)
     with pytest.raises(FailedError, match=r"differs by 0\.5"):
-        export.export(network_of("pointwise", "x4"), tmp_path / "m.onnx", "onnx", {}, [], half=False)
+        export.export(network_of("pointwise", "x4"), tmp_path / "m.onnx", "onnx", {}, [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +150,7 @@ def test_an_onnx_file_that_is_not_ours_is_named(tmp_path: Path):
 
 def test_the_file_runs_where_neither_torch_nor_this_project_is_imported(tmp_path: Path):
     network, image = network_of("separable", "x4"), random_images(1, 3, 21, 30)
-    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], half=False)
+    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [])
     np.save(tmp_path / "in.npy", image.numpy())
     program = (
         "import sys, numpy, onnxruntime\n"
@@ -190,7 +192,7 @@ SET14 = Path(__file__).parents[3] / "shared" / "data" / "sr" / "benchmark" / "Se
 def test_onnx_runtime_alone_gives_the_psnr_that_torch_gives_on_set14(tmp_path: Path):
     network = network_of("separable", "x4")
     model = Model(network, task_of(4), header(network))
-    export.export(network, tmp_path / "m.onnx", "onnx", export.metadata_of(model), [], half=False)
+    export.export(network, tmp_path / "m.onnx", "onnx", export.metadata_of(model), [])
     images = judgement.read_judged(model, SET14, "test", "AtoB", None)
     expected = judgement.judge(model, images, ["psnr_y"], torch.device("cpu"))["images"]
     program = [sys.executable, "-c", JUDGE, tmp_path / "m.onnx", SET14, *expected]
