@@ -79,15 +79,20 @@ def teacher_command(width: int, images: int, learning_rate: float, unpaired: boo
               help="How many times fewer parameters the searched one has.")  # fmt: skip
 @click.option("--macs-ratio", type=float, default=12.0, show_default=True,
               help="How many times fewer MACs the searched one has.")  # fmt: skip
+@click.option("--distil", is_flag=True,
+              help="Train the small ones also with the trained teacher's outputs beside the targets.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True,
+              help="How many times each network is trained; the table then has means and 95 % intervals.")  # fmt: skip
 def compare_command(as_json: bool, **given: Any) -> None:
     """Compare the best subnet within a share of the teacher's costs with the teacher, trained on the same images.
 
-    Candidates of all depths and operators are trained alone, by successive halving; the best goes on.
+    Candidates of all depths and operators are trained alone, by successive halving; the best goes on. The narrow
+    teacher has as many base channels as the subnet's parameters and MACs allow. What is there is not trained again.
     """
     from evo_c2f.runs import fronts
     from evo_c2f.workflows.pictures import draw_samples
     from evo_c2f.workflows.session import claim
-    from evo_c2f.workflows.studies.compare import AgainstTeacher, Terms
+    from evo_c2f.workflows.studies.against_teacher import AgainstTeacher, Terms
 
     session = opened(given)
     front = fronts.latest(session.run)  # InputError before the trainings if there is no front

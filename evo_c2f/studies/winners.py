@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import sqrt
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -71,7 +73,7 @@ def winners_table(
     """One row a kind: means over the seeds of metrics and costs, and the searched network's lead in the metrics.
 
     sign: a metric is better if sign * it is lower. `* lead`, `* lead_low`, `* lead_high`: the mean difference, and its
-    95 % interval by Student's t over pairs with the same seed; a single seed has no interval.
+    95 % interval over pairs with the same seed.
     """
     frame = analysis.rows_frame(finals)
     ours = frame[frame["kind"] == SEARCHED].set_index("seed")
@@ -82,10 +84,15 @@ def winners_table(
             row[name] = float(mine[name].mean())
         for name in metrics if kind != SEARCHED else ():
             lead = sign * (mine.set_index("seed")[name] - ours[name])
-            mean = float(lead.mean())
-            row[f"{name} lead"] = mean
-            if len(lead) > 1:
-                half = float(student.ppf(0.975, len(lead) - 1) * lead.sem())
-                row |= {f"{name} lead_low": mean - half, f"{name} lead_high": mean + half}
+            row |= with_interval(f"{name} lead", lead.tolist())
         rows.append(row)
     return rows
+
+
+def with_interval(name: str, values: Sequence[float]) -> dict[str, float]:
+    """The mean, and `*_low`, `*_high`: its 95 % interval by Student's t; a single value has none."""
+    mean = fmean(values)
+    if len(values) == 1:
+        return {name: mean}
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}

@@ -17,7 +17,8 @@ from supernet.drawing.sheet import draw_sheet, sample_columns
 from supernet.models.model import load_network
 
 log = logging.getLogger(__name__)
-TRAINED = ("teacher", "searched-from-scratch", "searched-inherited")  # the networks that `compare` trains
+# The networks that `compare` trains.
+TRAINED = ("teacher", "narrow-teacher", "searched-from-scratch", "searched-inherited")
 
 
 def draw_samples(session: Session, front: Front) -> None:

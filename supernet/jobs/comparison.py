@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,20 @@ class Trials:
     images: int
     trial_images: int
     sign: int
-    rates: Sequence[float]  # of the teacher
     searched_rates: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network of a comparison, by the name of its row and files.
+
+    make: gives it before its training, for a Comparison's job. rates: the learning rates that it tries.
+    """
+
+    name: str
+    make: Callable[[Comparison], nn.Module]
+    rates: Sequence[float]
+    distilled: bool = False  # it learns from a teacher too
 
 
 @dataclass(frozen=True)
@@ -89,13 +100,25 @@ class Comparison:
     folder: Path
     watching: Watching
     taught_by: str = ""  # the hash of the teacher that they learn from, if any
+    suffix: str = ""  # of the files' names
+
+    def with_seed(self, number: int) -> Comparison:
+        """The same for another seed, `number` after this one's; its networks have files of their own."""
+        if not number:
+            return self
+        seed = self.job.seed + number
+        return replace(self, job=replace(self.job, seed=seed), suffix=f"-seed-{seed}")
+
+    def file(self, name: str) -> Path:
+        """The file of the network of that name."""
+        return self.folder / f"{name}{self.suffix}.safetensors"
 
     def train(self, name: str, network: nn.Module, images: int, learning_rate: float) -> Trained:
         """Train the network on so many images; it ends with the averaged weights.
 
         InputError if a network of that name exists that was trained differently.
         """
-        target = self.folder / f"{name}.safetensors"
+        target = self.file(name)
         if not target.is_file():
             self._train(name, network, target, images, learning_rate)
         tensors, metadata = checkpoint.load(target)
@@ -135,14 +158,14 @@ class Comparison:
 
             TrainingAlone(self.job, settings).run(network, target, metadata, on_round_and_curve, on_setback)
 
-    def train_at_best_rate(
-        self, name: str, make: Callable[[], nn.Module], trials: Trials, rates: Sequence[float]
-    ) -> tuple[Trained, list[dict[str, Any]]]:
-        """The network (`make` returns a fresh one) at the best of the rates, and the score of each rate."""
-        tried = [self.train(f"{name}-trial-{rate:g}", make(), trials.trial_images, rate) for rate in rates]
+    def best_rate(self, contender: Contender, trials: Trials) -> tuple[float, list[dict[str, Any]]]:
+        """The best of the contender's learning rates, and the trial of each."""
+        tried = [
+            self.train(f"{contender.name}-trial-{rate:g}", contender.make(self), trials.trial_images, rate)
+            for rate in contender.rates
+        ]
         best = min(tried, key=lambda trial: trials.sign * trial.curve[-1])
-        rows = [{"network": name, **trial.row()} for trial in tried]
-        return self.train(name, make(), trials.images, best.learning_rate), rows
+        return best.learning_rate, [{"network": contender.name, **trial.row()} for trial in tried]
 
     def try_finalist(self, finalist: Finalist, size: tuple[int, int], images: int, trials: Trials) -> dict[str, Any]:
         """Train it from scratch on so many images, at the middle rate. Returns its row, whose curve ends in its score.
@@ -153,37 +176,6 @@ class Comparison:
         name = f"finalist-{finalist.id}-{images}"
         alone = self.train(name, self.job.fresh(finalist.architecture), images, middle)
         return {"network": name} | network_costs(alone.network, size) | alone.row()
-
-    def against_teacher(
-        self,
-        width: int,
-        chosen: Finalist,
-        size: tuple[int, int],
-        trials: Trials,
-        names: Sequence[str],
-    ) -> dict[str, Any]:
-        """`rows`: the teacher of that width and the chosen finalist, from scratch and inherited, on the final images.
-
-        size: (height, width) for the costs; names: the qualities. The rows begin with the baselines.
-        `trials`: how the learning rates were chosen.
-        """
-        job, tried = self.job, list[dict[str, Any]]()
-        searched: dict[str, Callable[[], nn.Module]] = {
-            "searched-from-scratch": lambda: job.fresh(chosen.architecture),
-            "searched-inherited": lambda: job.trained(chosen.weights).extract(chosen.architecture),
-        }
-        score = job.score(names, full=True)
-        rows = baselines(job, score)
-        make = partial(new_teacher, width, job)
-        trained, more = self.train_at_best_rate("teacher", make, trials, trials.rates)
-        tried += more
-        rows.append({"network": "teacher"} | network_costs(make(), size) | score.of(trained.network) | trained.row())
-        for name, fresh in searched.items():
-            trained, more = self.train_at_best_rate(name, fresh, trials, trials.searched_rates)
-            costs = network_costs(trained.network, size)
-            rows.append({"network": name} | costs | score.of(trained.network) | trained.row())
-            tried += more
-        return {"rows": rows, "subnet": chosen.id, "test_images": job.data.counts()[1][0], "trials": tried}
 
 
 def baselines(job: Job, score: Score) -> list[dict[str, Any]]:
@@ -203,6 +195,20 @@ def new_teacher(width: int, job: Job) -> ResNetGenerator:
         raise InputError(f"the teacher gives images of the size of its input; {job.task.name} enlarges them")
     torch.manual_seed(job.seed)
     return ResNetGenerator(width)
+
+
+def widest_within(limits: Mapping[str, float], size: tuple[int, int]) -> int:
+    """The most base channels of a teacher whose costs exceed none of the limits; 0 if the narrowest exceeds one.
+
+    limits: by the names of `network_costs`; size: (height, width) for them.
+    """
+    width = 0
+    while True:
+        with torch.device("meta"):
+            found = network_costs(ResNetGenerator(width + 1), size)
+        if any(found[name] > most for name, most in limits.items()):
+            return width
+        width += 1
 
 
 def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:

@@ -12,6 +12,11 @@ import pytest
 from command_line import COMPARED, EVALUATIONS, TINY_PAIRS, command, exit_code, settings
 from PIL import Image
 
+from supernet import checkpoint
+from supernet.network.cost import network_costs
+from supernet.network.teacher import ResNetGenerator
+from supernet.teachers.opening import digest_of
+
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -79,6 +84,7 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
         "the input itself",
         "the mean image",
         "teacher",
+        "narrow-teacher",
         "searched-from-scratch",
         "searched-inherited",
     ]
@@ -99,7 +105,51 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
     assert [trial["learning_rate"] for trial in table["trials"][-2:]] == [0.002, 0.002]
     assert rows["teacher"]["learning_rate"] == best["learning_rate"] and best["images"] == 4
     assert table["supernet_seconds"] > 0 and table["search_seconds"] > 0 and table["test_images"] == 6
-    assert (translated / "comparison.md").read_text().count("\n") == 7
+    assert (translated / "comparison.md").read_text().count("\n") == 8
+
+
+def test_the_narrow_teacher_costs_no_more_than_the_searched_network_and_with_one_channel_more_would(translated) -> None:
+    table = json.loads((translated / "compared.json").read_text())
+    rows, size = {row["network"]: row for row in table["rows"]}, (32, 32)
+    narrow, searched = rows["narrow-teacher"], rows["searched-from-scratch"]
+    wider = network_costs(ResNetGenerator(table["narrow_width"] + 1), size)
+    assert {cost: narrow[cost] for cost in wider} == network_costs(ResNetGenerator(table["narrow_width"]), size)
+    assert all(narrow[cost] <= searched[cost] for cost in wider) and any(wider[c] > searched[c] for c in wider)
+    tried = [trial["learning_rate"] for trial in table["trials"] if trial["network"] == "narrow-teacher"]
+    assert tried == [0.0001, 0.001, 0.002]  # the teacher's and the searched one's
+
+
+def test_networks_are_trained_by_several_seeds_with_and_without_distillation(
+    translated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(translated.parent / "cache"))
+    run = tmp_path / "run"
+    shutil.copytree(translated, run)
+    models, before = run / "models", {p.name: p.read_bytes() for p in (run / "models").iterdir()}
+    assert exit_code("compare", "--run", run, *COMPARED, "--distil", "--seeds", 2) == 0
+    assert all((models / name).read_bytes() == content for name, content in before.items())
+    table = json.loads((run / "comparison.json").read_text())
+    small = ["narrow-teacher", "searched-from-scratch", "searched-inherited"]
+    names = ["teacher", *small, *(f"{name}-distilled" for name in small)]
+    assert [row["network"] for row in table["rows"][2:]] == names
+    assert [row["network"] for row in table["each_seed"]] == 2 * names
+    for row in table["rows"][2:]:
+        two = [each["lpips"] for each in table["each_seed"] if each["network"] == row["network"]]
+        assert two[0] != two[1] and row["lpips"] == pytest.approx(sum(two) / 2)
+        assert row["lpips_high"] - row["lpips"] == pytest.approx(12.7062 * abs(two[0] - two[1]) / 2, rel=1e-4)
+    for name in small:
+        for seed in ("", "-seed-1"):
+            alone, taught = (checkpoint.load(models / f"{name}{how}{seed}.safetensors") for how in ("", "-distilled"))
+            assert "teacher" not in alone[1]
+            assert taught[1]["teacher"] == digest_of(str(models / f"teacher{seed}.safetensors"))
+            assert any((alone[0][key] != taught[0][key]).any() for key in alone[0])
+    # The same file, brought: nothing is trained again.
+    written = {p: p.stat().st_mtime_ns for p in models.iterdir()}
+    assert exit_code("compare", "--run", run, *COMPARED, "--teacher", models / "teacher.safetensors") == 0
+    assert {p: p.stat().st_mtime_ns for p in models.iterdir()} == written
+    brought = json.loads((run / "comparison.json").read_text())
+    assert [row["network"] for row in brought["rows"][2:]] == ["the teacher that was brought", *names]
+    assert brought["each_seed"] == table["each_seed"][: len(names)] == brought["rows"][3:]
 
 
 def test_the_same_comparison_again_trains_nothing(translated: Path, monkeypatch: pytest.MonkeyPatch) -> None:

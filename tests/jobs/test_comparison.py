@@ -12,10 +12,12 @@ from torch import Tensor
 from evo_c2f.runs.sections import PairsSection
 from supernet import checkpoint
 from supernet.data.pair_data import PairData
-from supernet.jobs.comparison import Comparison, baselines
+from supernet.jobs.comparison import Comparison, baselines, widest_within
 from supernet.jobs.job import Job
 from supernet.metrics.tasks import Translation
+from supernet.network.cost import network_costs
 from supernet.network.plain import PlainUpscaler
+from supernet.network.teacher import ResNetGenerator
 from supernet.teachers.outputs import Outputs, Taught
 
 ROUNDS, BATCH = 6, 2
@@ -79,3 +81,12 @@ def test_a_teacher_that_was_brought_is_compared_unless_its_outputs_are_the_targe
         data.taught = Taught(outputs, 1, alone)
         rows = baselines(job, job.score(["psnr_y"], full=True))
         assert rows[-1]["network"] == last and all(3 < row["psnr_y"] < 30 for row in rows)
+
+
+def test_the_narrow_teacher_is_the_widest_that_exceeds_neither_cost():
+    size = (16, 32)
+    of_seven, of_five = (network_costs(ResNetGenerator(width), size) for width in (7, 5))
+    assert widest_within(of_seven, size) == 7
+    assert widest_within({"params": of_seven["params"], "macs": of_five["macs"]}, size) == 5
+    assert widest_within({"params": of_five["params"] - 1, "macs": of_seven["macs"]}, size) == 4
+    assert widest_within({"params": 10.0, "macs": 10.0}, size) == 0

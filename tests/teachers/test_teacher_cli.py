@@ -147,7 +147,7 @@ def test_inputs_alone_are_translated_by_checkpoints_of_pix2pix(make, side, words
     assert sizes == {(side, side, 3)} and RunFolder.open(run).weights_for("path").is_file()
 
 
-def test_one_folder_of_inputs_is_enough_to_search_what_a_plugins_function_does(plugin, tmp_path: Path) -> None:
+def test_one_folder_of_inputs_is_enough_to_search_what_a_plugins_function_does(plugin, tmp_path: Path, capsys) -> None:
     run = tmp_path / "run"
     words = ("--recipe", "openmoji", "--data", inputs(tmp_path / "inputs"), "--teacher", "inverse", "--run", run)
     assert exit_code("train-supernet", *plugin, *words, "--threads", 1, *settings(*TRANSLATION)) == 0
@@ -156,6 +156,8 @@ def test_one_folder_of_inputs_is_enough_to_search_what_a_plugins_function_does(p
     assert len(record["train"]) == 6 and record["search"] == record["full"] and len(record["full"]) == 4
     assert len(list(run.glob("teacher/*/*.npy"))) >= 5
     assert len(read_front(RunFolder.open(run).front("path"))) >= 1
+    assert exit_code("compare", *plugin, "--run", run, "--threads", 1, "--distil") == 2
+    assert "all networks learn from it; leave out --distil" in capsys.readouterr().err
 
 
 def test_inputs_of_other_sizes_are_refused(plugin, tmp_path: Path, capsys) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +10,16 @@ import torch
 from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
-from evo_c2f.objectives.metric import Limit, metric
-from evo_c2f.runs import fronts
 from evo_c2f.runs.recipe import SuperResolutionRecipe
 from evo_c2f.runs.sections import LossesSection
 from evo_c2f.scores.tables import markdown
-from evo_c2f.space import subnet_id
-from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.finetune import Found, batch_of, best_alone, finetune, finetuned
 from evo_c2f.workflows.session import Session
 from supernet.jobs.alone import Plan
 from supernet.jobs.benchmark import check, side_by_side
-from supernet.jobs.comparison import Comparison, Finalist, Trained, Trials, new_teacher
+from supernet.jobs.comparison import Comparison, Trained, new_teacher
 from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.models.card import data_name
-from supernet.network.cost import network_costs
 from supernet.network.plain import BATCH, PATCH, SETTINGS, PlainUpscaler
 
 log = logging.getLogger(__name__)
@@ -45,61 +39,6 @@ def comparison(session: Session) -> Comparison:
 def train_teacher(trainer: Comparison, width: int, images: int, learning_rate: float) -> Trained:
     """Train pix2pix's ResNet of 9 blocks into the run's models/teacher.safetensors."""
     return trainer.train("teacher", new_teacher(width, trainer.job), images, learning_rate)
-
-
-@dataclass(frozen=True)
-class Terms:
-    """The terms of a comparison: the teacher's base channels, images, and the learning rates of each side.
-
-    params_ratio, macs_ratio: the smallest ratios of the teacher's costs to the searched network's.
-    """
-
-    width: int
-    images: int
-    trial_images: int
-    candidates: int
-    rates: Sequence[float]
-    searched_rates: Sequence[float]
-    params_ratio: float
-    macs_ratio: float
-
-
-class AgainstTeacher:
-    """Compares the teacher with the best subnet within a share of its costs; both are trained on the same images."""
-
-    def __init__(self, session: Session, terms: Terms):
-        """InputError if the run has no subnet within the limits."""
-        run, sign = session.run, session.first_quality.sign
-        self.session, self.width = session, terms.width
-        self.trials = Trials(terms.images, terms.trial_images, sign, terms.rates, terms.searched_rates)
-        self.trainer, self.search = comparison(session), run.recipe.search
-        self.names = [*dict.fromkeys(["lpips", *self.search.rescore, "psnr_y", "ssim_y"])]
-        session.job.check_full(self.names)
-        costs = network_costs(new_teacher(terms.width, session.job), self.search.output_size)
-        self.limits = {"params": costs["params"] / terms.params_ratio, "macs": costs["macs"] / terms.macs_ratio}
-        within = [Limit(metric(name), "max", value) for name, value in self.limits.items()]
-        self.finalists = {
-            subnet_id(genome): Finalist(subnet_id(genome), run.recipe.space.decode(genome), run.weights_for(stage))
-            for stage, genome in fronts.candidates(run, session.first_quality, within, terms.candidates)
-        }
-
-    def run(self) -> dict[str, Any]:
-        """Find the best candidate by successive halving, and compare it. Writes the table to the run; returns it."""
-        run, size, tried = self.session.run, self.search.output_size, list[dict[str, Any]]()
-
-        def train(names: Sequence[str], seen: int) -> list[float]:
-            rows = [self.trainer.try_finalist(self.finalists[name], size, seen, self.trials) for name in names]
-            tried.extend(rows)
-            return [row["curve"][-1] for row in rows]
-
-        sign = self.session.first_quality.sign
-        best, _ = successive_halving([*self.finalists], self.trials.trial_images, train, sign)
-        table = self.trainer.against_teacher(self.width, self.finalists[best], size, self.trials, self.names)
-        table["trials"] = tried + table["trials"]
-        table["limits"] = self.limits
-        table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
-        write_table(run.folder / "comparison", table)
-        return table
 
 
 def upscalers_only(session: Session, command: str) -> SuperResolutionRecipe:
