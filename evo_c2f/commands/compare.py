@@ -79,6 +79,8 @@ def teacher_command(width: int, images: int, learning_rate: float, unpaired: boo
               help="How many times fewer parameters the searched one has.")  # fmt: skip
 @click.option("--macs-ratio", type=float, default=12.0, show_default=True,
               help="How many times fewer MACs the searched one has.")  # fmt: skip
+@click.option("--prune", is_flag=True,
+              help="Compare the trained teacher too, pruned by torch-pruning and trained again.")  # fmt: skip
 @click.option("--distil", is_flag=True,
               help="Train the small ones also with the trained teacher's outputs beside the targets.")  # fmt: skip
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True,

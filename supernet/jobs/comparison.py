@@ -77,6 +77,7 @@ class Contender:
     name: str
     make: Callable[[Comparison], nn.Module]
     rates: Sequence[float]
+    pruned: bool = False  # `make` takes the comparison's own trained teacher
     distilled: bool = False  # it learns from a teacher too
 
 
@@ -99,7 +100,7 @@ class Comparison:
     batch: int
     folder: Path
     watching: Watching
-    taught_by: str = ""  # the hash of the teacher that they learn from, if any
+    taught_by: str = ""  # the hashes of the teachers that they come from and learn from, if any
     suffix: str = ""  # of the files' names
 
     def with_seed(self, number: int) -> Comparison:

@@ -1,10 +1,15 @@
 """The teacher for comparison and distillation: pix2pix's ResNet (arXiv 1703.10593, appendix 7.2)."""
 
+from copy import deepcopy
+from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evo_c2f.errors import InputError
 from supernet.network.generator import pad_to_multiple, refuse_other_channels
 from supernet.network.pooling import InstanceNorm
 
@@ -69,3 +74,29 @@ class ResNetGenerator(nn.Module):
             x = F.relu(norm(layer(x)))
         output: Tensor = (self.last(x).tanh() + 1) / 2
         return output[..., :height, :width]
+
+
+def pruned(teacher: ResNetGenerator, width: int) -> ResNetGenerator:
+    """The teacher with fewer base channels: in each layer, those with the largest weights (L2) stay.
+
+    Channels that skip connections add to each other go together, as by DepGraph (arXiv 2301.12900).
+    """
+    pruning, settings, smaller = torch_pruning(), teacher.settings, deepcopy(teacher).cpu().requires_grad_(True)
+    pruning.BasePruner(
+        smaller,
+        torch.zeros(1, 3, 16, 16),
+        pruning.importance.GroupMagnitudeImportance(p=2),
+        pruning_ratio=1 - (width + 0.1) / settings["width"],  # 0.1: the channels that stay are rounded down
+        ignored_layers=[smaller.last],
+    ).step()
+    narrow = ResNetGenerator(width, settings["blocks"])
+    narrow.load_state_dict(smaller.state_dict())
+    return narrow
+
+
+def torch_pruning() -> ModuleType:
+    """The package, which is an extra. InputError if it is not installed."""
+    try:
+        return import_module("torch_pruning")
+    except ImportError:
+        raise InputError("--prune needs torch-pruning; run 'pip install torch-pruning'") from None

@@ -5,6 +5,7 @@ import re
 import shutil
 from contextlib import redirect_stdout
 from io import StringIO
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -126,10 +127,11 @@ def test_networks_are_trained_by_several_seeds_with_and_without_distillation(
     run = tmp_path / "run"
     shutil.copytree(translated, run)
     models, before = run / "models", {p.name: p.read_bytes() for p in (run / "models").iterdir()}
-    assert exit_code("compare", "--run", run, *COMPARED, "--distil", "--seeds", 2) == 0
+    prune = ["--prune"] if find_spec("torch_pruning") else []
+    assert exit_code("compare", "--run", run, *COMPARED, *prune, "--distil", "--seeds", 2) == 0
     assert all((models / name).read_bytes() == content for name, content in before.items())
     table = json.loads((run / "comparison.json").read_text())
-    small = ["narrow-teacher", "searched-from-scratch", "searched-inherited"]
+    small = ["narrow-teacher", *(["pruned-teacher"] if prune else []), "searched-from-scratch", "searched-inherited"]
     names = ["teacher", *small, *(f"{name}-distilled" for name in small)]
     assert [row["network"] for row in table["rows"][2:]] == names
     assert [row["network"] for row in table["each_seed"]] == 2 * names
@@ -140,12 +142,14 @@ def test_networks_are_trained_by_several_seeds_with_and_without_distillation(
     for name in small:
         for seed in ("", "-seed-1"):
             alone, taught = (checkpoint.load(models / f"{name}{how}{seed}.safetensors") for how in ("", "-distilled"))
-            assert "teacher" not in alone[1]
-            assert taught[1]["teacher"] == digest_of(str(models / f"teacher{seed}.safetensors"))
+            teacher = digest_of(str(models / f"teacher{seed}.safetensors"))
+            origin = [teacher] if name == "pruned-teacher" else []
+            assert alone[1].get("teacher", "") == " ".join(origin)
+            assert taught[1]["teacher"] == " ".join([*origin, teacher])
             assert any((alone[0][key] != taught[0][key]).any() for key in alone[0])
     # The same file, brought: nothing is trained again.
     written = {p: p.stat().st_mtime_ns for p in models.iterdir()}
-    assert exit_code("compare", "--run", run, *COMPARED, "--teacher", models / "teacher.safetensors") == 0
+    assert exit_code("compare", "--run", run, *COMPARED, *prune, "--teacher", models / "teacher.safetensors") == 0
     assert {p: p.stat().st_mtime_ns for p in models.iterdir()} == written
     brought = json.loads((run / "comparison.json").read_text())
     assert [row["network"] for row in brought["rows"][2:]] == ["the teacher that was brought", *names]

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from supernet_fixtures import random_images
+from supernet_fixtures import random_images, randomise
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from supernet import checkpoint
 from supernet.jobs.comparison import forget_another
 from supernet.network.cost import network_costs
-from supernet.network.teacher import ResNetGenerator
+from supernet.network.teacher import ResNetGenerator, pruned
 
 
 def test_with_64_channels_it_has_the_published_parameters():
@@ -47,3 +48,40 @@ def test_the_state_of_another_training_does_not_pass_for_this_one(tmp_path: Path
     checkpoint.save(state, {"weight": torch.zeros(1)}, {"notes": notes})
     forget_another(state, {"network": "resnet", "images": 100, "learning_rate": 0.1, "curve": []})
     assert state.is_file() == stays
+
+
+@torch.no_grad()
+def without(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
+    """Set the weights of a layer's channels to 0."""
+    first, second = (inputs, outputs) if isinstance(layer, nn.ConvTranspose2d) else (outputs, inputs)
+    layer.weight[first], layer.weight[:, second], layer.bias[outputs] = 0.0, 0.0, 0.0
+
+
+def test_pruning_takes_the_channels_that_do_nothing():
+    pytest.importorskip("torch_pruning")
+    teacher, rng = randomise(ResNetGenerator(6, 2), 0).eval(), torch.Generator().manual_seed(1)
+
+    def a_third(n: int) -> Tensor:
+        return torch.randperm(n, generator=rng)[: n // 3]
+
+    none, full, half, trunk = torch.tensor([], dtype=torch.int64), a_third(6), a_third(12), a_third(24)
+    without(teacher.first, none, full)
+    without(teacher.down[0], full, half)
+    without(teacher.down[1], half, trunk)
+    for block in teacher.blocks:
+        inner = a_third(24)
+        without(block.first, trunk, inner)
+        without(block.last, inner, trunk)
+    half, full = a_third(12), a_third(6)
+    without(teacher.up[0], trunk, half)
+    without(teacher.up[1], half, full)
+    without(teacher.last, full, none)
+    narrow, images = pruned(teacher.requires_grad_(False), 4).eval(), random_images(2, 3, 16, 24)
+    assert narrow.settings == {"width": 4, "blocks": 2}
+    torch.testing.assert_close(narrow(images), teacher(images), rtol=0, atol=1e-5)
+
+
+def test_pruning_leaves_every_width_that_is_asked_for():
+    pytest.importorskip("torch_pruning")
+    for width in range(1, 7):
+        assert pruned(ResNetGenerator(7, 1), width).first.out_channels == width

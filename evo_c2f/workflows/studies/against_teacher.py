@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import Any
+
+from torch import nn
 
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Limit, metric
@@ -25,7 +28,9 @@ from supernet.jobs.comparison import (
     widest_within,
 )
 from supernet.metrics.measure import Score
+from supernet.models.model import load_network
 from supernet.network.cost import network_costs
+from supernet.network.teacher import ResNetGenerator, pruned, torch_pruning
 from supernet.teachers.opening import digest_of
 
 log = logging.getLogger(__name__)
@@ -35,8 +40,9 @@ log = logging.getLogger(__name__)
 class Terms:
     """The terms of a comparison: the teacher's base channels, images, and the learning rates of each side.
 
-    params_ratio, macs_ratio: the smallest ratios of the teacher's costs to the searched network's. distil: the small
-    networks are also trained to give the outputs of a teacher. seeds: how many times each network is trained.
+    params_ratio, macs_ratio: the smallest ratios of the teacher's costs to the searched network's. prune: the trained
+    teacher is also made narrow by pruning. distil: small networks are also trained to give a teacher's outputs. seeds:
+    how many times each network is trained.
     """
 
     width: int
@@ -47,6 +53,7 @@ class Terms:
     searched_rates: Sequence[float]
     params_ratio: float
     macs_ratio: float
+    prune: bool
     distil: bool
     seeds: int
 
@@ -58,6 +65,8 @@ class AgainstTeacher:
         """InputError if the run has no subnet within the limits, or no targets beside its teacher's outputs."""
         if terms.distil and session.settings.data.target == "teacher":
             raise InputError("the teacher's outputs are the targets, so all networks learn from it; leave out --distil")
+        if terms.prune:
+            torch_pruning()
         run, sign = session.run, session.first_quality.sign
         self.session, self.terms = session, terms
         self.trials = Trials(terms.images, terms.trial_images, sign, terms.searched_rates)
@@ -107,6 +116,8 @@ class AgainstTeacher:
         if narrow:
             every = sorted({*terms.rates, *terms.searched_rates})  # whether it learns as wide ones do is not known
             small.insert(0, Contender("narrow-teacher", lambda by: new_teacher(narrow, by.job), every))
+            if terms.prune:
+                small.insert(1, Contender("pruned-teacher", partial(pruned_teacher, narrow), every, pruned=True))
         taught = self.terms.distil or self.session.job.judged_teacher
         distilled = [replace(one, name=f"{one.name}-distilled", distilled=True) for one in small] if taught else []
         return [Contender("teacher", lambda by: new_teacher(terms.width, by.job), terms.rates), *small, *distilled]
@@ -123,6 +134,9 @@ class AgainstTeacher:
                 if one.distilled not in trainers:
                     trainers[True] = distilling(self.session, trainers[False])
                 trainer = trainers[one.distilled]
+                if one.pruned:
+                    hashes = [digest_of(str(trainer.file("teacher"))), trainer.taught_by]
+                    trainer = replace(trainer, taught_by=" ".join(filter(None, hashes)))
                 if one.name not in rates:
                     rates[one.name], more = trainer.best_rate(one, self.trials)
                     tried += more
@@ -150,6 +164,13 @@ def distilling(session: Session, trainer: Comparison) -> Comparison:
         session = replace(session, settings=settings, job=make_job(settings, session.machine, run=session.run))
     job, settings = replace(session.job, seed=trainer.job.seed), session.settings
     return replace(trainer, job=job, settings=settings.training, taught_by=settings.teacher.digest)
+
+
+def pruned_teacher(width: int, trainer: Comparison) -> nn.Module:
+    """The teacher that was trained, pruned to that many base channels."""
+    teacher = load_network(trainer.file("teacher"))
+    assert isinstance(teacher, ResNetGenerator)
+    return pruned(teacher, width)
 
 
 def over_seeds(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
