@@ -83,6 +83,16 @@ def stats_command(
     click.echo(cache_statistics(images, metric, Machine(device, threads)))
 
 
+@data_group.command("fid")
+@options("json")
+def fid_command(as_json: bool) -> None:
+    """Say which file of weights FID needs, its hash, the folder to put it in, and whether it is there."""
+    from evo_c2f.workflows.tools import what_fid_needs
+
+    needed = what_fid_needs()
+    click.echo(to_json(needed) if as_json else "\n".join(f"{name:8}{value}" for name, value in needed.items()))
+
+
 @click.command("verify")
 @click.argument("run", type=PATH)
 @options("json")

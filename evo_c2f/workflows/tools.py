@@ -61,6 +61,17 @@ def cache_statistics(images: Images, metric: str, machine: Machine) -> Path:
     return path
 
 
+def what_fid_needs() -> dict[str, str]:
+    """The file of Inception's weights, for people: where to fetch it, its hash, its place, and whether it is there."""
+    try:
+        found = f"yes, {frechet.inception_file()}"
+    except InputError as error:
+        found = f"no: {error}"
+    fetch = ", or the same from ".join(frechet.INCEPTION)
+    place = str(frechet.inception_places()[0].parent)
+    return {"file": fetch, "sha256": frechet.INCEPTION_SHA256, "place": place, "found": found}
+
+
 def verify_run(run: Path) -> Iterator[Finding]:
     """Each file of a run, and what is wrong with it."""
     readers: dict[str, Callable[[Path], object]] = dict.fromkeys(

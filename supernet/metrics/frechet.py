@@ -21,8 +21,12 @@ from supernet.data.images import round_to_8_bits
 from supernet.metrics.perceptual import VggFeatures
 from supernet.metrics.vision import make_torchvision_importable
 
-INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_SHA256 = "6726825d0af5f729"  # how it begins
+# One file, as torch-fidelity and as pytorch-fid publish it.
+INCEPTION = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+)
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 log = logging.getLogger(__name__)
 
 REAL_STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
@@ -72,17 +76,23 @@ def refuse_few(name: str, n_images: int) -> None:
         )
 
 
+def inception_places() -> list[Path]:
+    """The files in torch-hub's cache that may hold the standard Inception weights, in the order of INCEPTION."""
+    return [Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2] for url in INCEPTION]
+
+
 def inception_file() -> Path:
-    """The standard Inception weights in torch-hub's cache. InputError, naming the file, if missing or different."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
-    if not path.is_file():
+    """The file of the standard Inception weights. InputError, naming it, if it is missing or different."""
+    places = inception_places()
+    path = next(filter(Path.is_file, places), None)
+    if path is None:
         raise InputError(
-            f"{path}, which FID needs, is absent; fetch {INCEPTION} of toshas/torch-fidelity's releases, or use fd_vgg"
+            f"{places[0]}, which FID needs, is absent; 'python cli.py data fid' says what to fetch; or use fd_vgg"
         )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(INCEPTION_SHA256):
-        raise InputError(f"{path} has sha256 {digest[:16]}, not {INCEPTION_SHA256}; fetch it again")
+    if digest != INCEPTION_SHA256:
+        raise InputError(f"{path} has sha256 {digest}, not {INCEPTION_SHA256}; fetch it again")
     return path
 
 

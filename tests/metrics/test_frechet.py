@@ -1,3 +1,4 @@
+import hashlib
 import math
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from supernet_fixtures import random_images
 from torch import Tensor, nn
 
 from evo_c2f.errors import InputError
+from evo_c2f.workflows.tools import what_fid_needs
 from supernet import checkpoint
 from supernet.metrics import frechet
 from supernet.metrics.frechet import Frechet, VggMeans, inception, inception_file, refuse_few, statistics_file
@@ -205,17 +207,27 @@ def test_fewer_images_than_dimensions_are_refused_unless_asked_for_by_number(nam
             refuse_few(name, n)
 
 
-def test_absent_inception_weights_are_named(tmp_path: Path):
+def test_absent_inception_weights_are_named():
     with pytest.raises(InputError, match=r"weights-inception-2015-12-05-6726825d\.pth, which FID needs, is absent"):
         inception_file()
 
 
-def test_inception_weights_of_another_checksum_are_refused(tmp_path: Path):
-    path = Path(torch.hub.get_dir()) / "checkpoints" / frechet.INCEPTION
+@pytest.mark.parametrize("name", ["weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth"])
+def test_inception_weights_are_taken_by_either_name_and_by_their_checksum_alone(name: str, monkeypatch):
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(b"other weights")
-    with pytest.raises(InputError, match="has sha256 .*, not 6726825d0af5f729; fetch it again"):
+    with pytest.raises(InputError, match=f"{name} has sha256 .*, not 6726825d0af5f729.*; fetch it again"):
         inception_file()
+    monkeypatch.setattr(frechet, "INCEPTION_SHA256", hashlib.sha256(b"other weights").hexdigest())
+    assert inception_file() == path
+
+
+def test_what_fid_needs_is_said_before_the_file_is_there(tmp_path: Path):
+    needed = what_fid_needs()
+    assert needed["place"] == str(tmp_path / "torch" / "hub" / "checkpoints")
+    assert needed["sha256"] == frechet.INCEPTION_SHA256 and all(url in needed["file"] for url in frechet.INCEPTION)
+    assert needed["found"].startswith("no: ") and "is absent" in needed["found"]
 
 
 def test_the_whole_path_of_fid_with_random_inception_weights(tmp_path: Path):
