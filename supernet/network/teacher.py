@@ -77,11 +77,12 @@ class ResNetGenerator(nn.Module):
 
 
 def pruned(teacher: ResNetGenerator, width: int) -> ResNetGenerator:
-    """The teacher with fewer base channels: in each layer, those with the largest weights (L2) stay.
+    """The teacher with at most `width` base channels: in each layer, those with the largest weights (L2) stay.
 
     Channels that skip connections add to each other go together, as by DepGraph (arXiv 2301.12900).
     """
     pruning, settings, smaller = torch_pruning(), teacher.settings, deepcopy(teacher).cpu().requires_grad_(True)
+    width = min(width, settings["width"])
     pruning.BasePruner(
         smaller,
         torch.zeros(1, 3, 16, 16),
