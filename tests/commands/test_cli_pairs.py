@@ -120,40 +120,53 @@ def test_the_narrow_teacher_costs_no_more_than_the_searched_network_and_with_one
     assert tried == [0.0001, 0.001, 0.002]  # the teacher's and the searched one's
 
 
+SMALL = ["narrow-teacher", "searched-from-scratch", "searched-inherited"]
+
+
 def test_networks_are_trained_by_several_seeds_with_and_without_distillation(
     translated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(translated.parent / "cache"))
     run = tmp_path / "run"
     shutil.copytree(translated, run)
-    models, before = run / "models", {p.name: p.read_bytes() for p in (run / "models").iterdir()}
-    prune = ["--prune"] if find_spec("torch_pruning") else []
-    assert exit_code("compare", "--run", run, *COMPARED, *prune, "--distil", "--seeds", 2) == 0
-    assert all((models / name).read_bytes() == content for name, content in before.items())
+    before = contents(run / "models")
+    assert exit_code("compare", "--run", run, *COMPARED, "--distil", "--seeds", 2) == 0
+    models = contents(run / "models")
+    assert models.items() >= before.items()  # the first seed's are not trained again
     table = json.loads((run / "comparison.json").read_text())
-    small = ["narrow-teacher", *(["pruned-teacher"] if prune else []), "searched-from-scratch", "searched-inherited"]
-    names = ["teacher", *small, *(f"{name}-distilled" for name in small)]
+    names = ["teacher", *SMALL, *(f"{name}-distilled" for name in SMALL)]
     assert [row["network"] for row in table["rows"][2:]] == names
     assert [row["network"] for row in table["each_seed"]] == 2 * names
     for row in table["rows"][2:]:
         two = [each["lpips"] for each in table["each_seed"] if each["network"] == row["network"]]
         assert two[0] != two[1] and row["lpips"] == pytest.approx(sum(two) / 2)
         assert row["lpips_high"] - row["lpips"] == pytest.approx(12.7062 * abs(two[0] - two[1]) / 2, rel=1e-4)
-    for name in small:
+    for name in SMALL:
         for seed in ("", "-seed-1"):
-            alone, taught = (checkpoint.load(models / f"{name}{how}{seed}.safetensors") for how in ("", "-distilled"))
-            teacher = digest_of(str(models / f"teacher{seed}.safetensors"))
-            origin = [teacher] if name == "pruned-teacher" else []
-            assert alone[1].get("teacher", "") == " ".join(origin)
-            assert taught[1]["teacher"] == " ".join([*origin, teacher])
+            alone, taught = (
+                checkpoint.load(run / "models" / f"{name}{how}{seed}.safetensors") for how in ("", "-distilled")
+            )
+            assert "teacher" not in alone[1]
+            assert taught[1]["teacher"] == digest_of(str(run / "models" / f"teacher{seed}.safetensors"))
             assert any((alone[0][key] != taught[0][key]).any() for key in alone[0])
-    # The same file, brought: nothing is trained again.
-    written = {p: p.stat().st_mtime_ns for p in models.iterdir()}
-    assert exit_code("compare", "--run", run, *COMPARED, *prune, "--teacher", models / "teacher.safetensors") == 0
-    assert {p: p.stat().st_mtime_ns for p in models.iterdir()} == written
-    brought = json.loads((run / "comparison.json").read_text())
-    assert [row["network"] for row in brought["rows"][2:]] == ["the teacher that was brought", *names]
-    assert brought["each_seed"] == table["each_seed"][: len(names)] == brought["rows"][3:]
+
+    # The same teacher as a file that was brought: only what is pruned is new.
+    prune = ["--prune"] if find_spec("torch_pruning") else []
+    teacher = run / "models" / "teacher.safetensors"
+    assert exit_code("compare", "--run", run, *COMPARED, "--teacher", teacher, *prune) == 0
+    after = contents(run / "models")
+    assert after.items() >= models.items() and all("pruned" in path.name for path in after.keys() - models.keys())
+    rows = json.loads((run / "comparison.json").read_text())["rows"][2:]
+    assert rows[0]["network"] == "the teacher that was brought"
+    assert rows[0]["lpips"] == pytest.approx(rows[1]["lpips"], rel=1e-3)
+    assert [row for row in rows[1:] if "pruned" not in row["network"]] == table["each_seed"][: len(names)]
+    pruned = [row for row in rows if "pruned" in row["network"]]
+    assert [row["network"] for row in pruned] == (["pruned-teacher", "pruned-teacher-distilled"] if prune else [])
+    assert all(row["macs"] == rows[2]["macs"] and row["lpips"] != rows[2]["lpips"] for row in pruned)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_the_same_comparison_again_trains_nothing(translated: Path, monkeypatch: pytest.MonkeyPatch) -> None:

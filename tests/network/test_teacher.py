@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from supernet_fixtures import random_images, randomise
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from evo_c2f.errors import InputError
 from supernet import checkpoint
 from supernet.jobs.comparison import forget_another
 from supernet.network.cost import network_costs
@@ -79,6 +81,12 @@ def test_pruning_takes_the_channels_that_do_nothing():
     narrow, images = pruned(teacher.requires_grad_(False), 4).eval(), random_images(2, 3, 16, 24)
     assert narrow.settings == {"width": 4, "blocks": 2}
     torch.testing.assert_close(narrow(images), teacher(images), rtol=0, atol=1e-5)
+
+
+def test_without_torch_pruning_its_installation_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torch_pruning", None)
+    with pytest.raises(InputError, match="--prune needs torch-pruning; run 'pip install torch-pruning'"):
+        pruned(ResNetGenerator(2, 1), 1)
 
 
 def test_pruning_leaves_every_width_that_is_asked_for_and_there():
