@@ -4,8 +4,8 @@ import json
 import re
 import shutil
 from contextlib import redirect_stdout
-from io import StringIO
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
