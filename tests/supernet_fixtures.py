@@ -27,6 +27,8 @@ from supernet.training.loop import Batches, train
 
 SUPER_RESOLUTION = Frame(input_level=2, residual=True, activation="relu")
 TRANSLATION = Frame(input_level=0, residual=False, normalise=True)
+X3 = Frame(input_level=1, residual=True, activation="relu", first_step=3)
+RESTORATION = Frame(input_level=0, residual=True, activation="relu")
 
 
 def wide_space(first_level: int = 1, operators: tuple[str, ...] = tuple(OPERATORS)) -> SearchSpace:

@@ -39,8 +39,8 @@ def draw_samples(session: Session, front: Front) -> None:
 def draw_pictures(session: Session) -> None:
     """Write samples.json for the page: crops of held-out images, by subnets of every stage's front."""
     run, job = session.run, session.job
-    scale = 2**job.task.frame.input_level
-    parts, subnets = crops.parts_of(job.data.full(), scale), {}
+    frame = job.task.frame
+    parts, subnets = crops.parts_of(job.data.full(), frame), {}
     for stage, of_stage in weights_of_stages(run).items():
         if not run.front(stage).is_file():
             continue
@@ -49,7 +49,7 @@ def draw_pictures(session: Session) -> None:
         genomes = analysis.genomes_of(front.frame)
         for i in sorted({*crops.spread_evenly(len(genomes)), front.knee}):  # the page shows the knee first
             network = supernet.extract(run.recipe.space.decode(genomes[i]))
-            pictures = crops.outputs(network, parts, scale, job.device)
+            pictures = crops.outputs(network, parts, frame.scale, job.device)
             subnets[f"{of_stage.scores.context}:{front.frame['id'].iloc[i]}"] = pictures
     found = {"baseline": job.task.baseline_name, "columns": crops.comparisons(parts, job.task), "subnets": subnets}
     write_text(run.samples, to_json(found))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from supernet.data.images import to_pixels
 from supernet.metrics.tasks import Task
+from supernet.network.generator import Frame
 
 N_IMAGES = 3
 SIDE = 96  # of a picture, in pixels: some 3 kB each
@@ -29,16 +30,16 @@ class Part:
     target: Tensor
 
 
-def parts_of(batches: Sequence[tuple[Tensor, Tensor]], scale: int) -> list[Part]:
-    """The most detailed part of each of a few images, spread evenly; whole images if the task doesn't enlarge."""
+def parts_of(batches: Sequence[tuple[Tensor, Tensor]], frame: Frame) -> list[Part]:
+    """The most detailed part of each of a few images, spread evenly; whole images if the task translates."""
     pairs = [(source[i], target[i]) for source, target in batches for i in range(len(source))]
     wanted = sorted({round(i * (len(pairs) - 1) / (N_IMAGES - 1)) for i in range(N_IMAGES)})
-    return [_part(*pairs[i], scale) for i in wanted]
+    return [_part(*pairs[i], frame) for i in wanted]
 
 
-def _part(source: Tensor, target: Tensor, scale: int) -> Part:
-    height, width = source.shape[1:]
-    side = (height, width) if scale == 1 else (min(SIDE // scale, height), min(SIDE // scale, width))
+def _part(source: Tensor, target: Tensor, frame: Frame) -> Part:
+    (height, width), scale = source.shape[1:], frame.scale
+    side = (min(SIDE // scale, height), min(SIDE // scale, width)) if frame.residual else (height, width)
     places = [
         (top, left)
         for top in range(0, height - side[0] + 1, max(1, side[0] // 2))
@@ -64,7 +65,7 @@ def outputs(network: nn.Module, parts: Iterable[Part], scale: int, device: torch
 
 def comparisons(parts: Sequence[Part], task: Task) -> dict[str, list[str]]:
     """The pictures beside them: the inputs, the baseline, the targets."""
-    scale = 2**task.frame.input_level
+    scale = task.frame.scale
     inputs = [as_url(_cut(p.source, (p.top, p.left), p.side, 1)) for p in parts]
     shown = {"input": inputs, "target": [as_url(p.target) for p in parts]}
     if scale == 1:

@@ -34,7 +34,7 @@ class Contestant:
             return job.fresh(self.architecture)
         assert self.plain is not None
         torch.manual_seed(job.seed)
-        return PlainUpscaler(*self.plain, scale=2**job.task.frame.input_level).to(job.device)
+        return PlainUpscaler(*self.plain, scale=job.task.frame.scale).to(job.device)
 
 
 def plain_size_mb(width: int, blocks: int, scale: int) -> float:
@@ -60,7 +60,7 @@ def in_size(most: float, frame: Frame) -> Budget:
     def of_subnet(architecture: Architecture) -> float:
         return costs(architecture, frame, (1, 1))["size_mb"]
 
-    return Budget("size_mb", most, of_subnet, partial(plain_size_mb, scale=2**frame.input_level))
+    return Budget("size_mb", most, of_subnet, partial(plain_size_mb, scale=frame.scale))
 
 
 def in_latency(most: float, table: LatencyTable, of_plain: Callable[[int, int], float]) -> Budget:

@@ -164,7 +164,7 @@ class Job:
         supernet = self.supernet()
         tensors, metadata = ranks.from_first(lambda: checkpoint.load(path))
         frame = asdict(self.task.frame)
-        if metadata.get("frame", {**frame, "activation": "gelu"}) != frame:
+        if {"first_step": 2, **metadata.get("frame", {**frame, "activation": "gelu"})} != frame:
             raise InputError(f"{path} was trained for networks of an older version; remove it and train again")
         try:
             supernet.load_state_dict(tensors)

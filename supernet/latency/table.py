@@ -49,6 +49,7 @@ def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.
         "space": space.digest,
         "parts": len({key(part) for part in every_part(space)}),
         "input_level": frame.input_level,
+        "first_step": frame.first_step,
         "activation": frame.activation,
         "normalise": frame.normalise,
         "output_size": list(output_size),
@@ -65,9 +66,8 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
         raise InputError(f"{path} does not exist; 'python cli.py bench --latency-table {path}' makes it")
     try:
         table = LatencyTable(**json.loads(path.read_text(encoding="utf-8")))
-        differs = [
-            f"{name} {table.about[name]}, not {value}" for name, value in about.items() if table.about[name] != value
-        ]
+        told = {"first_step": 2, **table.about}  # older tables had no other
+        differs = [f"{name} {told[name]}, not {value}" for name, value in about.items() if told[name] != value]
         if table.about["parts"] != len(table.ms) - 1:
             raise ValueError("a part is missing")
     except (ValueError, TypeError, KeyError) as error:
@@ -86,10 +86,10 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     """
     once = {key(part): Stretch([part], frame) for part in every_part(space)}
     thrice = {name: Stretch(3 * one.stretch, frame) for name, one in once.items() if one.stretch[0].kind == "operator"}
-    grain = 2 ** max(space.levels)
+    grain = frame.span(max(space.levels))
     padded = (-(-output_size[0] // grain) * grain, -(-output_size[1] // grain) * grain)  # as networks do
-    base = _Resized(2.0**frame.input_level if frame.residual else 1.0)
-    image, maps = (IMAGE_CHANNELS, frame.input_level), cache(partial(random_map, output_size=padded))
+    base = _Resized(float(frame.scale) if frame.residual else 1.0)
+    image, maps = (IMAGE_CHANNELS, frame.scale), cache(partial(random_map, output_size=padded))
     modules = [base, *once.values(), *thrice.values()]
     inputs = [maps(*image), *(maps(*one.source()) for one in (*once.values(), *thrice.values()))]
     times = [milliseconds(run) for run in actions(modules, inputs, device)]
@@ -97,7 +97,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     for name, three in zip(thrice, times[len(ms) :], strict=True):
         ms[name] = max(three - ms[name], 0.0) / 2
     # Of 8 blocks and 48 channels.
-    network = PlainUpscaler(scale=2**frame.input_level) if frame.residual else None
+    network = PlainUpscaler(scale=frame.scale) if frame.residual else None
     plain = exported_ms(network, random_map(*image, output_size), device) if network else None
     return LatencyTable(describe(space, frame, output_size, device), ms, plain)
 
@@ -118,11 +118,11 @@ class Stretch(nn.Module):
         return x
 
     def source(self) -> tuple[int, int]:
-        """Channels and level of the feature map that arrives at the first part."""
-        part, image_level = self.stretch[0], self.frame.input_level
-        level = {"transition": part.place[0], "stem": image_level}.get(part.kind, part.level)
+        """Channels of the feature map that arrives at the first part, and pixels of the output a position spans."""
+        part = self.stretch[0]
+        level = {"transition": part.place[0], "stem": self.frame.input_level}.get(part.kind, part.level)
         channels = {"stem": IMAGE_CHANNELS, "transition": part.source_width}.get(part.kind, part.width)
-        return channels, level
+        return channels, self.frame.span(level)
 
 
 class _Resized(nn.Module):
@@ -157,7 +157,7 @@ def every_part(space: SearchSpace) -> Iterator[Part]:
                     yield Part("operator", (0, level, operator), level, width, inner=inner)
 
 
-def random_map(channels: int, level: int, output_size: Size) -> Tensor:
-    """A feature map (1, channels, h, w) of a level."""
-    sides = (-(-side // 2**level) for side in output_size)
+def random_map(channels: int, span: int, output_size: Size) -> Tensor:
+    """A feature map (1, channels, h, w) whose positions span so many pixels of the output along a side."""
+    sides = (-(-side // span) for side in output_size)
     return torch.rand(1, channels, *sides, generator=torch.Generator().manual_seed(0))

@@ -74,7 +74,7 @@ def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
     """InputError if the quality can't be measured on images of that side. setting: the setting that decides the side,
     if any.
     """
-    least, scale = least_side(name, task), 2**task.frame.input_level
+    least, scale = least_side(name, task), task.frame.scale
     if side < least:
         larger = f"set {setting} to {-(-least // scale) * scale} or more" if setting else "give larger ones"
         raise InputError(f"{name} needs images of at least {least} pixels a side, these have {side}; {larger}")

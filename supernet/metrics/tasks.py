@@ -10,7 +10,9 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.data.images import resize_bicubic
 from supernet.metrics.similarity import psnr_rgb, psnr_y, ssim_rgb, ssim_y
-from supernet.network.generator import Frame
+from supernet.network.generator import Frame, Subnet
+from supernet.network.plain import PlainUpscaler
+from supernet.network.teacher import ResNetGenerator
 
 Metric = Callable[[Tensor, Tensor], Tensor]  # (output, target), each (b, 3, h, w) -> (b,)
 
@@ -32,6 +34,7 @@ class Task(Protocol):
 
 
 OTHERS: dict[str, Metric] = {}  # that plugins add
+INPUT = "the input itself"  # as a baseline
 
 
 @dataclass(frozen=True)
@@ -55,36 +58,38 @@ def metrics_with(border: int) -> dict[str, Metric]:
     return own | {name: Judged(metric, border) for name, metric in OTHERS.items()}
 
 
-class SuperResolution:
-    """From a low-resolution photograph to one that is `scale` times as large."""
+SCALES = (1, 2, 3, 4, 8)
 
-    name = "super-resolution"
-    baseline_name = "bicubic"
+
+class SuperResolution:
+    """From a low-resolution photograph to one that is `scale` times as large; at scale 1, from a degraded one."""
 
     def __init__(self, scale: int):
-        """scale: 2, 4 or 8."""
-        if scale not in (2, 4, 8):
-            raise InputError(f"task.scale is {scale}; it must be 2, 4 or 8")
+        """scale: one of SCALES."""
+        if scale not in SCALES:
+            raise InputError(f"task.scale is {scale}; it must be 1, 2, 3, 4 or 8")
         self.scale = scale
+        self.name, self.baseline_name = ("super-resolution", "bicubic") if scale > 1 else ("restoration", INPUT)
         # Without normalisation GELU sees small numbers, where it is nearly linear (docs/decisions/0008).
-        self.frame = Frame(input_level=scale.bit_length() - 1, residual=True, activation="relu")
-        self.border = scale  # as is customary
+        level, step = scale.bit_length() - 1, 3 if scale == 3 else 2
+        self.frame = Frame(input_level=level, residual=True, activation="relu", first_step=step)
+        self.border = scale if scale > 1 else 0  # as is customary
         self.metrics = metrics_with(self.border)
 
     def baseline(self, source: Tensor) -> Tensor:
-        """The output without a network: the bicubic enlargement."""
-        return resize_bicubic(source, self.scale)
+        """The output without a network: the bicubic enlargement, or the input at scale 1."""
+        return resize_bicubic(source, self.scale) if self.scale > 1 else source
 
     def protocol(self) -> str:
         """How the metrics are computed, as it enters the hash of a scores' context."""
-        return f"{self.name} x{self.scale}, Y of BT.601, 8-bit, border {self.scale}"
+        return f"{self.name} x{self.scale}, Y of BT.601, 8-bit, border {self.border}"
 
 
 class Translation:
     """From one image to its partner of the same size, such as edges to shoes (pix2pix, arXiv 1611.07004)."""
 
     name = "translation"
-    baseline_name = "the input itself"
+    baseline_name = INPUT
 
     def __init__(self) -> None:
         self.frame = Frame(input_level=0, residual=False, normalise=True)
@@ -100,6 +105,7 @@ class Translation:
         return f"{self.name}, 8-bit"
 
 
-def task_of(scale: int) -> Task:
-    """The task of a network whose output is so many times as large as its input."""
-    return SuperResolution(scale) if scale > 1 else Translation()
+def task_of(network: Subnet | ResNetGenerator | PlainUpscaler) -> Task:
+    """The network's task: one that adds to its enlarged input is for super-resolution."""
+    residual = network.frame.residual if isinstance(network, Subnet) else isinstance(network, PlainUpscaler)
+    return SuperResolution(network.scale) if residual else Translation()

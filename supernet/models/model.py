@@ -33,7 +33,7 @@ class Model:
     @property
     def scale(self) -> int:
         """The output's side over the input's."""
-        return int(2**self.task.frame.input_level)
+        return self.task.frame.scale
 
 
 def header(network: nn.Module) -> dict[str, Any]:
@@ -100,9 +100,8 @@ def read_model(path: Path, warn: Callable[[str], None] = lambda sentence: None) 
     if file.suffix == ".onnx":
         network = OnnxNetwork(file, warn)
         try:
-            build_network(network.metadata)  # its costs are asked for
-            return Model(network, task_of(network.metadata["scale"]), network.metadata)
+            return Model(network, task_of(build_network(network.metadata)), network.metadata)
         except (KeyError, TypeError, ValueError, RuntimeError):
             raise InputError(f"{file} was not exported by this project: it doesn't tell its network") from None
     plain, metadata = _read(file)
-    return Model(plain, task_of(plain.scale), metadata)
+    return Model(plain, task_of(plain), metadata)

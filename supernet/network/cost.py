@@ -20,9 +20,9 @@ OTHERS: dict[str, Price] = {}  # prices that plugins add
 def part_cost(part: Part, frame: Frame, height: int, width: int) -> tuple[int, int]:
     """(parameters, MACs) of one part when level 0 is height x width."""
     # To a coarser level a transition runs after the unshuffle, to a finer one before the shuffle.
-    level = max(part.place) if part.kind == "transition" else part.level
+    span = frame.span(max(part.place) if part.kind == "transition" else part.level)
     convs = convolutions(part, frame).values()
-    return sum(c.params for c in convs), sum(c.macs(height >> level, width >> level) for c in convs)
+    return sum(c.params for c in convs), sum(c.macs(height // span, width // span) for c in convs)
 
 
 def costs(architecture: Architecture, frame: Frame, output_size: tuple[int, int]) -> dict[str, float]:
@@ -30,7 +30,7 @@ def costs(architecture: Architecture, frame: Frame, output_size: tuple[int, int]
 
     MACs are those of the padded size, a multiple of the coarsest visited level.
     """
-    unit = 2 ** max(frame.input_level, *(level for level, _ in architecture.widths))
+    unit = max(frame.scale, *(frame.span(level) for level, _ in architecture.widths))
     height, width = (-(-side // unit) * unit for side in output_size)
     each = [part_cost(part, frame, height, width) for part in parts(architecture)]
     params = sum(p for p, _ in each)

@@ -24,15 +24,31 @@ IMAGE_CHANNELS = 3
 
 @dataclass(frozen=True)
 class Frame:
-    """The settings of generators that a task fixes: the input's level (x4 super-resolution: 2), whether the output is a
-    residual on the resized input, whether operators see instance-normalised features (without running statistics or
-    parameters, so that any prefix of the channels is normalised alike), and the operators' activation.
+    """The settings of generators that a task fixes.
+
+    `residual`: the output is added to the enlarged input. `normalise`: operators see instance-normalised features
+    (without running statistics or parameters, so that any prefix of the channels is normalised alike).
     """
 
-    input_level: int
+    input_level: int  # x4 super-resolution: 2
     residual: bool
     normalise: bool = False
     activation: Activation = "gelu"
+    first_step: int = 2  # from level 1 to level 0, the output; x3: 3 (docs/decisions/0019). All others are 2.
+
+    def span(self, level: int) -> int:
+        """Pixels of the output that a position of the level spans along a side."""
+        return self.first_step * 2 ** (level - 1) if level else 1
+
+    @property
+    def scale(self) -> int:
+        """The output's side over the input's."""
+        return self.span(self.input_level)
+
+    def step(self, level: int, other: int) -> int:
+        """How many times finer one of the levels is than the other."""
+        spans = self.span(level), self.span(other)
+        return max(spans) // min(spans)
 
 
 @dataclass(frozen=True)
@@ -68,38 +84,20 @@ def parts(architecture: Architecture) -> Iterator[Part]:
     yield Part("head", (last,), last, architecture.width(last))
 
 
-def stem_conv(frame: Frame, level: int, width: int) -> Conv:
-    """The convolution on the input, which is resized to the level or folded into channels by pixel-unshuffle."""
-    return Conv(IMAGE_CHANNELS * 4 ** max(0, level - frame.input_level), width, 3)
-
-
-def head_conv(level: int, width: int) -> Conv:
-    """The convolution before the pixel-shuffle to the output's resolution."""
-    return Conv(width, IMAGE_CHANNELS * 4**level, 3)
-
-
-def transition_conv(source: int, level: int, source_width: int, width: int) -> Conv:
-    """The convolution after pixel-unshuffle to a coarser level, or before pixel-shuffle to a finer one."""
-    return Conv(4 * source_width, width) if level > source else Conv(source_width, 4 * width)
-
-
 def convolutions(part: Part, frame: Frame) -> dict[str, Conv]:
     """The part's convolutions, by their names in its module ('' is the module itself)."""
-    if part.kind == "stem":
-        return {"": stem_conv(frame, part.level, part.width)}
-    if part.kind == "head":
-        return {"": head_conv(part.level, part.width)}
-    if part.kind == "transition":
+    if part.kind == "stem":  # on the input, which is resized to a finer level, or folded into channels
+        folded = max(1, frame.span(part.level) // frame.scale)
+        return {"": Conv(IMAGE_CHANNELS * folded**2, part.width, 3)}
+    if part.kind == "head":  # before the pixel-shuffle to the output
+        return {"": Conv(part.width, IMAGE_CHANNELS * frame.span(part.level) ** 2, 3)}
+    if part.kind == "transition":  # after the pixel-unshuffle to a coarser level, before the shuffle to a finer one
         source, level = part.place
-        return {"": transition_conv(source, level, part.source_width, part.width)}
+        area = frame.step(source, level) ** 2
+        into, out = (area, 1) if level > source else (1, area)
+        return {"": Conv(into * part.source_width, out * part.width)}
     operator = OPERATORS[part.place[2]]
     return operator.convolutions(part.width, part.inner * operator.expansion)
-
-
-def zero(conv: SlicedConv2d) -> SlicedConv2d:
-    for parameter in conv.parameters():
-        nn.init.zeros_(parameter)
-    return conv
 
 
 def build(part: Part, frame: Frame) -> nn.Module:
@@ -107,25 +105,30 @@ def build(part: Part, frame: Frame) -> nn.Module:
     if part.kind == "operator":
         return OPERATORS[part.place[2]](part.width, part.inner, frame.activation)
     conv = SlicedConv2d(convolutions(part, frame)[""])
-    return zero(conv) if part.kind == "transition" else conv
+    for parameter in conv.parameters() if part.kind == "transition" else ():
+        nn.init.zeros_(parameter)
+    return conv
+
+
+def enlarged(x: Tensor, scale: int) -> Tensor:
+    """The image, bilinearly enlarged."""
+    return x if scale == 1 else F.interpolate(x, scale_factor=float(scale), mode="bilinear")
 
 
 def run_part(part: Part, module: Callable[..., Tensor], x: Tensor, frame: Frame) -> Tensor:
     """Run a module that may be wider than the part."""
     if part.kind == "stem":
-        depth = part.level - frame.input_level
-        if depth > 0:
-            x = F.pixel_unshuffle(x, 2**depth)
-        elif depth < 0:
-            x = F.interpolate(x, scale_factor=2.0**-depth, mode="bilinear")
+        step = frame.step(part.level, frame.input_level)
+        x = F.pixel_unshuffle(x, step) if part.level > frame.input_level else enlarged(x, step)
         return module(x, part.width)
     if part.kind == "head":
-        return F.pixel_shuffle(module(x), 2**part.level)
+        return F.pixel_shuffle(module(x), frame.span(part.level))
     if part.kind == "transition":
         source, level = part.place
+        step = frame.step(source, level)
         if level > source:
-            return module(F.pixel_unshuffle(x, 2), part.width)
-        return F.pixel_shuffle(module(x, 4 * part.width), 2)
+            return module(F.pixel_unshuffle(x, step), part.width)
+        return F.pixel_shuffle(module(x, step**2 * part.width), step)
     return module(x, part.inner, frame.normalise)
 
 
@@ -156,12 +159,12 @@ def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
 
 def block(route: Iterable[Part], frame: Frame) -> int:
     """Pixels of the input that one position of the coarsest visited level spans."""
-    return int(2 ** max(0, max(part.level for part in route) - frame.input_level))
+    return max(1, frame.span(max(part.level for part in route)) // frame.scale)
 
 
 def reach(part: Part, frame: Frame) -> float:
     """The largest distance, in pixels of the input, that the part looks."""
-    unit = 2.0 ** (part.level - frame.input_level)  # what a position spans
+    unit = frame.span(part.level) / frame.scale  # what a position spans
     convs = convolutions(part, frame).values()
     parallel = max((conv.reach for conv in convs if conv.shrink > 1), default=0)  # the scales of one operator
     own = unit * (sum(conv.reach for conv in convs if conv.shrink <= 1) + parallel)
@@ -178,7 +181,7 @@ def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Mod
     """
     refuse_other_channels(x)
     height, width = x.shape[-2:]
-    resized = F.interpolate(x, scale_factor=2.0**frame.input_level, mode="bilinear") if frame.residual else None
+    start: Tensor | float = enlarged(x, frame.scale) if frame.residual else 0.5
     x = pad_to_multiple(x, block(route, frame)) - 0.5  # zero padding then means mid-grey, not black
     held: dict[int, Tensor] = {}
     for index, part in enumerate(route):
@@ -190,9 +193,7 @@ def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Mod
         elif part.kind == "operator":
             held[part.level] = run_part(part, module(index, part), held[part.level], frame)
     output = run_part(route[-1], module(len(route) - 1, route[-1]), held[route[-1].level], frame)
-    scale = 2**frame.input_level
-    output = output[..., : height * scale, : width * scale]
-    return output + (0.5 if resized is None else resized)
+    return output[..., : height * frame.scale, : width * frame.scale] + start
 
 
 class Subnet(nn.Module):
@@ -207,7 +208,7 @@ class Subnet(nn.Module):
     @property
     def scale(self) -> int:
         """The output's side over the input's."""
-        return int(2**self.frame.input_level)
+        return self.frame.scale
 
     @property
     def block(self) -> int:
@@ -218,11 +219,12 @@ class Subnet(nn.Module):
     def grain(self) -> int:
         """In pixels of the input: all pooling windows begin at a multiple of it."""
         windows = [
-            conv.shrink * 2.0 ** (part.level - self.frame.input_level)
+            conv.shrink * self.frame.span(part.level)
             for part in self.route
             for conv in convolutions(part, self.frame).values()
+            if conv.shrink
         ]
-        return max(self.block, *map(math.ceil, windows))
+        return math.lcm(self.block, *(window // math.gcd(window, self.scale) for window in windows))
 
     @property
     def reach(self) -> int:
@@ -232,7 +234,7 @@ class Subnet(nn.Module):
         return math.ceil(sum(reach(part, self.frame) for part in self.route))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> (b, 3, h * 2^input_level, w * 2^input_level)."""
+        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w)."""
         return run_route(x, self.route, lambda index, part: self.layers[index], self.frame)
 
 

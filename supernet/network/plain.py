@@ -7,7 +7,7 @@ long skip, a pixel-shuffle head, and a residual on the bilinear input.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from supernet.network.generator import refuse_other_channels
+from supernet.network.generator import enlarged, refuse_other_channels
 
 # How it is trained, as one would: by the same loop, on L1 alone, whatever the other networks are trained by.
 BATCH, PATCH = 16, 32  # low-resolution pixels
@@ -44,5 +44,4 @@ class PlainUpscaler(nn.Module):
         refuse_other_channels(x)
         features = self.stem(x - 0.5)
         features = features + self.merge(self.blocks(features))
-        enlarged = F.interpolate(x, scale_factor=float(self.scale), mode="bilinear")
-        return F.pixel_shuffle(self.head(features), self.scale) + enlarged
+        return F.pixel_shuffle(self.head(features), self.scale) + enlarged(x, self.scale)

@@ -62,7 +62,7 @@ def bring(
     place = opening.place_of(settings.file)
     if opening.digest_of(place) != settings.digest:
         raise InputError(f"{place} is not the teacher that the run was begun with; name that one with --teacher")
-    found, scale = opening.find(place, warn), 2**task.frame.input_level
+    found, scale = opening.find(place, warn), task.frame.scale
     tried = [wanted(source, target, task, alone, device) for source, target in samples[:SAMPLES]]
     given = None if settings.range == "auto" else settings.range
     teacher = probe(found, tried, scale, place, given)

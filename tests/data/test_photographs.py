@@ -159,7 +159,7 @@ def test_a_photograph_that_stands_in_a_benchmark_is_refused_by_both_names(tmp_pa
 # -- pairs ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("size", [(16, 24), (17, 31)])
 def test_a_pair_is_the_image_cut_to_the_scale_and_its_reduction(scale, size):
     pixels = random_pixels(*size)

@@ -5,11 +5,21 @@ import json
 import numpy as np
 import pytest
 import torch
-from supernet_fixtures import SUPER_RESOLUTION, TRANSLATION, fresh_supernet, small_space, wide_space
+from supernet_fixtures import SUPER_RESOLUTION, TRANSLATION, X3, fresh_supernet, small_space, wide_space
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import SearchSpace
-from supernet.latency.table import BASE, LatencyTable, describe, every_part, key, measure_table, read_table
+from supernet.latency.table import (
+    BASE,
+    LatencyTable,
+    Stretch,
+    describe,
+    every_part,
+    key,
+    measure_table,
+    random_map,
+    read_table,
+)
 from supernet.latency.whole import timers, together_ms
 from supernet.network.generator import parts
 
@@ -66,8 +76,23 @@ def test_a_table_is_read_as_it_was_written_and_refused_where_it_is_of_something_
         read_table(path, describe(wide_space(), SUPER_RESOLUTION, SIZE, CPU))
     with pytest.raises(InputError, match="is of input_level 2, not 0"):
         read_table(path, describe(SPACE, TRANSLATION, SIZE, CPU))
+    with pytest.raises(InputError, match="is of first_step 2, not 3"):
+        read_table(path, {**about, "first_step": X3.first_step})
     with pytest.raises(InputError, match="does not exist; 'python cli.py bench --latency-table"):
         read_table(tmp_path / "none.json", about)
+
+
+def test_a_table_of_a_version_without_first_steps_is_read(table, tmp_path):
+    about = {name: value for name, value in table.about.items() if name != "first_step"}
+    LatencyTable(about, table.ms, table.plain_ms).save(tmp_path / "table.json")
+    assert read_table(tmp_path / "table.json", table.about).ms == table.ms
+
+
+@pytest.mark.parametrize(("level", "sides"), [(0, (63, 96)), (1, (21, 32)), (2, (11, 16))])
+def test_the_maps_of_scale_3_are_timed_at_their_sizes(level, sides):
+    part = next(part for part in every_part(wide_space(0)) if part.kind == "operator" and part.level == level)
+    channels, span = Stretch([part], X3).source()
+    assert random_map(channels, span, (63, 96)).shape == (1, part.width, *sides)
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"about": {}, "ms": {}, "plain_ms": null}'])

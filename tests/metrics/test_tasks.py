@@ -10,25 +10,27 @@ from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.network.generator import Frame
 
 
-@pytest.mark.parametrize(("scale", "level"), [(2, 1), (4, 2), (8, 3)])
-def test_the_scale_gives_the_level_of_the_input(scale, level):
-    assert SuperResolution(scale).frame == Frame(input_level=level, residual=True, activation="relu")
+@pytest.mark.parametrize(("scale", "level", "step"), [(1, 0, 2), (2, 1, 2), (3, 1, 3), (4, 2, 2), (8, 3, 2)])
+def test_the_scale_gives_the_level_of_the_input(scale, level, step):
+    frame = SuperResolution(scale).frame
+    assert frame == Frame(input_level=level, residual=True, activation="relu", first_step=step)
+    assert frame.scale == scale
 
 
-@pytest.mark.parametrize("scale", [-4, 0, 1, 3, 6, 16])
+@pytest.mark.parametrize("scale", [-4, 0, 5, 6, 16])
 def test_another_scale_is_refused(scale):
-    with pytest.raises(InputError, match=f"task.scale is {scale};.*2, 4 or 8"):
+    with pytest.raises(InputError, match=f"task.scale is {scale};.*1, 2, 3, 4 or 8"):
         SuperResolution(scale)
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_baseline_enlarges_to_the_targets_size_and_keeps_a_constant(scale):
     baseline = SuperResolution(scale).baseline(torch.full((2, 3, 5, 7), 0.3))
     assert baseline.shape == (2, 3, 5 * scale, 7 * scale)
     torch.testing.assert_close(baseline, torch.full_like(baseline, 0.3), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_metrics_cut_a_border_of_scale_pixels(scale):
     output, target = random_images(2, 3, 40, 40, seed=1), random_images(2, 3, 40, 40, seed=2)
     metrics = SuperResolution(scale).metrics
@@ -47,8 +49,16 @@ def test_a_translation_keeps_the_size_is_normalised_and_has_the_input_for_nothin
     assert torch.equal(task.metrics["psnr_y"](source, target), psnr_y(source, target, 0))
 
 
+def test_at_scale_1_the_input_is_the_baseline_and_nothing_is_cut_off():
+    task, (source, target) = SuperResolution(1), random_images(2, 1, 3, 9, 7)
+    assert (task.name, task.baseline_name, task.border) == ("restoration", "the input itself", 0)
+    assert torch.equal(task.baseline(source), source)
+    assert torch.equal(task.metrics["psnr_y"](source, target), psnr_y(source, target, 0))
+
+
 def test_each_scale_has_a_protocol_of_its_own():
-    assert len({Translation().protocol(), *(SuperResolution(scale).protocol() for scale in (2, 4, 8))}) == 4
+    assert len({Translation().protocol(), *(SuperResolution(scale).protocol() for scale in (1, 2, 3, 4, 8))}) == 6
+    assert SuperResolution(4).protocol() == "super-resolution x4, Y of BT.601, 8-bit, border 4"  # of older scores
 
 
 def test_a_frechet_distance_of_counted_images_is_renamed_for_the_final_front():

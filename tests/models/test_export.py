@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from supernet_fixtures import TRANSLATION, random_architectures, random_images
+from supernet_fixtures import TRANSLATION, X3, random_architectures, random_images
 from test_tiling import SUPER_RESOLUTION, lively, space_of
 from torch import nn
 
@@ -28,6 +28,7 @@ from supernet.network.teacher import ResNetGenerator
 pytest.importorskip("onnxruntime")
 
 FRAMES = {"x4": (SUPER_RESOLUTION, (1, 2, 3)), "translation": (TRANSLATION, (1, 2, 3))}
+FRAMES["x3"] = (X3, (0, 1, 2))
 # What an exported file must serve: one that fits all levels, one that fits none, a batch, and some of a few pixels,
 # smaller than what is added at their sides, than a window, and with a single position at the coarsest level.
 SHAPES = [(1, 3, 32, 32), (1, 3, 37, 51), (3, 3, 16, 20), (1, 3, 12, 9)]
@@ -41,28 +42,28 @@ def network_of(operator: str, task: str) -> Subnet:
 
 
 def metadata(network: Any) -> dict:
-    return export.metadata_of(Model(network, task_of(network.scale), header(network)))
+    return export.metadata_of(Model(network, task_of(network), header(network)))
 
 
 # An export takes long: one network holds all operators, another those that look beyond a few positions.
 CELLS = {
     "x4": list(zip((1, 1, 2, 2, 3, 3, 3, 3, 2, 2), OPERATORS, strict=True)),
     "translation": [(1, "channel_attention"), (2, "residual"), (3, "modulation")],
+    "x3": [(0, "pointwise"), (1, "residual")],
 }
 
 
-def network_at_three_levels(task: str) -> Subnet:
+def network_at_its_levels(task: str) -> Subnet:
     cells = [Cell(i, level, name, 8) for i, (level, name) in enumerate(CELLS[task])]
-    return lively(Subnet(Architecture(tuple(cells), ((1, 8), (2, 8), (3, 8))), FRAMES[task][0]))
+    widths = tuple((level, 8) for level in sorted({level for level, _ in CELLS[task]}))
+    return lively(Subnet(Architecture(tuple(cells), widths), FRAMES[task][0]))
 
 
 def teacher() -> nn.Module:
     return lively(ResNetGenerator(4, 1))
 
 
-@pytest.mark.parametrize(
-    "make", [partial(network_at_three_levels, "x4"), partial(network_at_three_levels, "translation"), teacher]
-)
+@pytest.mark.parametrize("make", [*(partial(network_at_its_levels, task) for task in CELLS), teacher])
 def test_onnx_runtime_gives_what_torch_gives_at_any_size(make: Callable[[], nn.Module], tmp_path: Path):
     network: Any = make()
     with torch.no_grad():
@@ -73,7 +74,7 @@ def test_onnx_runtime_gives_what_torch_gives_at_any_size(make: Callable[[], nn.M
     worst = export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [])
     assert worst <= 1e-4
     model = read_model(tmp_path / "m.onnx")
-    assert model.task.name == task_of(network.scale).name
+    assert model.task.name == task_of(network).name
     for shape in SHAPES:
         if isinstance(network, ResNetGenerator) and shape[2:] == (1, 1):
             continue  # by reflection all its maps are constant, and its norms enlarge what rounding leaves of them
@@ -191,7 +192,7 @@ SET14 = Path(__file__).parents[3] / "shared" / "data" / "sr" / "benchmark" / "Se
 @pytest.mark.skipif(not SET14.is_dir(), reason="the benchmark images are absent")
 def test_onnx_runtime_alone_gives_the_psnr_that_torch_gives_on_set14(tmp_path: Path):
     network = network_of("separable", "x4")
-    model = Model(network, task_of(4), header(network))
+    model = Model(network, task_of(network), header(network))
     export.export(network, tmp_path / "m.onnx", "onnx", export.metadata_of(model), [])
     images = judgement.read_judged(model, SET14, "test", "AtoB", None)
     expected = judgement.judge(model, images, ["psnr_y"], torch.device("cpu"))["images"]

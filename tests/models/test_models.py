@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import exit_code
+from command_line import ROOT, exit_code
 from safetensors.torch import save_file
 from supernet_fixtures import TRANSLATION, random_architectures, random_images, random_supernet, wide_space
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from evo_c2f.errors import DamagedFileError, InputError
 from supernet import checkpoint
 from supernet.drawing.sheet import draw_sheet, sample_columns
-from supernet.models.model import header, load_network
+from supernet.models.model import header, load_network, read_model
 from supernet.network.teacher import ResNetGenerator
 
 
@@ -25,6 +25,24 @@ def test_a_saved_network_comes_back_and_is_frozen(network, tmp_path: Path):
     loaded, x = load_network(tmp_path / "x.safetensors"), random_images(1, 3, 32, 32)
     assert torch.equal(loaded(x), network(x))
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("sr-x4/models/1.49MB-scratch-32000/model", "super-resolution"),
+        ("openmoji/models/searched-inherited", "translation"),
+    ],
+)
+def test_a_committed_model_gives_what_its_file_gave_when_it_was_exported(name: str, task: str):
+    pytest.importorskip("onnxruntime")
+    x, (model, exported) = (
+        random_images(1, 3, 20, 28),
+        (read_model(ROOT / "results" / f"{name}.{suffix}") for suffix in ("safetensors", "onnx")),
+    )
+    assert model.task.name == exported.task.name == task
+    with torch.no_grad():
+        torch.testing.assert_close(model.network(x), exported.network(x), atol=1e-4, rtol=0)
 
 
 def test_what_is_absent_or_holds_no_network_is_named(tmp_path: Path):

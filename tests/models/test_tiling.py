@@ -1,6 +1,6 @@
 import pytest
 import torch
-from supernet_fixtures import TRANSLATION, random_architectures, random_images
+from supernet_fixtures import RESTORATION, TRANSLATION, X3, random_architectures, random_images
 from torch import nn
 
 from evo_c2f.space import SearchSpace
@@ -31,13 +31,17 @@ def test_the_cores_of_the_tiles_meet_and_their_margins_are_within_the_image():
     assert [span.read for span in found] == [(0, 24), (8, 40), (24, 50), (40, 50)]
 
 
-@pytest.mark.parametrize("operator", OPERATORS)
-@pytest.mark.parametrize(
-    ("frame", "levels", "size"),
-    [(SUPER_RESOLUTION, (1, 2, 3, 4), (75, 101)), (TRANSLATION, (1, 2, 3), (203, 150))],
-    ids=["x4", "translation"],
-)
-def test_tiles_give_what_the_whole_image_gives(operator: str, frame: Frame, levels: tuple[int, ...], size):
+TILED = {
+    "x4": (SUPER_RESOLUTION, (1, 2, 3, 4), (75, 101), OPERATORS),
+    "translation": (TRANSLATION, (1, 2, 3), (203, 150), OPERATORS),
+    "x3": (X3, (0, 1, 2), (59, 35), ["modulation"]),  # whose windows are no multiples of 3
+    "x1": (RESTORATION, (0, 1, 2), (59, 75), ["channel_attention"]),
+}
+
+
+@pytest.mark.parametrize(("task", "operator"), [(task, name) for task, (*_, names) in TILED.items() for name in names])
+def test_tiles_give_what_the_whole_image_gives(task: str, operator: str):
+    frame, levels, size, _ = TILED[task]
     space, image = space_of(operator, levels), random_images(1, 3, *size)
     for architecture in random_architectures(space, 3):
         network = lively(Subnet(architecture, frame))

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from supernet_fixtures import SUPER_RESOLUTION, TRANSLATION, random_architectures, wide_space
+from supernet_fixtures import RESTORATION, SUPER_RESOLUTION, TRANSLATION, X3, random_architectures, wide_space
 from torch.utils.flop_counter import FlopCounterMode
 
 from evo_c2f.space import Architecture, Cell, SearchSpace
@@ -11,7 +11,7 @@ from supernet.network.operators import OPERATORS
 
 def counted(architecture: Architecture, frame: Frame, output_size: tuple[int, int]) -> tuple[int, int]:
     """(parameters, MACs) as torch finds them on the module; on the meta device nothing is computed."""
-    scale = 2**frame.input_level
+    scale = 3 if frame == X3 else 2**frame.input_level
     low = tuple(-(-side // scale) for side in output_size)
     with torch.device("meta"):
         subnet, image = Subnet(architecture, frame), torch.empty(1, 3, *low)
@@ -33,6 +33,9 @@ def counted(architecture: Architecture, frame: Frame, output_size: tuple[int, in
         (2, Frame(1, True), (90, 62)),
         (0, TRANSLATION, (256, 256)),
         (0, TRANSLATION, (61, 43)),
+        (0, X3, (36, 51)),
+        (1, X3, (37, 50)),  # 13x17 is padded to 14x18 or 16x20
+        (0, RESTORATION, (61, 43)),
     ],
 )
 def test_the_costs_from_the_genes_are_those_of_the_extracted_module(first_level, frame, size):

@@ -5,8 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from supernet_fixtures import (
+    RESTORATION,
     SUPER_RESOLUTION,
     TRANSLATION,
+    X3,
     fresh_supernet,
     random_architectures,
     random_images,
@@ -28,7 +30,16 @@ def resized(x: torch.Tensor, frame: Frame) -> torch.Tensor:
     """What a generator adds its own to."""
     if not frame.residual:
         return torch.full_like(x, 0.5)
-    return F.interpolate(x, scale_factor=2.0**frame.input_level, mode="bilinear")
+    return F.interpolate(x, scale_factor=float(scale_of(frame)), mode="bilinear")
+
+
+def scale_of(frame: Frame) -> int:
+    return 3 if frame == X3 else 2**frame.input_level
+
+
+def step_of(frame: Frame, *levels: int) -> int:
+    """From one level to the next."""
+    return 3 if frame == X3 and 0 in levels else 2
 
 
 def architecture(*cells: tuple[int, int, str, int], widths: dict[int, int]) -> Architecture:
@@ -41,7 +52,8 @@ def transitions(a: Architecture) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(
-    ("first_level", "frame", "n"), [(1, SUPER_RESOLUTION, 200), (0, TRANSLATION, 70), (1, Frame(1, True), 70)]
+    ("first_level", "frame", "n"),
+    [(1, SUPER_RESOLUTION, 200), (0, TRANSLATION, 70), (1, Frame(1, True), 70), (0, X3, 70), (0, RESTORATION, 70)],
 )
 @torch.inference_mode()
 def test_a_subnet_inside_the_supernet_equals_the_extracted_one(first_level, frame, n):
@@ -60,7 +72,7 @@ def test_a_subnet_inside_the_supernet_equals_the_extracted_one(first_level, fram
     for index, a in enumerate(architectures):
         x = random_images(1, 3, *SIZES[index % len(SIZES)], seed=index)
         inside, alone = supernet(x, a), supernet.extract(a)(x)
-        scale = 2**frame.input_level
+        scale = scale_of(frame)
         assert inside.shape == (1, 3, x.shape[2] * scale, x.shape[3] * scale)
         assert (inside - resized(x, frame)).std() >= 0.1  # equal zeros would prove nothing
         torch.testing.assert_close(inside, alone, atol=1e-5, rtol=0)
@@ -92,24 +104,28 @@ def test_every_change_of_an_active_gene_changes_the_output(first_level, frame):
 def stem(supernet: Supernet, level: int, x: torch.Tensor, width: int) -> torch.Tensor:
     conv, depth = supernet.modules_by_place[f"stem_{level}"], level - supernet.frame.input_level
     x = F.pixel_unshuffle(x - 0.5, 2**depth) if depth > 0 else x - 0.5
-    x = F.interpolate(x, scale_factor=2.0**-depth, mode="bilinear") if depth < 0 else x
+    step = step_of(supernet.frame, level)
+    x = F.interpolate(x, scale_factor=float(step**-depth), mode="bilinear") if depth < 0 else x
     return F.conv2d(x, conv.weight[:width], conv.bias[:width], padding=1)
 
 
 def head(supernet: Supernet, level: int, y: torch.Tensor) -> torch.Tensor:
     conv = supernet.modules_by_place[f"head_{level}"]
-    return F.pixel_shuffle(F.conv2d(y, conv.weight[:, : y.shape[1]], conv.bias, padding=1), 2**level)
+    y = F.conv2d(y, conv.weight[:, : y.shape[1]], conv.bias, padding=1)
+    return F.pixel_shuffle(y, (1, 3, 6)[level] if supernet.frame == X3 else 2**level)
 
 
 def transition(supernet: Supernet, source: int, level: int, y: torch.Tensor, width: int) -> torch.Tensor:
     conv = supernet.modules_by_place[f"transition_{source}_{level}"]
+    step = step_of(supernet.frame, source, level)
     if level > source:
-        y = F.pixel_unshuffle(y, 2)
+        y = F.pixel_unshuffle(y, step)
         return F.conv2d(y, conv.weight[:width, : y.shape[1]], conv.bias[:width])
-    return F.pixel_shuffle(F.conv2d(y, conv.weight[: 4 * width, : y.shape[1]], conv.bias[: 4 * width]), 2)
+    out = step**2 * width
+    return F.pixel_shuffle(F.conv2d(y, conv.weight[:out, : y.shape[1]], conv.bias[:out]), step)
 
 
-@pytest.mark.parametrize(("first_level", "frame"), [(1, SUPER_RESOLUTION), (0, TRANSLATION)])
+@pytest.mark.parametrize(("first_level", "frame"), [(1, SUPER_RESOLUTION), (0, TRANSLATION), (0, X3), (0, RESTORATION)])
 @torch.inference_mode()
 def test_a_fresh_supernet_is_stem_and_head_of_the_last_level_on_every_path(first_level, frame):
     space, x = wide_space(first_level), random_images(1, 3, 8, 4)
@@ -121,31 +137,35 @@ def test_a_fresh_supernet_is_stem_and_head_of_the_last_level_on_every_path(first
         assert by_hand.std() > 1e-3
 
 
+@pytest.mark.parametrize(("first_level", "frame"), [(1, SUPER_RESOLUTION), (0, X3)])
 @torch.inference_mode()
-def test_on_arrival_a_transition_is_added_to_what_the_level_last_held_or_to_its_own_stem():
-    supernet, x = fresh_supernet(wide_space()), random_images(1, 3, 6, 8)
+def test_on_arrival_a_transition_is_added_to_what_the_level_last_held_or_to_its_own_stem(first_level, frame):
+    supernet, x = fresh_supernet(wide_space(first_level), frame), random_images(1, 3, 6, 8)
     for name, module in supernet.modules_by_place.items():
         if not name.startswith("operator"):  # the operators stay the identity
             randomise(module, seed=len(name))
-    widths = {1: 8, 2: 16, 3: 24}
-    levels = (2, 3, 2, 1, 2)
+    low, middle, high = supernet.space.levels
+    widths = {low: 8, middle: 16, high: 24}
+    levels = (middle, high, middle, low, middle)
     a = architecture(*((i, level, "residual", 8) for i, level in enumerate(levels)), widths=widths)
     stems = {level: stem(supernet, level, x, width) for level, width in widths.items()}
-    first = stems[2]
-    coarse = stems[3] + transition(supernet, 2, 3, first, 24)
-    second = first + transition(supernet, 3, 2, coarse, 16)
-    fine = stems[1] + transition(supernet, 2, 1, second, 8)
-    third = second + transition(supernet, 1, 2, fine, 16)
-    by_hand = head(supernet, 2, third) + resized(x, SUPER_RESOLUTION)
+    first = stems[middle]
+    coarse = stems[high] + transition(supernet, middle, high, first, 24)
+    second = first + transition(supernet, high, middle, coarse, 16)
+    fine = stems[low] + transition(supernet, middle, low, second, 8)
+    third = second + transition(supernet, low, middle, fine, 16)
+    by_hand = head(supernet, middle, third) + resized(x, frame)
     torch.testing.assert_close(supernet(x, a), by_hand, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("first_level", "frame", "size"), [(1, SUPER_RESOLUTION, (7, 9)), (0, TRANSLATION, (9, 7))])
+@pytest.mark.parametrize(
+    ("first_level", "frame", "size"), [(1, SUPER_RESOLUTION, (7, 9)), (0, TRANSLATION, (9, 7)), (1, X3, (7, 9))]
+)
 @torch.inference_mode()
 def test_an_odd_input_is_padded_by_reflection_to_the_coarsest_visited_level(first_level, frame, size):
     space, x = wide_space(first_level), random_images(1, 3, *size)
     supernet = random_supernet(space, frame)
-    high, wide = size[0] * 2**frame.input_level, size[1] * 2**frame.input_level
+    high, wide = size[0] * scale_of(frame), size[1] * scale_of(frame)
     for a in random_architectures(space, 20):
         multiple = 2 ** max(0, max(level for level, _ in a.widths) - frame.input_level)
         padded = F.pad(x, (0, -size[1] % multiple, 0, -size[0] % multiple), mode="reflect")
@@ -162,11 +182,13 @@ def test_an_odd_input_is_padded_by_reflection_to_the_coarsest_visited_level(firs
         (0, TRANSLATION, (1, 1)),
         (0, TRANSLATION, (2, 9)),
         (0, TRANSLATION, (3, 3)),
+        (0, X3, (1, 2)),
+        (0, RESTORATION, (1, 2)),
     ],
 )
 @torch.inference_mode()
 def test_an_input_of_a_few_pixels_goes_through_at_every_level(first_level, frame, size):
-    space, scale = wide_space(first_level), 2**frame.input_level
+    space, scale = wide_space(first_level), scale_of(frame)
     supernet, x = random_supernet(space, frame), random_images(1, 3, *size)
     for level, widths in space.widths.items():
         y = supernet(x, architecture((0, level, "residual", 8), widths={level: widths[0]}))
