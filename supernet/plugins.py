@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import METRICS, Metric
+from supernet.batches import degradation as degradations
 from supernet.data import pair_data, photographs
 from supernet.data.images import Pixels
 from supernet.metrics import tasks
@@ -57,6 +58,13 @@ def price(name: str, label: str) -> Callable[[cost.Price], cost.Price]:
 def images(name: str) -> Callable[[Images], Images]:
     """Decorates a source of photographs, (name, 8-bit pixels (h, w, 3)), which `data.folder` may then name."""
     return lambda made: _add(photographs.SOURCES, name, made, "dataset")
+
+
+def degradation(name: str) -> Callable[[degradations.Degradation], degradations.Degradation]:
+    """Decorates a function of (photograph (h, w, 3) of 8 bits, scale, numpy's Generator) -> its input (h / scale, w /
+    scale, 3), which `data.degradation.plugin` may then name. All its draws must come from the Generator.
+    """
+    return lambda made: _add(degradations.OTHERS, name, made, "degradation")
 
 
 def pairs(name: str) -> Callable[[Pairs], Pairs]:

@@ -1,4 +1,4 @@
-"""An operator, an objective and a dataset from outside the package, each in under 30 lines, as a user adds them."""
+"""An operator, an objective, a dataset and a degradation from outside, each in under 30 lines, as a user adds them."""
 
 import json
 import re
@@ -80,19 +80,34 @@ def checkerboards():
         yield f"board{side}", np.repeat((255 * board).astype(np.uint8)[..., None], 3, axis=2)
 '''
 
+DEGRADATION = '''
+"""Photographs of which a few pixels are dead."""
 
-@pytest.mark.parametrize("plugin", [OPERATOR, OBJECTIVE, DATASET])
+from supernet import plugins
+
+
+@plugins.degradation("dead_pixels")
+def dead_pixels(photograph, scale, rng):
+    low = photograph[::scale, ::scale].copy()
+    low[rng.random(low.shape[:2]) < 0.01] = 0
+    return low
+'''
+
+
+@pytest.mark.parametrize("plugin", [OPERATOR, OBJECTIVE, DATASET, DEGRADATION])
 def test_each_takes_less_than_thirty_lines(plugin: str) -> None:
     assert len(plugin.strip().splitlines()) < 30
 
 
-def test_a_search_uses_an_operator_two_objectives_and_a_dataset_from_outside(
+def test_a_search_uses_an_operator_two_objectives_a_dataset_and_a_degradation_from_outside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, text in (("eyes", OPERATOR), ("edges", OBJECTIVE), ("boards", DATASET)):
+    texts = {"eyes": OPERATOR, "edges": OBJECTIVE, "boards": DATASET, "dead": DEGRADATION}
+    for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(text)
-    added = [word for name in ("eyes", "edges", "boards") for word in ("--plugin", tmp_path / f"{name}.py")]
-    settings = tiny("space.operators=[residual, wide_eye]", "data.folder=checkerboards")
+    added = [word for name in texts for word in ("--plugin", tmp_path / f"{name}.py")]
+    images = ("data.folder=checkerboards", "data.degradation.plugin=dead_pixels")
+    settings = tiny("space.operators=[residual, wide_eye]", *images)
     wanted = ("--objective", "edge_error", "--objective", "peak_mb", "--max", "size_mb=0.5")
     words = ("--run", tmp_path / "run", "--threads", 1)
     done = command("search", *words, *added, *wanted, *EVALUATIONS, *settings)

@@ -97,6 +97,27 @@ class Limit:
         return f"{self.metric.name} {'<=' if self.side == 'max' else '>='} {self.value:g}"
 
 
+def objectives(names: Sequence[str], limited: Sequence[str], rescored: Sequence[str]) -> tuple[Metric, ...]:
+    """The objectives: the first quality that is named, then the costs and then the other qualities, each by name.
+
+    InputError if one is unknown, if there are fewer than two, or no quality, or if a name can't be used: `limited` has
+    limits, `rescored` is measured of the final front.
+    """
+    if len(set(names)) < max(2, len(names)):
+        raise InputError(f"objectives are {[*names]}; name at least two, each once")
+    for name in (*names, *limited, *rescored):
+        if name.endswith(FULL):
+            raise InputError(f"{name} is taken of final fronts alone; search on {name.removesuffix(FULL)}")
+    for name in rescored:
+        if metric(name).kind != "quality":
+            raise InputError(f"search.rescore names {name}, which is no quality; a front has its costs already")
+    found = [metric(name) for name in names]
+    first = next((o for o in found if o.kind == "quality"), None)
+    if first is None:
+        raise InputError(f"objectives are {[*names]}, all of them costs; name a quality too")
+    return tuple(sorted(found, key=lambda o: (o != first, o.kind == "quality", o.name)))
+
+
 def limits(maxima: dict[str, float], minima: dict[str, float]) -> tuple[Limit, ...]:
     """The limits. InputError if a metric is unknown or its two limits contradict each other."""
     for name in maxima.keys() & minima.keys():

@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.runs.sections import (
+    BlurSection,
     DataSection,
+    DegradationSection,
     DiscriminatorSection,
     EvaluationsSection,
     FinetuneSection,
+    JpegSection,
     LossesSection,
+    NoiseSection,
     PairsSection,
+    ResizeSection,
     SearchSection,
     Section,
     SurvivorsSection,
@@ -84,6 +89,15 @@ class Recipe(Section):
 class SuperResolutionRecipe(Recipe):
     task: TaskSection
     data: DataSection
+
+    @model_validator(mode="after")
+    def _degrades_what_it_restores(self) -> Self:
+        how = self.data.degradation
+        if self.task.scale == 1 and (how is None or how == DegradationSection()):
+            raise ValueError("task.scale is 1, so networks restore what data.degradation degrades; name its steps")
+        if self.task.scale == 1 and how and how.resize and how.times == 1:
+            raise ValueError("data.degradation.resize changes nothing at scale 1 in one pass; set its times to 2")
+        return self
 
 
 class TranslationRecipe(Recipe):
@@ -224,6 +238,11 @@ SETTINGS = {
     "task.": list(TaskSection.model_fields),
     "space.": list(SearchSpace.__dataclass_fields__),
     "data.": list(DataSection.model_fields | PairsSection.model_fields),
+    "data.degradation.": list(DegradationSection.model_fields),
+    "data.degradation.blur.": list(BlurSection.model_fields),
+    "data.degradation.resize.": list(ResizeSection.model_fields),
+    "data.degradation.noise.": list(NoiseSection.model_fields),
+    "data.degradation.jpeg.": list(JpegSection.model_fields),
     "training.": list(TrainingSection.model_fields),
     "training.losses.": list(LossesSection.model_fields),
     "training.discriminator.": list(DiscriminatorSection.model_fields),

@@ -2,10 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from evo_c2f.engine.budget import AlgorithmName
-from evo_c2f.errors import InputError
 from evo_c2f.objectives import metric as metrics
 from evo_c2f.objectives.metric import Limit, Metric
 
@@ -20,6 +19,17 @@ TRAININGS = (
 )
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{list(ends)} is no range; name the least first, then the most")
+    return ends
+
+
+Strengths = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
+Quality = Annotated[int, Field(ge=1, le=100)]
 
 
 class Section(BaseModel):
@@ -28,11 +38,53 @@ class Section(BaseModel):
 
 class TaskSection(Section):
     name: Literal["super-resolution"]
-    scale: Literal[2, 4, 8] = 4
+    scale: Literal[1, 2, 3, 4, 8] = 4  # 1: restoration, of what `data.degradation` degrades
 
 
 class TranslationSection(Section):
     name: Literal["translation"]
+
+
+class BlurSection(Section):
+    sigma: Strengths  # in pixels; an anisotropic blur draws it twice, along a direction and across it
+    kinds: Annotated[list[Literal["isotropic", "anisotropic"]], Field(min_length=1)] = ["isotropic"]
+    chance: Share = 1.0
+
+
+class ResizeSection(Section):
+    filters: Annotated[list[Literal["area", "bilinear", "bicubic"]], Field(min_length=1)] = ["bicubic"]
+    factor: Strengths = (1.0, 1.0)  # of the first of two passes; the last one makes the input's size
+
+
+class NoiseSection(Section):
+    sigma: Strengths  # of 255; poisson noise has it at white, and less where it is darker
+    kinds: Annotated[list[Literal["gaussian", "poisson"]], Field(min_length=1)] = ["gaussian"]
+    chance: Share = 1.0
+
+
+class JpegSection(Section):
+    quality: Annotated[tuple[Quality, Quality], AfterValidator(_ascending)]
+    chance: Share = 1.0
+
+
+class DegradationSection(Section):
+    """How photographs become inputs: by these steps in this order, their strengths drawn anew for each patch."""
+
+    blur: BlurSection | None = None
+    resize: ResizeSection | None = None  # null: bicubic, to the input's size
+    noise: NoiseSection | None = None
+    jpeg: JpegSection | None = None
+    times: Literal[1, 2] = 1  # passes over all steps
+    order: Literal["fixed", "random"] = "fixed"
+    plugin: str | None = None  # a plugin's function, in place of all steps
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if self.resize and self.times == 1 and self.resize.factor != (1, 1):
+            raise ValueError("resize.factor is of the first of two passes; set times to 2")
+        if self.plugin and self.model_dump(exclude_defaults=True) != {"plugin": self.plugin}:
+            raise ValueError(f"plugin {self.plugin} takes the place of all steps; leave out the others")
+        return self
 
 
 class DataSection(Section):
@@ -45,6 +97,7 @@ class DataSection(Section):
     crop: Positive  # side of a crop in high-resolution pixels
     # What networks learn to give: the photographs, or a teacher's enlargements of them.
     target: Literal["pictures", "teacher"] = "pictures"
+    degradation: DegradationSection | None = None  # null: inputs are bicubic reductions
 
 
 class PairsSection(Section):
@@ -240,24 +293,8 @@ class SearchSection(Section):
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The objectives. The first is the quality that decides between networks: the first quality in the recipe.
-
-        The order of the others is irrelevant: costs follow, then other qualities, each by name.
-        InputError if one is unknown, or if there are fewer than two, or no quality.
-        """
-        if len(set(self.objectives)) < max(2, len(self.objectives)):
-            raise InputError(f"objectives are {self.objectives}; name at least two, each once")
-        for name in (*self.objectives, *self.max, *self.min, *self.rescore):
-            if name.endswith(metrics.FULL):
-                raise InputError(f"{name} is taken of final fronts alone; search on {name.removesuffix(metrics.FULL)}")
-        for name in self.rescore:
-            if metrics.metric(name).kind != "quality":
-                raise InputError(f"search.rescore names {name}, which is no quality; a front has its costs already")
-        found = [metrics.metric(name) for name in self.objectives]
-        first = next((o for o in found if o.kind == "quality"), None)
-        if first is None:
-            raise InputError(f"objectives are {self.objectives}, all of them costs; name a quality too")
-        return tuple(sorted(found, key=lambda o: (o != first, o.kind == "quality", o.name)))
+        """The objectives. The first is the quality that decides between networks: the first quality in the recipe."""
+        return metrics.objectives(self.objectives, [*self.max, *self.min], self.rescore)
 
     def limits(self) -> tuple[Limit, ...]:
         """The limits. InputError if they contradict each other."""

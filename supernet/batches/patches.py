@@ -13,7 +13,10 @@ from torch import Tensor
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from supernet.data.images import Pixels
+    from supernet.batches.degradation import Degradation
+    from supernet.data.images import LowAndHigh, Pixels
+
+AROUND, BLOCK = 8, 16  # pixels beside a patch that are degraded with it; side of what JPEG compresses together
 
 
 class Pairs(Protocol):
@@ -46,6 +49,12 @@ def laid(pixels: Pixels, turns: int, mirrored: bool) -> Pixels:
     return pixels[:, ::-1] if mirrored else pixels
 
 
+def square(cut: Cut, side: int, unit: int = 1) -> tuple[slice, slice]:
+    """The rows and columns of the cut in a picture that is `unit` times as large as the source."""
+    rows, columns = (slice(unit * start, unit * (start + side)) for start in (cut.top, cut.left))
+    return rows, columns
+
+
 class Patches(ABC):
     """Training batches. A batch depends only on the seed and its index, so training can resume anywhere."""
 
@@ -72,13 +81,17 @@ class Patches(ABC):
         """The same as bytes, (b, side, side, 3) and (b, scale * side, scale * side, 3)."""
         sources: list[Pixels] = []
         targets: list[Pixels] = []
-        for number, top, left, turns, mirrored in self.cuts(index):
-            for pixels, unit, into in zip(self.pairs[number], (1, self.pairs.scale), (sources, targets), strict=True):
-                rows, columns = (slice(unit * start, unit * (start + self.side)) for start in (top, left))
-                into.append(laid(pixels[rows, columns], turns, mirrored))
+        for position, cut in zip(self.part, self.cuts(index), strict=True):
+            for pixels, into in zip(self.pair(cut, index, position), (sources, targets), strict=True):
+                into.append(laid(pixels, cut.turns, cut.mirrored))
         # np.stack would leave patches that are all turned as they lie in memory.
         source, target = (torch.from_numpy(np.ascontiguousarray(np.stack(cut))) for cut in (sources, targets))
         return source, target
+
+    def pair(self, cut: Cut, index: int, position: int) -> tuple[Pixels, Pixels]:
+        """(source, target) of a cut, as they lie in their pictures. position: in the batch of this index."""
+        source, target = self.pairs[cut.pair]
+        return source[square(cut, self.side)], target[square(cut, self.side, self.pairs.scale)]
 
 
 class PatchPairs(Patches):
@@ -93,6 +106,38 @@ class PatchPairs(Patches):
         for number in rng.choice(len(self.chances), size=self.batch, p=self.chances):
             top, left = (int(rng.integers(side - self.side + 1)) for side in self.pairs.sizes[number])
             yield Cut(int(number), top, left, int(rng.integers(4)), bool(rng.integers(2)))
+
+
+class DegradedPatches(PatchPairs):
+    """From photographs that are degraded anew for each patch. The draws depend on the seed, the batch's index and the
+    patch's position in the batch.
+    """
+
+    def __init__(
+        self,
+        pairs: LowAndHigh,
+        degradation: Degradation,
+        side: int,
+        batch: int,
+        seed: int | Sequence[int],
+        ranks: Ranks = ALONE,
+    ):
+        super().__init__(pairs, side, batch, seed, ranks)
+        self.photographs, self.degradation = pairs.photographs, degradation
+
+    def pair(self, cut: Cut, index: int, position: int) -> tuple[Pixels, Pixels]:
+        """Degraded together with what lies around it, since the steps look at neighbours. JPEG's blocks lie as in the
+        whole photograph.
+        """
+        rng = np.random.default_rng(np.random.SeedSequence([*self.seed, index], spawn_key=(position,)))
+        scale, pixels = self.pairs.scale, self.photographs[cut.pair].pixels
+        begins = [max(0, start - AROUND) // BLOCK * BLOCK for start in (cut.top, cut.left)]
+        ends = [-(-(start + self.side + AROUND) // BLOCK) * BLOCK for start in (cut.top, cut.left)]
+        ends = [min(end, most) for end, most in zip(ends, self.pairs.sizes[cut.pair], strict=True)]
+        rows, columns = (slice(scale * begin, scale * end) for begin, end in zip(begins, ends, strict=True))
+        source = self.degradation(pixels[rows, columns], scale, rng)
+        within = cut._replace(top=cut.top - begins[0], left=cut.left - begins[1])
+        return source[square(within, self.side)], pixels[square(cut, self.side, scale)]
 
 
 class PairBatches(Patches):

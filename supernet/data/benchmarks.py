@@ -7,7 +7,7 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.data.images import Pixels, read_with_losses, to_tensor
-from supernet.data.picture_files import is_picture, place_of, tell_losses
+from supernet.data.picture_files import is_picture, listed, place_of, tell_losses
 
 
 def read_benchmark(
@@ -45,6 +45,16 @@ def read_benchmark(
         pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
     tell_losses(losses, warn)
     return pairs
+
+
+def benchmark_highs(folder: Path) -> list[Path]:
+    """The high-resolution files of a benchmark folder in either layout. InputError if there are none."""
+    if (folder / "HR").is_dir():
+        return listed(folder / "HR")
+    highs = [path for path in listed(folder) if path.stem.endswith("_HR")]
+    if not highs:
+        raise InputError(f"{folder} is no benchmark: neither HR/ nor *_HR.png")
+    return highs
 
 
 def _by_name(paths: Iterable[Path], end: str) -> dict[str, Path]:

@@ -20,6 +20,7 @@ from supernet.batches.patches import as_floats
 from supernet.data.picture_files import EIGHT_BITS, ON_WHITE, opening
 
 if TYPE_CHECKING:
+    from supernet.batches.degradation import Degradation
     from supernet.data.photographs import Photograph
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
@@ -115,6 +116,13 @@ def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
     height, width = (side - side % scale for side in pixels.shape[:2])
     high = pixels[:height, :width]
     return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
+
+
+def degraded_and_high(pixels: Pixels, scale: int, degradation: Degradation) -> tuple[Pixels, Pixels]:
+    """Like `low_and_high`, with a degradation whose draws depend on the content alone."""
+    height, width = (side - side % scale for side in pixels.shape[:2])
+    high = pixels[:height, :width]
+    return degradation(high, scale, np.random.default_rng(int(digest_of(high), 16))), high
 
 
 class LowAndHigh:

@@ -16,15 +16,18 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.batches.ahead import CPU, Ahead, in_order
+from supernet.batches.degradation import degradation_of
 from supernet.batches.kept import Kept
 from supernet.batches.on_device import OnDevice, Places
-from supernet.batches.patches import PatchPairs
+from supernet.batches.patches import DegradedPatches, PatchPairs
+from supernet.data.benchmarks import benchmark_highs
 from supernet.data.images import (
     Inputs,
     LowAndHigh,
     Pixels,
     Taught,
     crops_of_pairs,
+    degraded_and_high,
     digest_of,
     first_read,
     low_and_high,
@@ -52,6 +55,7 @@ EMBEDDED = {
 
 
 KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
+Pair = Callable[[Pixels, int], tuple[Pixels, Pixels]]  # (photograph, scale) -> (low, high)
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,13 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
     )
 
 
-def validation_crops(photographs: Sequence[Photograph], scale: int, side: int, n: int) -> tuple[Tensor, Tensor]:
+def validation_crops(
+    photographs: Sequence[Photograph], scale: int, side: int, n: int, pair: Pair = low_and_high
+) -> tuple[Tensor, Tensor]:
     """(low, high) at the `most_detailed` places, in one batch each; `side` in high-resolution pixels."""
     places = most_detailed((image.pixels for image in photographs), side, n)
     crops = [photographs[number].pixels[down, across] for number, down, across in places]
-    chosen = [low_and_high(crop, scale) for crop in crops]
+    chosen = [pair(crop, scale) for crop in crops]
     return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
 
 
@@ -153,9 +159,9 @@ def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def whole_images(photographs: Sequence[Photograph], scale: int) -> list[tuple[Tensor, Tensor]]:
+def whole_images(photographs: list[Photograph], scale: int, pair: Pair = low_and_high) -> list[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one, (low, high)."""
-    return whole_pairs(low_and_high(image.pixels, scale) for image in photographs)
+    return whole_pairs(pair(image.pixels, scale) for image in photographs)
 
 
 @dataclass
@@ -170,6 +176,10 @@ class PhotographData:
     kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES, partly=False))
     taught: Taught | None = None  # a teacher's outputs; if they are the targets, photographs are the inputs
 
+    def __post_init__(self) -> None:
+        self.degradation = degradation_of(self.settings.degradation) if self.settings.degradation else None
+        self.pair: Pair = partial(degraded_and_high, degradation=self.degradation) if self.degradation else low_and_high
+
     @property
     def enlarged(self) -> int:
         """How many times as large as the photographs the targets are."""
@@ -180,7 +190,9 @@ class PhotographData:
         return (Inputs if self.enlarged > 1 else LowAndHigh)(photographs, self.scale, self.kept)
 
     def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
-        """The first training pairs, without a teacher's outputs."""
+        """The first training pairs, for a teacher. InputError if inputs are degraded: its outputs are kept."""
+        if self.degradation:
+            raise InputError("a teacher's outputs are kept, but data.degradation makes ever new inputs; leave out one")
         return [*self.pairs_of(self.images[0][:n])]
 
     @cached_property
@@ -244,8 +256,10 @@ class PhotographData:
     @cached_property
     def fingerprint(self) -> str:
         """A short hash of the validation images and of their crops."""
-        targets = [self.taught.key] if self.taught and self.taught.alone else []
-        return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops, *targets)
+        how, taught = self.settings.degradation, self.taught
+        others: list[object] = [how.model_dump(exclude_defaults=True)] if how else []
+        others += [taught.key] if taught and taught.alone else []
+        return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops, *others)
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(number, smallest side) of the images for the search, and of those for its final front."""
@@ -265,6 +279,11 @@ class PhotographData:
     ) -> Ahead | OnDevice:
         """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's values."""
         patch, batch = side or self.settings.patch, batch or self.settings.batch
+        if self.degradation:
+            if device.type != "cpu":
+                self.warn("data.degradation runs on the CPU, ahead of the rounds; the GPU may wait for it")
+            pairs = self.pairs_of(self.images[0])
+            return Ahead(DegradedPatches(pairs, self.degradation, patch, batch, seed, ranks), device)
         return self.places.batches(PatchPairs(self.places.pairs, patch, batch, seed, ranks), device)
 
     @cached_property
@@ -272,7 +291,8 @@ class PhotographData:
         """The validation crops."""
         if self.enlarged > 1:
             return crops_of_pairs(self.judged, self.settings.crop, self.settings.validation_crops)
-        return validation_crops(self.images[1], self.scale, self.settings.crop, self.settings.validation_crops)
+        settings = self.settings
+        return validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops, self.pair)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """The images that all candidates are compared on: the validation crops."""
@@ -280,14 +300,4 @@ class PhotographData:
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on: the whole validation images."""
-        return whole_pairs(self.judged) if self.enlarged > 1 else whole_images(self.images[1], self.scale)
-
-
-def benchmark_highs(folder: Path) -> list[Path]:
-    """The high-resolution files of a benchmark folder in either layout. InputError if there are none."""
-    if (folder / "HR").is_dir():
-        return listed(folder / "HR")
-    highs = [path for path in listed(folder) if path.stem.endswith("_HR")]
-    if not highs:
-        raise InputError(f"{folder} is no benchmark: neither HR/ nor *_HR.png")
-    return highs
+        return whole_pairs(self.judged) if self.enlarged > 1 else whole_images(self.images[1], self.scale, self.pair)

@@ -33,7 +33,7 @@ class Baseline(nn.Module):
 
     def __init__(self, task: Task):
         super().__init__()
-        self.task, self.scale = task, 2**task.frame.input_level
+        self.task, self.scale = task, task.frame.scale
 
     def forward(self, x: Tensor) -> Tensor:
         return self.task.baseline(x)

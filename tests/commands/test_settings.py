@@ -201,6 +201,19 @@ EFFECTS_ON_PAIRS: dict[Outcome, dict[str, Any]] = {
         **{"data.batch": 1, "data.validation_images": 1},
     },
 }
+DEGRADED = {
+    **{"blur": {"sigma": [1, 2]}, "resize": {"filters": ["area"]}, "noise": {"sigma": [5, 9]}},
+    **{"jpeg": {"quality": [30, 60]}, "times": 2},
+}
+EFFECTS_ON_DEGRADED: dict[Outcome, dict[str, Any]] = {
+    images_of: {
+        **{"data.degradation.blur.sigma": [1, 3], "data.degradation.blur.kinds": ["anisotropic"]},
+        **{"data.degradation.blur.chance": 0, "data.degradation.noise.chance": 0, "data.degradation.jpeg.chance": 0},
+        **{"data.degradation.resize.filters": ["bicubic"], "data.degradation.resize.factor": [0.5, 0.9]},
+        **{"data.degradation.noise.sigma": [5, 10], "data.degradation.noise.kinds": ["poisson"]},
+        **{"data.degradation.jpeg.quality": [20, 60], "data.degradation.times": 1, "data.degradation.order": "random"},
+    },
+}
 # Read by the commands: `test_the_commands_read_every_other_setting` sees to that.
 READ = {
     *(f"search.{key}" for key in SearchSection.model_fields if key not in ("evaluations", "survivors")),
@@ -209,6 +222,7 @@ READ = {
     *("name", "training.stages", "training.stage_rounds"),
 }
 # In tests of their own.
+OUTSIDE = {"data.degradation.plugin"}  # in tests/test_plugins.py
 TAUGHT = {"data.target", *(f"teacher.{key}" for key in TeacherSection.model_fields)}  # in tests/teachers
 REFUSED = {"task.name", "finetune.phases.0.losses.pixel_rounds", "data.benchmarks", "space.n_cells"}
 
@@ -230,8 +244,9 @@ def keys_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def test_every_key_of_every_section_is_tried_here():
     every = {key for kind in recipe.RECIPES.values() for key in keys_of(kind)}
-    tried = [key for effects in (EFFECTS, EFFECTS_ON_PAIRS) for keys in effects.values() for key in keys]
-    assert every == {*tried, *READ, *TAUGHT, *REFUSED}
+    tables = (EFFECTS, EFFECTS_ON_PAIRS, EFFECTS_ON_DEGRADED)
+    tried = [key for effects in tables for keys in effects.values() for key in keys]
+    assert every == {*tried, *READ, *TAUGHT, *OUTSIDE, *REFUSED}
 
 
 def cases(effects: dict[Outcome, dict[str, Any]]) -> list[tuple[Outcome, str, Any]]:
@@ -242,6 +257,12 @@ def cases(effects: dict[Outcome, dict[str, Any]]) -> list[tuple[Outcome, str, An
 def test_a_setting_has_an_effect(base, teacher, known, tmp_path, outcome, key, value):
     settings = changed(base, key, str(teacher) if value == "TEACHER" else value)
     assert outcome(settings, tmp_path) != known(base, outcome)
+
+
+@pytest.mark.parametrize(("outcome", "key", "value"), cases(EFFECTS_ON_DEGRADED))
+def test_a_setting_of_degraded_inputs_has_an_effect(base, known, tmp_path, outcome, key, value):
+    degraded = {**base, "name": "degraded", "data": {**base["data"], "degradation": DEGRADED}}
+    assert outcome(changed(degraded, key, value), tmp_path) != known(degraded, outcome)
 
 
 @pytest.mark.parametrize(("outcome", "key", "value"), cases(EFFECTS_ON_PAIRS))

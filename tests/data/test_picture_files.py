@@ -14,9 +14,9 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
 from supernet.data.aligned import check_sizes, read_pair, split_files
-from supernet.data.benchmarks import read_benchmark
+from supernet.data.benchmarks import benchmark_highs, read_benchmark
 from supernet.data.images import read_rgb, read_with_losses
-from supernet.data.photographs import benchmark_highs, load
+from supernet.data.photographs import load
 from supernet.data.picture_files import (
     EIGHT_BITS,
     FIRST_PAGE,

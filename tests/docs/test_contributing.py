@@ -46,7 +46,10 @@ def negatives():
     return folder
 '''
 # Those of tests/test_plugins.py are used there and in tests/teachers, in a search.
-OTHERS = (test_plugins.OPERATOR, test_plugins.OBJECTIVE, test_plugins.DATASET, test_plugins.TEACHER)
+OTHERS = (
+    *(test_plugins.OPERATOR, test_plugins.OBJECTIVE, test_plugins.DATASET),
+    *(test_plugins.DEGRADATION, test_plugins.TEACHER),
+)
 FROM_OUTSIDE = (*OTHERS, PAIRS)
 
 

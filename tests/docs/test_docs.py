@@ -214,6 +214,7 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
     from evo_c2f.contest import race
     from evo_c2f.objectives.metric import METRICS
     from evo_c2f.studies import simulation
+    from supernet.batches import degradation
     from supernet.data import photographs
     from supernet.jobs import bench
     from supernet.metrics import tasks
@@ -226,6 +227,7 @@ def test_a_page_can_be_followed(page: str, place: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(bench, "COMPARED", 4)
     monkeypatch.setattr(simulation, "CROWDS", [("threads", 2, 8, 10), ("virtual", 4, 16, 10)])
     tables: tuple[dict[str, Any], ...] = (OPERATORS, METRICS, tasks.OTHERS, cost.OTHERS, photographs.SOURCES, PLUGGED)
+    tables += (degradation.OTHERS,)
     kept = [dict(table) for table in tables]
     names: dict[str, Any] = {}
     tiny_ones = dict(word.split("=", 1) for word in PHOTOGRAPHS if "=" in word)

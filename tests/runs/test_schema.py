@@ -86,7 +86,8 @@ def test_a_misspelt_key_does_not_fit_wherever_it_stands(name: str) -> None:
     ("place", "value"),
     [
         ("task.name", "super-resolutoin"),
-        ("task.scale", 3),
+        ("task.scale", 5),
+        ("data.degradation", {"jpeg": {"quality": [0, 30]}}),
         ("data.patch", 0),
         ("data.load_size", 64),  # of the other task
         ("training.sampler", "fare"),
