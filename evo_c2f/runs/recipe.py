@@ -95,8 +95,8 @@ class SuperResolutionRecipe(Recipe):
         how = self.data.degradation
         if self.task.scale == 1 and (how is None or how == DegradationSection()):
             raise ValueError("task.scale is 1, so networks restore what data.degradation degrades; name its steps")
-        if self.task.scale == 1 and how and how.resize and how.times == 1:
-            raise ValueError("data.degradation.resize changes nothing at scale 1 in one pass; set its times to 2")
+        if how and how.resize and how.times == 1 and (self.task.scale == 1 or how.resize.factor != (1, 1)):
+            raise ValueError("data.degradation.resize draws a factor in the first of two passes; set its times to 2")
         return self
 
 

@@ -80,8 +80,6 @@ class DegradationSection(Section):
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
-        if self.resize and self.times == 1 and self.resize.factor != (1, 1):
-            raise ValueError("resize.factor is of the first of two passes; set times to 2")
         if self.plugin and self.model_dump(exclude_defaults=True) != {"plugin": self.plugin}:
             raise ValueError(f"plugin {self.plugin} takes the place of all steps; leave out the others")
         return self

@@ -111,18 +111,16 @@ def resize_bicubic(images: Tensor, scale: float) -> Tensor:
     return F.interpolate(images, scale_factor=scale, mode="bicubic", antialias=True)
 
 
-def low_and_high(pixels: Pixels, scale: int) -> tuple[Pixels, Pixels]:
-    """(low-resolution, high-resolution), the latter cropped to a multiple of the scale."""
+def low_and_high(pixels: Pixels, scale: int, degradation: Degradation | None = None) -> tuple[Pixels, Pixels]:
+    """(low-resolution, high-resolution), the latter cropped to a multiple of the scale.
+
+    degradation: makes the first one; its draws depend on the content alone. None: a bicubic reduction.
+    """
     height, width = (side - side % scale for side in pixels.shape[:2])
     high = pixels[:height, :width]
+    if degradation:
+        return degradation(high, scale, np.random.default_rng(int(digest_of(high), 16))), high
     return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
-
-
-def degraded_and_high(pixels: Pixels, scale: int, degradation: Degradation) -> tuple[Pixels, Pixels]:
-    """Like `low_and_high`, with a degradation whose draws depend on the content alone."""
-    height, width = (side - side % scale for side in pixels.shape[:2])
-    high = pixels[:height, :width]
-    return degradation(high, scale, np.random.default_rng(int(digest_of(high), 16))), high
 
 
 class LowAndHigh:
@@ -189,6 +187,16 @@ def most_detailed(pictures: Iterable[Pixels], side: int, n: int) -> list[tuple[i
     return [(number, down, across) for _, number, down, across in candidates[:n]]
 
 
+def validation_crops(
+    photographs: Sequence[Photograph], scale: int, side: int, n: int, degradation: Degradation | None = None
+) -> tuple[Tensor, Tensor]:
+    """(low, high) at the `most_detailed` places, in one batch each; `side` in high-resolution pixels."""
+    places = most_detailed((image.pixels for image in photographs), side, n)
+    crops = [photographs[number].pixels[down, across] for number, down, across in places]
+    chosen = [low_and_high(crop, scale, degradation) for crop in crops]
+    return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
+
+
 def crops_of_pairs(pairs: LowAndHigh, side: int, n: int) -> tuple[Tensor, Tensor]:
     """(low, high) at the most detailed places of the low ones, in one batch each; `side` in high-resolution pixels."""
     scale = pairs.scale
@@ -203,3 +211,10 @@ def crops_of_pairs(pairs: LowAndHigh, side: int, n: int) -> tuple[Tensor, Tensor
 def whole_pairs(pairs: Iterable[tuple[Pixels, Pixels]]) -> list[tuple[Tensor, Tensor]]:
     """Each pair as a batch of one, (source, target)."""
     return [(to_tensor(low)[None], to_tensor(np.asarray(high))[None]) for low, high in pairs]
+
+
+def whole_images(
+    photographs: Sequence[Photograph], scale: int, degradation: Degradation | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Each photograph as a batch of one, (low, high)."""
+    return whole_pairs(low_and_high(image.pixels, scale, degradation) for image in photographs)

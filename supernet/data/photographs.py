@@ -27,13 +27,11 @@ from supernet.data.images import (
     Pixels,
     Taught,
     crops_of_pairs,
-    degraded_and_high,
     digest_of,
     first_read,
-    low_and_high,
-    most_detailed,
     read_again,
-    to_tensor,
+    validation_crops,
+    whole_images,
     whole_pairs,
 )
 from supernet.data.picture_files import listed, tell_losses, tell_others
@@ -53,9 +51,7 @@ EMBEDDED = {
     "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
 }  # fmt: skip
 
-
 KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
-Pair = Callable[[Pixels, int], tuple[Pixels, Pixels]]  # (photograph, scale) -> (low, high)
 
 
 @dataclass(frozen=True)
@@ -143,25 +139,10 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
     )
 
 
-def validation_crops(
-    photographs: Sequence[Photograph], scale: int, side: int, n: int, pair: Pair = low_and_high
-) -> tuple[Tensor, Tensor]:
-    """(low, high) at the `most_detailed` places, in one batch each; `side` in high-resolution pixels."""
-    places = most_detailed((image.pixels for image in photographs), side, n)
-    crops = [photographs[number].pixels[down, across] for number, down, across in places]
-    chosen = [pair(crop, scale) for crop in crops]
-    return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
-
-
 def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
     """A short hash of the images and of their use."""
     text = "\n".join([*sorted(p.digest for p in photographs), *map(repr, protocol)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def whole_images(photographs: list[Photograph], scale: int, pair: Pair = low_and_high) -> list[tuple[Tensor, Tensor]]:
-    """Each photograph as a batch of one, (low, high)."""
-    return whole_pairs(pair(image.pixels, scale) for image in photographs)
 
 
 @dataclass
@@ -178,7 +159,6 @@ class PhotographData:
 
     def __post_init__(self) -> None:
         self.degradation = degradation_of(self.settings.degradation) if self.settings.degradation else None
-        self.pair: Pair = partial(degraded_and_high, degradation=self.degradation) if self.degradation else low_and_high
 
     @property
     def enlarged(self) -> int:
@@ -292,7 +272,7 @@ class PhotographData:
         if self.enlarged > 1:
             return crops_of_pairs(self.judged, self.settings.crop, self.settings.validation_crops)
         settings = self.settings
-        return validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops, self.pair)
+        return validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops, self.degradation)
 
     def search(self) -> list[tuple[Tensor, Tensor]]:
         """The images that all candidates are compared on: the validation crops."""
@@ -300,4 +280,8 @@ class PhotographData:
 
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on: the whole validation images."""
-        return whole_pairs(self.judged) if self.enlarged > 1 else whole_images(self.images[1], self.scale, self.pair)
+        return (
+            whole_pairs(self.judged)
+            if self.enlarged > 1
+            else whole_images(self.images[1], self.scale, self.degradation)
+        )

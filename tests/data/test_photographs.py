@@ -11,7 +11,15 @@ from evo_c2f.errors import InputError
 from evo_c2f.runs.sections import DataSection
 from supernet.batches.kept import Kept
 from supernet.batches.patches import PatchPairs
-from supernet.data.images import Pixels, low_and_high, resize_bicubic, to_pixels, to_tensor
+from supernet.data.images import (
+    Pixels,
+    low_and_high,
+    resize_bicubic,
+    to_pixels,
+    to_tensor,
+    validation_crops,
+    whole_images,
+)
 from supernet.data.photographs import (
     EMBEDDED,
     LowAndHigh,
@@ -22,8 +30,6 @@ from supernet.data.photographs import (
     load,
     refuse_benchmark_images,
     split,
-    validation_crops,
-    whole_images,
 )
 from supernet.data.picture_files import listed
 

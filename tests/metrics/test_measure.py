@@ -5,8 +5,7 @@ import torch
 from supernet_fixtures import photographs, random_architectures, random_supernet, small_space
 
 from evo_c2f.space import Architecture
-from supernet.data.images import resize_bicubic
-from supernet.data.photographs import validation_crops, whole_images
+from supernet.data.images import resize_bicubic, validation_crops, whole_images
 from supernet.latency.whole import timers
 from supernet.metrics.measure import Measure, Pairs
 from supernet.metrics.similarity import psnr_y, ssim_y

@@ -108,7 +108,7 @@ def test_the_last_of_two_changes_counts():
         ("data.degradation.blurr.sigma=[1, 2]", "setting 'data.degradation.blurr' is unknown; did you mean 'blur'?"),
         ("data.degradation.noise.sigma=[9, 5]", "data.degradation.noise.sigma: [9.0, 5.0] is no range; name the least"),
         ("data.degradation.noise.sigma=[0, 5]", "data.degradation.noise.sigma.0 is 0; input should be greater than 0"),
-        ("data.degradation.resize.factor=[1, 2]", "resize.factor is of the first of two passes; set times to 2"),
+        ("data.degradation.resize.factor=[1, 2]", "resize draws a factor in the first of two passes"),
         ("data.degradation={plugin: rain, times: 2}", "plugin rain takes the place of all steps; leave out the others"),
         ("task.name=colouring", "task.name is 'colouring'; there are super-resolution, translation"),
         ("task.name=[translation]", "task.name is ['translation']"),
