@@ -111,7 +111,7 @@ def target_of(model: Path, out: Path | None, ending: str, form: str, overwrite: 
     file = file_of(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
-    target, suffix = out or file.with_suffix(ending), Path(ending).suffix
+    target, suffix = out or file.with_suffix(ending), Path(f"model{ending}").suffix
     if target.suffix != suffix or target.is_dir():
         raise InputError(f"{target} is no name for a file of the format {form}; end it in {suffix}")
     beside = FORMATS[form].beside
@@ -130,7 +130,7 @@ def keep_card(found: Model, target: Path, ending: str) -> None:
     """Write the model's card beside the target, unless something else is there."""
     stem = target.name.removesuffix(ending) if target.name.endswith(ending) else target.stem
     card = target.with_name(f"{stem}.md")
-    if not write_card(found, card, f"{stem}.onnx"):
+    if not write_card(found, card, target.name if target.suffix == ".onnx" else f"{stem}.onnx"):
         log.info(f"{card} is there already, and no card of ours: it is left as it is")
 
 

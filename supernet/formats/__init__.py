@@ -1,1 +1,1 @@
-"""Trained networks as files that run without this project: each format is written, and checked on the spot."""
+"""Trained networks as files that run without this project: each is checked as it is written."""
