@@ -38,7 +38,7 @@ class Format:
 
     ending: str
     write: Callable[[nn.Module, Path, Mapping[str, Any], How], None]
-    open: Callable[[Path], Callable[[Tensor], Tensor]]
+    load: Callable[[Path], Callable[[Tensor], Tensor]]
     options: tuple[str, ...] = ()
     beside: str | None = None
     multiples: bool = False
@@ -84,7 +84,7 @@ def export(
         if format.beside:
             stack.enter_context(replacing(path.with_suffix(format.beside)))
         format.write(network, partial, metadata, how)
-        worst = largest_difference(network, format.open(partial), images)
+        worst = largest_difference(network, format.load(partial), images)
         if not worst <= TOLERANCE:
             raise FailedError(f"the {form} file differs by {worst:.2g} from the network, more than {TOLERANCE:g}")
     return worst

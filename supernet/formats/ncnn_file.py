@@ -41,7 +41,7 @@ def convert(network: nn.Module, shapes: list[tuple[int, ...]], folder: Path, hal
     names = ("inputshape", "inputshape2")
     inputs = [f"{name}={list(shape)}".replace(" ", "") for name, shape in zip(names, shapes, strict=True)]
     command = [pnnx.EXEC_PATH, "network.pt", *inputs, f"fp16={int(half)}", "device=cpu"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8")
     found = folder / "network.ncnn.param", folder / "network.ncnn.bin"
     if done.returncode or not all(file.is_file() for file in found):
         raise FailedError(f"pnnx could not convert the network: {(done.stderr or done.stdout).strip()[-200:]}")
@@ -50,7 +50,7 @@ def convert(network: nn.Module, shapes: list[tuple[int, ...]], folder: Path, hal
 
 def missing_layers(param: Path) -> list[str]:
     """The layers in a .param file that ncnn does not have: pnnx leaves them under torch's names, which hold a dot."""
-    kinds = {line.split()[0] for line in param.read_text().splitlines()[2:]}
+    kinds = {line.split()[0] for line in param.read_text(encoding="utf-8").splitlines()[2:]}
     return sorted(kind for kind in kinds if "." in kind or ":" in kind)
 
 

@@ -19,7 +19,7 @@ pytest.importorskip("onnxruntime")
 @pytest.fixture(scope="module", params=["onnx", "pt2"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path, network = tmp_path_factory.mktemp("models") / f"m.{request.param}", network_of("pointwise", "x4")
-    export.export(network, path, request.param, metadata(network), [], half=False)
+    export.export(network, path, request.param, metadata(network), [])
     return path
 
 
@@ -75,7 +75,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.no_grad():
         for parameter in network.layers[-1].parameters():
             parameter *= 0.1  # outputs like an image's, as the tolerances are meant
-    export.export(network, path, "onnx", metadata(network), [], half=False)
+    export.export(network, path, "onnx", metadata(network), [])
     return path
 
 
