@@ -311,7 +311,7 @@ BAD = [
     (["train-supernet", "--data", "{empty}"], 2, "holds no image"),
     (["train-supernet", "--data", "{photographs}", "--set", "data.patch=64"], 2, "less than the 256"),
     (["train-supernet", "--recipe", "sr-x4"], 2, "--data DIR"),
-    (["train-supernet", "--recipe", "nope"], 2, "there are edges2shoes, evidence, openmoji"),
+    (["train-supernet", "--recipe", "nope"], 2, "there are edges2shoes, edges2shoes-64, evidence"),
     (["train-supernet", "--set", "training.rouns=3"], 2, "did you mean 'rounds'"),
     (["train-supernet", "--set", "search.objectives=[psnr_y, speed]"], 2, "'speed' is unknown"),
     (["train-supernet", "--set", "space.operators=[a]", "--set", "space.reference_operator=a"], 2, "'a' is unknown"),
