@@ -52,6 +52,8 @@ INSTEAD = {
     "compare --recipe openmoji": "compare --run results/pairs",
     "--check-ranking 16": "--check-ranking 8",
     "--devices 8": "--devices 2",
+    "--stage all --run results/quick --workers ray": "--stage path --run results/quick --workers ray",
+    "--size 64 EMOJIS": "--size 16 EMOJIS",
     "--ray-address ADDR": "",  # a cluster of this machine alone
 }
 ELSEWHERE = {"--no-deps"}  # of pip
