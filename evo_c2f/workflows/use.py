@@ -25,7 +25,7 @@ from supernet.drawing.demo import LoadedModels
 from supernet.formats.export import FORMATS, export, metadata_of, sample_images
 from supernet.formats.int8 import Loss, calibration, write_int8
 from supernet.formats.onnx_file import write_onnx
-from supernet.formats.shapes import How
+from supernet.formats.shapes import How, random_image
 from supernet.latency.exported import action, milliseconds
 from supernet.models import pictures
 from supernet.models.card import write_card
@@ -165,7 +165,7 @@ def export_int8(
 def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, output_size: tuple[int, int]) -> None:
     """Say the loss, the size and the time of a file in 8 bits, and whether it pays."""
     lost, (height, width) = loss.of(target), (side // network.scale for side in output_size)
-    image = torch.rand(1, 3, height, width)
+    image = random_image((1, 3, height, width))
     with TemporaryDirectory() as temporary:
         whole = Path(temporary) / "network.onnx"
         write_onnx(network, whole, {})

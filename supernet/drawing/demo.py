@@ -1,7 +1,6 @@
 """The models of the demo, which run on users' pictures."""
 
 import io
-import resource
 import sys
 import tempfile
 import time
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from supernet.data.photographs import embedded
 from supernet.data.picture_files import SUFFIXES
-from supernet.metrics.tasks import Task
-from supernet.models.model import load_network, read_model
+from supernet.metrics.tasks import Task, task_of
+from supernet.models.model import load_network
 from supernet.models.pictures import Picture, generate, read_picture, save_picture, tensor_of
 from supernet.models.tiling import grid_of
 
@@ -47,12 +46,12 @@ class LoadedModels:
 
         InputError if a model or a sample can't be read, or if the models differ in scale.
         """
-        found = [read_model(model) for model in models]
-        if len({one.scale for one in found}) > 1:
-            scales = ", ".join(f"{model} x{one.scale}" for model, one in zip(models, found, strict=True))
+        networks = [load_network(model) for model in models]
+        if len({network.scale for network in networks}) > 1:
+            scales = ", ".join(f"{model} x{network.scale}" for model, network in zip(models, networks, strict=True))
             raise InputError(f"the models enlarge differently ({scales}); show those of one scale at a time")
-        task = found[0].task
-        self.networks = [Baseline(task), *(load_network(model).to(device) for model in models)]
+        task = task_of(networks[0])
+        self.networks = [Baseline(task), *(network.to(device) for network in networks)]
         self.names = [task.baseline_name, *(model.stem if model.is_file() else model.name for model in models)]
         for path in samples:
             read_picture(path)
@@ -84,12 +83,12 @@ class LoadedModels:
         height, width = (network.scale * side for side in opened.colour.shape[:2])
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "output.png")
-            save_picture(output, file, opened.info)
+            losses = (*opened.losses, *save_picture(output, file, opened.info))
             self.outputs[self.n_made] = file.read_bytes()
         self.outputs.pop(self.n_made - KEPT, None)
         self.n_made += 1
         about = {"result": self.n_made - 1, "ms": 1000 * seconds, "memory": peak_memory()}
-        return {**about, "height": height, "width": width, "losses": list(opened.losses)}
+        return {**about, "height": height, "width": width, "losses": losses}
 
     def result(self, number: int) -> bytes:
         try:
@@ -125,7 +124,11 @@ def photographs() -> list[tuple[str, bytes]]:
     return found
 
 
-def peak_memory() -> int:
-    """The most bytes that this process has held so far."""
+def peak_memory() -> int | None:
+    """The most bytes that this process has held so far; None where Python can't tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

@@ -76,7 +76,7 @@ function row(side, model) {
   const {name, size_mb} = about.models[model], output = outputs.get(model);
   const file = `${picture.name.replace(/\.[^.]*$/, '')}-${name}.png`;
   const cells = [side === 'left' ? 'Left' : 'Right', name, size_mb === null ? '–' : `${digits(size_mb, 3)} MB`];
-  cells.push(`${output.width} × ${output.height}`, `${digits(output.ms, 4)} ms`, `${short(output.memory)}B`);
+  cells.push(`${output.width} × ${output.height}`, `${digits(output.ms, 4)} ms`, output.memory === null ? '–' : `${short(output.memory)}B`);
   const download = el('a', {href: `/results/${output.result}`, download: file, text: 'Download'});
   return el('tr', {}, ...cells.map(text => el('td', {text})), el('td', {}, download));
 }
