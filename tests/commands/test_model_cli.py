@@ -243,6 +243,30 @@ def test_an_exported_model_is_judged_the_same(
     assert means[0]["costs"]["macs"] == means[1]["costs"]["macs"]
 
 
+def test_a_model_in_8_bits_tells_what_it_loses_and_lies_beside_the_other(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    shutil.copytree(searched, tmp_path / "run")
+    model = tmp_path / "run" / "model"
+    assert exit_code("export", "--model", model, "--int8", "--threads", 1) == 0
+    said = capsys.readouterr().err
+    assert re.search(
+        r"model\.int8\.onnx: [\d.]+ MB on disk .* dB of psnr_y lost on the held-out images; .* ms instead", said
+    )
+    means = []
+    for file in (model, model / "model.int8.onnx"):
+        assert exit_code("evaluate", "--model", file, "--data", benchmark, "--metric", "psnr_y", "--json") == 0
+        means.append(json.loads(capsys.readouterr().out)["mean"]["psnr_y"])
+    assert means[0] != means[1] == pytest.approx(means[0], abs=0.5)
+    for words in (("--int8", "--half"), ("--run", tmp_path / "run")):
+        assert exit_code("export", "--model", model, *words) == 2
+    (tmp_path / "alone").mkdir()
+    shutil.copy(model / "model.safetensors", tmp_path / "alone")
+    assert exit_code("export", "--model", tmp_path / "alone", "--int8") == 2
+    assert "lies in no run" in capsys.readouterr().err
+
+
 def test_an_export_takes_the_place_of_nothing_else(
     searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
