@@ -26,8 +26,8 @@ def draw_front(
     The first objective is the vertical axis, the second the horizontal one.
     """
     y, x = objectives[:2]
-    figure = Figure(figsize=(7, 4.5), dpi=130, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(7, 4.5), dpi=130)
+    axes = figure.add_axes((0.12, 0.12, 0.85, 0.81))  # matplotlib's own layout would take as long as all the rest
     searched = everything[everything["stage"] != "reference"]
     for stage, rows in searched.groupby("stage", sort=False):
         axes.scatter(rows[x.name], rows[y.name], s=10, alpha=0.45, linewidths=0, label=f"{stage}: {len(rows)} subnets")
