@@ -36,11 +36,12 @@ def settings(precision: Precision) -> TrainingSection:
 @click.option("--side", "sides", multiple=True, default=(32, 64), help="Of the patches of the network alone.")
 @click.option("--precision", "precisions", multiple=True, default=PRECISIONS, type=click.Choice(PRECISIONS))
 @click.option("--device", default="auto")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE")
 def main(data: str, out: Path, rounds: int, batch: int, sides: tuple[int, ...], precisions: tuple[Precision, ...],
-         device: str) -> None:  # fmt: skip
+         device: str, changes: tuple[str, ...]) -> None:  # fmt: skip
     """Write 01_speed.json and 01_speed.md to --out."""
     held_out = ("data.validation_images=2", "data.validation_crops=2", "data.crop=64")
-    job = make_job(recipe.load("sr-x4", (f"data.folder={data}", *held_out)), Machine(device))
+    job = make_job(recipe.load("sr-x4", (f"data.folder={data}", *held_out, *changes)), Machine(device))
     table = Table(out, "01_speed", job.device)
     loops: dict[str, Callable[..., Step]] = {"plain torch": plain_loop, "usual": partial(our_loop, recorded=False)}
     if job.device.type == "cuda":

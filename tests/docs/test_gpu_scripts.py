@@ -9,20 +9,25 @@ from command_line import ROOT, TINY, TINY_PAIRS, settings
 from PIL import Image
 
 FOLDER = ROOT / "benchmarks" / "gpu"
-SEARCHED = (*TINY, "training.rounds=2", "training.stage_rounds=2", "search.population=4", "search.screen=1")
+NARROW = ("space.widths={2: [8, 12], 3: [8, 12]}", "space.operators=[residual, distillation]")
+SEARCHED = (*TINY, *NARROW, "training.rounds=2", "training.stage_rounds=2", "search.population=4", "search.screen=1")
 EVALUATIONS = tuple(f"search.evaluations.{stage}=4" for stage in ("path", "operator", "channel"))
 PAIRS = (
     *(change for change in TINY_PAIRS if "rescore" not in change),
     "training.rounds=2",
     "search.rescore=[fd_vgg_n2]",
+    "space.operators=[residual, inverted]",
 )
 # Each script's words beside --out, and how many rows it leaves.
 SCRIPTS = {
-    "01_speed": (("--data", "DIR", "--rounds", 1, "--batch", 2, "--side", 8, "--precision", "float32"), 3),
+    "01_speed": (
+        ("--data", "DIR", *("--rounds", 1, "--batch", 2, "--side", 8, "--precision", "float32"), *settings(*NARROW)),
+        3,
+    ),
     "02_sr": (("--data", "DIR", "--images", 2, *settings(*TINY[:5], "finetune.batch=2", "finetune.phases=[]")), 3),
     "03_search": (("--data", "DIR", *settings(*SEARCHED, *EVALUATIONS)), 1),
     "04_edges2shoes": (("--data", "PAIRS", "--images", 4, *settings(*PAIRS)), 2),
-    "05_two_gpus": (("--data", "DIR", "--rounds", 4, *settings(*TINY)), 3),
+    "05_two_gpus": (("--data", "DIR", "--rounds", 4, *settings(*TINY, *NARROW)), 3),
 }
 
 
