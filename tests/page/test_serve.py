@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +123,7 @@ def test_a_search_shows_itself_while_it_goes_on(photographs, tmp_path):
                 seen.add(json.loads(ask(port)[1])["rows"]["n_scores"])
             except (OSError, http.client.HTTPException):  # it has ended, perhaps in the middle of an answer
                 break
+            time.sleep(0.1)  # answers take the search's time
         assert process.wait(60) == 0 and len(seen) > 2 and max(seen) > 14
     finally:
         process.kill()
