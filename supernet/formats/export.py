@@ -49,12 +49,13 @@ def open_onnx(path: Path) -> OnnxNetwork:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", write_onnx, open_onnx, ("half", "opset", "size")),
+    "onnx": Format(".onnx", write_onnx, open_onnx, ("half", "opset", "size", "transposed")),
     "pt2": Format(".pt2", write_pt2, load_pt2, ("size",)),
     "openvino": Format(".xml", write_openvino, open_openvino, ("half", "opset", "size"), beside=".bin"),
     "ncnn": Format(".ncnn.param", write_ncnn, open_ncnn, ("half", "size"), beside=".bin", multiples=True),
     "spandrel": Format(".spandrel.safetensors", write_spandrel, open_spandrel),
 }
+OPTIONS = {"half": "--half", "opset": "--opset", "size": "--input-size", "transposed": "--upsampling"}
 
 
 def export(
@@ -71,7 +72,7 @@ def export(
     nothing written, if an output differs by more than 1e-4.
     """
     format = FORMATS[form]
-    for name, option in (("half", "--half"), ("opset", "--opset"), ("size", "--input-size")):
+    for name, option in OPTIONS.items():
         if getattr(how, name) and name not in format.options:
             raise InputError(f"the format {form} has no such option; leave {option} out")
     network = network.cpu().float().eval()

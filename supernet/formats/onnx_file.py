@@ -2,11 +2,14 @@
 
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
@@ -27,7 +30,7 @@ def onnx_model(network: nn.Module, how: How = AS_IT_IS) -> Any:
     require_onnx()
 
     example, dynamic_shapes = example_of(how)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ShufflesByConvolution(network, example) if how.transposed else nullcontext():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about torch
         program = torch.onnx.export(
             network,
@@ -46,6 +49,35 @@ def onnx_model(network: nn.Module, how: How = AS_IT_IS) -> Any:
         raise InputError(f"torch can't write this network in opset {how.opset}; it wrote opset {found}")
     forget_sources(model)
     return model
+
+
+class ShufflesByConvolution(TorchFunctionMode):
+    """Within it, pixels are shuffled by a transposed convolution and unshuffled by a strided one, with fixed weights.
+
+    The figures are the same, and no tensor has six axes, which LiteRT's converters refuse in ONNX files.
+    """
+
+    def __init__(self, network: nn.Module, example: Tensor):
+        """The weights are made here, on a first run: those that are made in a trace would be part of the program."""
+        super().__init__()
+        self.weights = dict[tuple[int, int], Tensor]()
+        with self, torch.no_grad():
+            network(example)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is F.pixel_shuffle:
+            x, step = args
+            return F.conv_transpose2d(x, self.weight(x.shape[1], step), stride=step)
+        if function is F.pixel_unshuffle:
+            x, step = args
+            return F.conv2d(x, self.weight(x.shape[1] * step**2, step), stride=step)
+        return function(*args, **(kwargs or {}))
+
+    def weight(self, n: int, step: int) -> Tensor:
+        """(n, n / step^2, step, step): each of the n channels of a position goes to its place, or comes from it."""
+        if (n, step) not in self.weights:
+            self.weights[n, step] = torch.eye(n).view(n, n // step**2, step, step)
+        return self.weights[n, step]
 
 
 def save_onnx(model: Any, path: Path, metadata: Mapping[str, Any]) -> None:

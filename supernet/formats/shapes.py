@@ -14,12 +14,13 @@ EXAMPLE = (2, 3, 101, 90)
 @dataclass(frozen=True)
 class How:
     """half: store the weights in 16 bits; opset: of ONNX, None for torch's choice; size: the only (height, width) of
-    the input, for single images; None: any size and batch.
+    the input, for single images; None: any size and batch; transposed: shuffle pixels by convolutions.
     """
 
     half: bool = False
     opset: int | None = None
     size: tuple[int, int] | None = None
+    transposed: bool = False
 
 
 AS_IT_IS = How()

@@ -13,6 +13,7 @@ from evo_c2f.errors import FailedError, InputError
 from evo_c2f.space import Architecture, Cell
 from supernet.formats import export
 from supernet.formats.int8 import Loss, write_int8
+from supernet.formats.onnx_file import ShufflesByConvolution
 from supernet.formats.shapes import How
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.model import Model, header
@@ -134,3 +135,25 @@ def test_opset_and_size_are_those_that_were_asked_for(tmp_path: Path) -> None:
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 65, 70]
     with pytest.raises(InputError, match="leave --opset out"):
         export.export(network, tmp_path / "m.pt2", "pt2", metadata(network), [], How(opset=18))
+
+
+def test_transposed_upsampling_is_exact_and_has_no_tensor_of_six_axes(tmp_path: Path) -> None:
+    network = network_of("residual", level=3)  # coarser than its input, which is unshuffled
+    image = random_images(1, 3, 21, 30)
+    by_convolution = ShufflesByConvolution(network, image)
+    for step in (2, 3, 4):
+        x = random_images(2, 5 * step**2, 4, 3)
+        shuffled = nn.functional.pixel_shuffle(x, step)
+        with by_convolution:
+            assert torch.equal(nn.functional.pixel_shuffle(x, step), shuffled)
+            assert torch.equal(nn.functional.pixel_unshuffle(shuffled, step), x)
+        assert (5 * step**2, step) in by_convolution.weights
+    how = How(size=(21, 30), transposed=True)
+    export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [], how)
+    graph = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "m.onnx")).graph
+    assert max(len(value.type.tensor_type.shape.dim) for value in graph.value_info) == 4
+    kinds = {node.op_type for node in graph.node}
+    assert "ConvTranspose" in kinds and not {"DepthToSpace", "SpaceToDepth", "Transpose"} & kinds
+    torch.testing.assert_close(OnnxNetwork(tmp_path / "m.onnx", pytest.fail)(image), network(image), atol=1e-6, rtol=0)
+    with pytest.raises(InputError, match="leave --upsampling out"):
+        export.export(network, tmp_path / "m.pt2", "pt2", metadata(network), [], How(transposed=True))
