@@ -74,6 +74,16 @@ def load_run(path: str | Path, on_progress: OnProgress | None = None, *, machine
     return Run(RunFolder.open(Path(path)), machine or Machine(), calling(on_progress) if on_progress else silent)
 
 
+def load_model(path: str | Path, *, machine: Machine | None = None) -> "Model":
+    """The model in a .safetensors file or in a folder, such as one that `hand_over` wrote, or its copy from a hub.
+
+    InputError if there is none, DamagedFileError if it is damaged.
+    """
+    model = Model(Path(path), machine or Machine())
+    _ = model.about  # reads and checks the file
+    return model
+
+
 @dataclass(frozen=True)
 class Run:
     """A run: its scores and fronts as pandas frames, and the steps after the search."""
@@ -201,6 +211,16 @@ class Model:
         from evo_c2f.workflows.use import export_model
 
         return export_model(self.path, _path(out), format, half)
+
+    def hand_over(self, folder: str | Path, samples: Sequence[str | Path] = (), overwrite: bool = False) -> Path:
+        """Write the folder that a model hub takes, as `cli.py export --to` does. Returns it.
+
+        samples: pictures to show; none: held-out ones of the run that the model lies in.
+        """
+        from evo_c2f.workflows.use import hand_over
+
+        pictures = [Path(sample) for sample in samples]
+        return hand_over(self.path, Path(folder), pictures, None, None, self.machine, overwrite)
 
     def apply(self, source: str | Path, out: str | Path, overwrite: bool = False, tile: int = 256) -> list[Path]:
         """Apply it to a picture, or to all pictures in a folder. Returns the written files."""

@@ -123,12 +123,22 @@ FORMATS = ("onnx", "pt2", "openvino", "ncnn", "spandrel")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="onnx", show_default=True)
 @click.option("--half", is_flag=True, help="Store the weights in 16 bits.")
 @click.option("--int8", is_flag=True, help="Write an ONNX file that computes in 8 bits, and tell its loss and time.")
-@click.option("--run", type=PATH, help="For --int8: the model's run.  [default: the one that the model lies in]")
+@click.option("--to", type=PATH, metavar="DIR", help="Write a model hub's folder: a card with its metadata, the ONNX "
+              "file, the model, sample pictures, and a script that runs it.")  # fmt: skip
+@click.option("--run", type=PATH, help="For --int8 and --to: the model's run.  [default: the one that it lies in]")
 @options("moved")
 @click.option("--opset", type=click.IntRange(min=1), help="ONNX's opset.  [default: torch's]")
 @click.option("--input-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="Fix the size.  [default: any size]")
-@click.option("--sample", "samples", type=PATH, multiple=True, help="Check the file on this image; repeat it.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("--upsampling", type=click.Choice(("shuffle", "transposed")), default="shuffle", show_default=True,
+              help="transposed: shuffle pixels by a fixed transposed convolution, for converters to LiteRT.")  # fmt: skip
+@click.option(
+    "--sample",
+    "samples",
+    type=PATH,
+    multiple=True,
+    help="Check the file on this image, and show it in --to's folder; repeat it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @options("threads")
 def export_command(
     model: Path,
@@ -136,25 +146,36 @@ def export_command(
     form: str,
     half: bool,
     int8: bool,
+    to: Path | None,
     run: Path | None,
     data: Path | None,
     opset: int | None,
     input_size: tuple[int, int] | None,
+    upsampling: str,
     samples: tuple[Path, ...],
     overwrite: bool,
     threads: int | None,
 ) -> None:
     """Write a model as a file that runs without this project, to OUT or beside the model, with a card."""
-    from evo_c2f.workflows.use import export_int8, export_model
+    from evo_c2f.workflows.use import export_int8, export_model, hand_over
 
+    transposed = upsampling == "transposed"
+    is_plain = form == "onnx" and not (half or opset or input_size or transposed)
+    if to:
+        if out or int8 or not is_plain:
+            raise click.UsageError("--to goes with --sample, --run, --data and --overwrite alone")
+        hand_over(model, to, samples, run, data, Machine("cpu", threads), overwrite)
+        return
     if int8:
-        if form != "onnx" or half or opset or input_size or samples:
-            raise click.UsageError("--int8 goes with none of --format, --half, --opset, --input-size and --sample")
+        if samples or not is_plain:
+            raise click.UsageError(
+                "--int8 goes with no --format, --half, --opset, --input-size, --upsampling or --sample"
+            )
         export_int8(model, out, run, data, Machine("cpu", threads), overwrite)
         return
     if run or data:
-        raise click.UsageError("--run and --data are for --int8 alone")
-    export_model(model, out, form, half, opset, input_size, samples, overwrite)
+        raise click.UsageError("--run and --data are for --int8 and --to alone")
+    export_model(model, out, form, half, opset, input_size, transposed, samples, overwrite)
 
 
 @click.command("apply")

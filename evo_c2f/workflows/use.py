@@ -15,6 +15,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.files import replacing
 from evo_c2f.page.demo import DemoServer
 from evo_c2f.runs.find import resolve
+from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import cores, make_job
@@ -23,9 +24,11 @@ from supernet.data.picture_files import tell_others
 from supernet.device import choose_device
 from supernet.drawing.demo import LoadedModels
 from supernet.formats.export import FORMATS, export, metadata_of, sample_images
+from supernet.formats.hub import first_inputs, write_hub
 from supernet.formats.int8 import Loss, calibration, write_int8
 from supernet.formats.onnx_file import write_onnx
 from supernet.formats.shapes import How, random_image
+from supernet.jobs.job import Job
 from supernet.latency.exported import action, milliseconds
 from supernet.models import pictures
 from supernet.models.card import write_card
@@ -88,16 +91,17 @@ def export_model(
     half: bool = False,
     opset: int | None = None,
     size: tuple[int, int] | None = None,
+    transposed: bool = False,
     samples: Sequence[Path] = (),
     overwrite: bool = False,
 ) -> Path:
     """Write a model as a file that runs without this project, and its card. Returns the file.
 
-    out: None: the model's name with the ending of `form`, beside the model. half, opset, size: see `How`. samples: real
-    images to check the file on. InputError if `out` exists and `overwrite` is not set.
+    out: None: the model's name with the ending of `form`, beside the model. half, opset, size, transposed: see `How`.
+    samples: real images to check the file on. InputError if `out` exists and `overwrite` is not set.
     """
     target = target_of(model, out, FORMATS[form].ending, form, overwrite)
-    found, how = read_model(model), How(half, opset, size)
+    found, how = read_model(model), How(half, opset, size, transposed)
     worst = export(found.network, target, form, metadata_of(found), sample_images(samples), how)  # type: ignore[arg-type]
     log.info(f"{target}: {megabytes(target, form):.3f} MB on disk; it differs from the network by at most {worst:.1g}")
     if FORMATS[form].multiples and (grain := found.network.grain) > 1:  # type: ignore[union-attr]
@@ -144,13 +148,8 @@ def export_int8(
     now, if they were moved.
     """
     target = target_of(model, out, ".int8.onnx", "onnx", overwrite)
-    folder = run or next((one for one in file_of(model).absolute().parents if (one / "recipe.yaml").is_file()), None)
-    if folder is None:
-        raise InputError(f"{model} lies in no run, whose pictures 8 bits need; name the run with --run")
-    settings = resolve(None, "", folder, (), data, None)
-    job, found = make_job(settings, machine, run=RunFolder(folder, settings)), read_model(model)
-    if (job.task.name, job.task.frame.input_level) != (found.task.name, found.task.frame.input_level):
-        raise InputError(f"{folder} is a run of another task than {model}; name its own with --run")
+    found = read_model(model)
+    job, settings = job_of(model, found, run, data, machine)
     network: Any = found.network
     with closing(job.batches(0)) as batches:
         pairs = calibration(batches)
@@ -160,6 +159,43 @@ def export_int8(
     tell_int8(network, target, left, loss, (settings.search.output_size[0], settings.search.output_size[1]))
     keep_card(found, target, ".int8.onnx")
     return target
+
+
+def job_of(model: Path, found: Model, run: Path | None, data: Path | None, machine: Machine) -> tuple[Job, Recipe]:
+    """The job of the model's run, for its pictures, and its recipe. run, data: as in `export_int8`. InputError if the
+    model lies in no run, or the run is of another task.
+    """
+    folder = run or next((one for one in file_of(model).absolute().parents if (one / "recipe.yaml").is_file()), None)
+    if folder is None:
+        raise InputError(f"{model} lies in no run, whose pictures this needs; name the run with --run")
+    settings = resolve(None, "", folder, (), data, None)
+    job = make_job(settings, machine, run=RunFolder(folder, settings))
+    if (job.task.name, job.task.frame.input_level) != (found.task.name, found.task.frame.input_level):
+        raise InputError(f"{folder} is a run of another task than {model}; name its own with --run")
+    return job, settings
+
+
+def hand_over(
+    model: Path,
+    folder: Path,
+    samples: Sequence[Path],
+    run: Path | None,
+    data: Path | None,
+    machine: Machine,
+    overwrite: bool = False,
+) -> Path:
+    """Write a model as the folder that a model hub takes. Returns the folder.
+
+    samples: pictures to show; none: the first held-out pictures of the model's run. run, data: as in `export_int8`.
+    InputError if one of the folder's files exists and `overwrite` is not set.
+    """
+    file, found = file_of(model), read_model(model)
+    if file.suffix == ".onnx":
+        raise InputError(f"{file} is exported already; name the model that it was made from")
+    images = sample_images(samples) or first_inputs(job_of(model, found, run, data, machine)[0].data.full())
+    write_hub(found, file, folder, images, overwrite, log.warning)
+    log.info(f"{folder}: a model hub's folder; check the licence in its README.md before you publish it")
+    return folder
 
 
 def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, output_size: tuple[int, int]) -> None:

@@ -1,7 +1,10 @@
 """A model's card: its description, training, costs and use, from the metadata in its file."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from evo_c2f.files import write_text
 from supernet.models.judgement import costs_of
@@ -23,6 +26,8 @@ LICENCES = {
     "embedded": "the photographs that come with scikit-image and scikit-learn; these packages name the licence of each",
     "openmoji": "OpenMoji, which is under CC BY-SA 4.0",
 }
+# The licence of what is trained on them, and their names on hubs.
+ON_HUBS = {"embedded": ("unknown", "scikit-image"), "openmoji": ("cc-by-sa-4.0", "openmoji")}
 
 
 def data_name(folder: str | None) -> str:
@@ -30,14 +35,13 @@ def data_name(folder: str | None) -> str:
     return folder if folder in LICENCES else f"{Path(folder).name}/" if folder else ""
 
 
-def card(model: Model, name: str) -> str:
-    """The card as Markdown; name: of the ONNX file that it explains."""
+def card(model: Model, name: str, use: str = "") -> str:
+    """The card as Markdown; name: of the ONNX file that it explains; use: a part that says how to run it."""
     about, metadata = model.metadata.get("about", {}), model.metadata
-    task = f"x{model.scale} {model.task.name}" if model.scale > 1 else model.task.name
     kind = "A subnet" if "architecture" in metadata else "A network designed by hand"
     parts = [
         MARK,
-        f"# {task}, {about.get('subnet', Path(name).stem)}",
+        f"# {title(model, Path(name).stem)}",
         f"{kind}: RGB in 0..1, any size, {in_and_out(model.scale)}.",
     ]
     height, width = SIZES[model.scale > 1]
@@ -51,13 +55,45 @@ def card(model: Model, name: str) -> str:
     parts.append("\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]))
     made = [f"- {key}: {words}" for key, words in history(metadata, about).items()]
     parts.append("\n".join(["## How it was made", "", *(made or ["Its file doesn't say."])]))
-    parts.append(f"## Run it\n\n`python cli.py export` writes `{name}`; then, in its folder:\n\n```python\n"
+    parts.append(use or f"## Run it\n\n`python cli.py export` writes `{name}`; then, in its folder:\n\n```python\n"
                  f"{ONNX.format(file=name)}```")  # fmt: skip
     data = about.get("data")
     words = LICENCES.get(data, f"the images in `{data}`, whose licence this project can't know" if data else "")
     licence = f"It was trained on {words}." if words else "Its file doesn't say what it was trained on."
     parts.append(f"## Licence\n\n{licence} What may be done with the model follows from these images' licence.")
     return "\n\n".join(parts) + "\n"
+
+
+def title(model: Model, name: str) -> str:
+    """Such as 'x4 super-resolution, 0a1b'; name: for a network that is no subnet."""
+    task = f"x{model.scale} {model.task.name}" if model.scale > 1 else model.task.name
+    return f"{task}, {model.metadata.get('about', {}).get('subnet', name)}"
+
+
+def hub_header(model: Model, name: str) -> str:
+    """The metadata that a model hub reads at a card's beginning, in YAML between two rules.
+
+    The figures are those in the model's file. A licence or data set that this project can't know is not named.
+    """
+    data = model.metadata.get("about", {}).get("data")
+    licence, dataset = ON_HUBS.get(data, ("unknown", None))
+    figures = {key: value for key, value in model.metadata.get("metrics", {}).items() if isfinite(value)}
+    kinds = {key: key.partition("_")[0] for key in figures}  # psnr_y is a psnr
+    results = {
+        "task": {"type": "image-to-image", "name": model.task.name},
+        "dataset": {"type": dataset or "held-out", "name": f"held-out images of {data or 'its run'}"},
+        "metrics": [{"type": kinds[key], "name": key, "value": value} for key, value in figures.items()],
+    }
+    header = {
+        "license": licence,
+        "library_name": "evo_c2f",
+        "pipeline_tag": "image-to-image",
+        "tags": [model.task.name, "neural-architecture-search", "onnx"],
+        "datasets": dataset and [dataset],
+        "metrics": list(dict.fromkeys(kinds.values())),
+        "model-index": figures and [{"name": title(model, name), "results": [results]}],
+    }
+    return f"---\n{yaml.safe_dump({key: value for key, value in header.items() if value}, sort_keys=False)}---\n"
 
 
 def in_and_out(scale: int) -> str:

@@ -1,0 +1,53 @@
+"""The folder that a model hub takes: its card's metadata, and what it must not do. A whole one is in test_model_cli."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from supernet_fixtures import random_images
+
+from evo_c2f.errors import InputError
+from supernet.formats.hub import write_hub
+from supernet.metrics.tasks import SuperResolution
+from supernet.models.card import hub_header
+from supernet.models.model import Model
+from supernet.network.plain import PlainUpscaler
+
+METRICS = {"psnr_y": 25.125, "psnr_rgb": 24.5, "lpips": 0.25, "fid": float("nan")}
+
+
+def model_with(metadata: dict) -> Model:
+    return Model(PlainUpscaler(), SuperResolution(4), metadata)
+
+
+def read_header(metadata: dict) -> dict:
+    before, header, after = hub_header(model_with(metadata), "mine").split("---\n")
+    assert before == after == ""
+    return yaml.safe_load(header)
+
+
+def test_a_cards_header_tells_the_figures_of_the_file() -> None:
+    found = read_header({"about": {"subnet": "0a1b", "data": "openmoji"}, "metrics": METRICS})
+    assert found["license"] == "cc-by-sa-4.0" and found["pipeline_tag"] == "image-to-image"
+    assert {"super-resolution", "onnx"} <= set(found["tags"])
+    assert found["datasets"] == ["openmoji"] and found["metrics"] == ["psnr", "lpips"]
+    (entry,) = found["model-index"]
+    (result,) = entry["results"]
+    assert entry["name"] == "x4 super-resolution, 0a1b" and result["dataset"]["name"] == "held-out images of openmoji"
+    figures = {each["name"]: (each["type"], each["value"]) for each in result["metrics"]}
+    assert figures == {"psnr_y": ("psnr", 25.125), "psnr_rgb": ("psnr", 24.5), "lpips": ("lpips", 0.25)}
+
+
+def test_a_header_names_no_licence_data_or_figures_that_the_file_does_not() -> None:
+    for about in ({}, {"data": "photographs/"}):
+        found = read_header({"about": about})
+        assert found["license"] == "unknown" and not {"datasets", "metrics", "model-index"} & found.keys()
+
+
+def test_a_hubs_folder_takes_the_place_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples/1.png").write_text("mine")
+    with pytest.raises(InputError, match=r"samples/1\.png is there already; name another folder, or say --overwrite"):
+        write_hub(model_with({}), tmp_path / "model", tmp_path, [random_images(1, 3, 16, 16)], False)
+    assert [path.name for path in tmp_path.rglob("*.*")] == ["1.png"]
+    assert (tmp_path / "samples/1.png").read_text() == "mine"
