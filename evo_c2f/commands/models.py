@@ -130,7 +130,7 @@ FORMATS = ("onnx", "pt2", "openvino", "ncnn", "spandrel")
 @click.option("--opset", type=click.IntRange(min=1), help="ONNX's opset.  [default: torch's]")
 @click.option("--input-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="Fix the size.  [default: any size]")
 @click.option("--upsampling", type=click.Choice(("shuffle", "transposed")), default="shuffle", show_default=True,
-              help="transposed: shuffle pixels by a fixed transposed convolution, for converters to LiteRT.")  # fmt: skip
+              help="transposed: shuffle pixels by a fixed convolution, for converters to LiteRT.")  # fmt: skip
 @click.option(
     "--sample",
     "samples",

@@ -120,6 +120,9 @@ OPTIONS = {
         is_flag=True,
         help="Give a worker its next subnet at once, without waiting for the generation.",
     ),
+    "int8": click.option(
+        "--int8", is_flag=True, help="Score the final front in 8 bits too: what it gives and how large its files are."
+    ),
     "devices": click.option(
         "--devices", type=click.IntRange(min=1), help="How many processes train together, one per GPU.  [default: 1]"
     ),
@@ -129,7 +132,7 @@ OPTIONS = {
 PORT = click.option(
     "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="The port of the page."
 )
-SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state")
+SEARCHING = ("objective", "max", "min", "evaluations", "algorithm", "steady_state", "int8")
 MEASURING = ("workers", "ray_address", "gpus_per_worker")
 RUNNING = ("device", "threads")
 Given = dict[str, Any]  # a command's options, by name
@@ -167,6 +170,8 @@ def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
         changes.append(f"search.algorithm={given['algorithm']}")
     if given.get("steady_state"):
         changes.append("search.steady_state=true")
+    if given.get("int8"):
+        changes.append("search.int8=true")
     if given.get("evaluations") is not None:
         changes += [f"search.evaluations.{stage}={given['evaluations']}" for stage in stages]
     return tuple(changes)

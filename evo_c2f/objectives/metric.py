@@ -47,13 +47,14 @@ METRICS = {
 
 
 FULL = "_full"  # the suffix of a quality taken on the whole validation images
+INT8 = "_int8"  # the suffix, before `_full`, of a figure of the network's file in 8 bits
 # A Frechet distance of fewer images than it has dimensions is named by their number: fid_n200.
 FEW = re.compile(r"(fid|fd_vgg)_n([1-9]\d*)")
 
 
 def metric(name: str) -> Metric:
-    """The metric of that name, a quality also with the suffix `_full`. InputError if there is none."""
-    short = name.removesuffix(FULL)
+    """The metric of that name, perhaps with suffixes: a quality with `_full`. InputError if there is none."""
+    short = name.removesuffix(FULL).removesuffix(INT8)
     few = FEW.fullmatch(short)
     known = METRICS.get(few[1] if few else short)
     if known is None or (name.endswith(FULL) and known.kind != "quality"):
@@ -63,8 +64,9 @@ def metric(name: str) -> Metric:
 
 def is_quality(name: str) -> bool:
     """Whether a quality has that name; False for unknown names."""
-    few = FEW.fullmatch(name.removesuffix(FULL))
-    known = METRICS.get(few[1] if few else name.removesuffix(FULL))
+    short = name.removesuffix(FULL).removesuffix(INT8)
+    few = FEW.fullmatch(short)
+    known = METRICS.get(few[1] if few else short)
     return known is not None and known.kind == "quality"
 
 
@@ -106,8 +108,9 @@ def objectives(names: Sequence[str], limited: Sequence[str], rescored: Sequence[
     if len(set(names)) < max(2, len(names)):
         raise InputError(f"objectives are {[*names]}; name at least two, each once")
     for name in (*names, *limited, *rescored):
-        if name.endswith(FULL):
-            raise InputError(f"{name} is taken of final fronts alone; search on {name.removesuffix(FULL)}")
+        if name.endswith((FULL, INT8)):
+            short = name.removesuffix(FULL).removesuffix(INT8)
+            raise InputError(f"{name} is taken of final fronts alone; search on {short}")
     for name in rescored:
         if metric(name).kind != "quality":
             raise InputError(f"search.rescore names {name}, which is no quality; a front has its costs already")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.objectives.metric import FULL, METRICS, metric
+from evo_c2f.objectives.metric import FULL, INT8, METRICS, metric
 from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
 from evo_c2f.runs.run import RunFolder
@@ -216,7 +216,7 @@ def effects(stages: Mapping[str, Measured]) -> dict[str, dict[str, list[dict[str
         space = SearchSpace.from_dict(m.scores.space)
         genes = [n for n, free in zip(space.gene_names, space.free(stage), strict=True) if free]
         rows = m.frame[m.frame["stage"] == stage]
-        names = [n for n in m.metrics if not n.endswith(FULL) and rows[n].notna().any()]
+        names = [n for n in m.metrics if not n.endswith((FULL, INT8)) and rows[n].notna().any()]
         found[stage] = {name: _effects(rows[[*genes, name]], name) for name in names}
     return found
 
@@ -240,5 +240,5 @@ def described(name: str) -> dict[str, str]:
     unit = rest.rstrip(")") if rest.rstrip(")") in ("dB", "MB", "ms") else ""
     label = label if unit or not rest else known.label
     unit = unit or {"macs": "MACs", "params": "parameters"}.get(name, "")
-    whole = ", whole images" if name.endswith(FULL) else ""
-    return {"label": label[:1].upper() + label[1:] + whole, "unit": unit, "better": known.better, "kind": known.kind}
+    of = (", 8 bits" if INT8 in name else "") + (", whole images" if name.endswith(FULL) else "")
+    return {"label": label[:1].upper() + label[1:] + of, "unit": unit, "better": known.better, "kind": known.kind}

@@ -280,6 +280,7 @@ class SearchSection(Section):
     max: dict[str, float] = {}
     min: dict[str, float] = {}
     rescore: list[str] = []  # further qualities of the final front
+    int8: bool = False  # score the final front as files in 8 bits too
     algorithm: AlgorithmName = "nsga2"
     screen: Positive = 1  # offspring bred for each that is measured; a surrogate chooses
     steady_state: bool = False  # breed as subnets are measured, a few at a time; for many workers

@@ -34,7 +34,7 @@ class Instruments:
     """The measures that the supernet's side provides to the search.
 
     search: the cheap measure of every candidate, with the metrics `names`; full: that of a final front, with
-    `full_names`. baseline: the baseline's qualities, under both names.
+    `full_names`; int8: of the same in 8 bits, if wanted. baseline: the baseline's qualities, under both names.
     """
 
     search: Measure
@@ -45,6 +45,8 @@ class Instruments:
     costs: Costs
     context: Context
     hire: Callable[[Task], Workers] = Here  # for the candidates; a final front is measured by this process
+    int8: Measure | None = None
+    int8_names: tuple[str, ...] = ()
     retry_failed: bool = False  # whether candidates that failed before are measured again
 
 
@@ -189,4 +191,8 @@ def _front_frame(
         final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
         kept = best_front(space, genomes, metrics, final)
         genomes, metrics = genomes[kept], metrics[kept]
+        if tools.int8:
+            files = Evaluator(space, setup.evaluator.store, Here(Task(tools.int8, tools.int8_names)))
+            names = names + tools.int8_names
+            metrics = np.concatenate([metrics, files(genomes, stage, 0, pause)], axis=1)
     return analysis.front_frame(space, genomes, dict(zip(names, metrics.T, strict=True)), result.survivors)

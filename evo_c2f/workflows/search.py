@@ -1,28 +1,35 @@
 """Searches a run's supernet: one stage, or everything from training to the final front."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from evo_c2f.engine.search import Progress
 from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
-from evo_c2f.objectives.metric import FULL
+from evo_c2f.objectives.metric import FULL, INT8, Metric
 from evo_c2f.runs.recipe import evaluations
 from evo_c2f.runs.run import judged_teacher, read_log
 from evo_c2f.runs.stage import Instruments, Summary, run_stage
 from evo_c2f.scores.layout import Context
-from evo_c2f.space import STAGES, Stage
-from evo_c2f.workers.processes import Task, Workers
+from evo_c2f.scores.store import Row
+from evo_c2f.space import STAGES, Architecture, Stage
+from evo_c2f.workers.processes import Measure, Task, Workers
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
+from supernet.batches.ahead import CPU
+from supernet.formats.int8 import Pairs, calibration, require_quantiser, score_int8
 from supernet.latency.table import describe, measure_table
+from supernet.metrics.measure import Score
+from supernet.network.generator import Supernet
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +96,7 @@ def evolve(
         f"hypervolume {summary.hypervolume_before:.4f} -> {summary.hypervolume:.4f}; "
         f"{summary.seconds:.1f} s, {summary.overhead:.2%} of it the search's own"
     )
+    tell_int8(summary.front, session.first_quality)
     return summary
 
 
@@ -123,6 +131,8 @@ def instruments(session: Session, stage: Stage) -> Instruments:
     table = latency_table(session)
     measure = job.measure(supernet, names, size, table)
     full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
+    is_last = not job.space.still_open(stage).any()
+    int8, int8_names = int8_measure(session, supernet) if settings.search.int8 and is_last else (None, ())
     device = f"{job.device}, {torch.get_num_threads()} threads, float32"
     if table:
         device += f", latency by table {checkpoint.fingerprint(table)}"
@@ -140,4 +150,40 @@ def instruments(session: Session, stage: Stage) -> Instruments:
         measure.baseline() | full.baseline(),
         job.costs(size),
         context,
+        int8=int8,
+        int8_names=int8_names,
     )
+
+
+def int8_measure(session: Session, supernet: Supernet) -> tuple[Measure, tuple[str, ...]]:
+    """The measure of a final front in 8 bits, and its metrics: the objectives' qualities, and the file's size.
+
+    Training pictures calibrate it; they are read for the first network.
+    """
+    require_quantiser()
+    job = session.job
+    names = [o.name for o in session.settings.search.metrics() if o.kind == "quality"]
+
+    @cache
+    def prepared() -> tuple[Score, Pairs]:
+        with closing(job.batches(0)) as batches:
+            pairs = calibration(batches)
+        return Score(job.task, job.data.full(), names, CPU, INT8 + FULL, job.data.reals("full")), pairs
+
+    def measure(architectures: Sequence[Architecture]) -> list[Row]:
+        return [score_int8(supernet.extract(architecture), *prepared()) for architecture in architectures]
+
+    return measure, (*(name + INT8 + FULL for name in names), "size_mb" + INT8)
+
+
+def tell_int8(front: Sequence[dict[str, Any]], first: Metric) -> None:
+    """Say what a final front loses in 8 bits, in the quality that decides, and which of it is then the best."""
+    whole, quantised = first.name + FULL, first.name + INT8 + FULL
+    rows = [row for row in front if row.get(quantised) is not None]
+    if rows:
+        lost = [first.sign * (row[quantised] - row[whole]) for row in rows]
+        best = min(rows, key=lambda row: first.sign * row[quantised])
+        log.info(
+            f"in 8 bits, {len(rows)} of the front lose {min(lost):.4g} to {max(lost):.4g} of {first.name}; the best is "
+            f"then {best['id']}, of {best['size_mb' + INT8]:.3g} MB"
+        )

@@ -27,6 +27,7 @@ from supernet.data.photographs import PhotographData
 from supernet.data.record import read_record
 from supernet.device import choose_device
 from supernet.drawing.board import Board
+from supernet.formats.int8 import require_quantiser
 from supernet.jobs.job import Data, Job, OnRound, OnSetback
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
@@ -152,6 +153,8 @@ def begin_training(find: Callable[[], RunFolder], machine: Machine, show: Show, 
         ranks.part(run.recipe.data.batch)  # InputError if the batch can't be divided among the processes
         session = Session(run, run.recipe, make_job(run.recipe, machine, ranks, run), machine, show)
         session.job.check(run.recipe.training, session.measured, run.recipe.search.rescore)
+        if run.recipe.search.int8:
+            require_quantiser()
         return session
 
     session = ranks.together(prepare)

@@ -63,14 +63,21 @@ def write_int8(network: nn.Module, path: Path, metadata: Mapping[str, Any], pair
     raise FailedError(f"with any convolution in 8 bits the network loses more than {loss.limit:g} of {loss.metric}")
 
 
+def score_int8(network: nn.Module, score: Score, pairs: Pairs) -> dict[str, float]:
+    """The qualities of a network all of whose convolutions are in 8 bits, and its file's size. pairs: as above."""
+    whole = onnx_model(network.cpu().float().eval())
+    names = [node.name for node in whole.graph.node if node.op_type == "Conv"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        save_onnx(quantised(whole, names, [source for source, _ in pairs]), path, {})
+        return score.of(open_onnx(path)) | {"size_mb_int8": path.stat().st_size / 1e6}
+
+
 def quantised(whole: Any, chosen: Sequence[str], images: Sequence[Tensor]) -> Any:
     """The ONNX model with the chosen convolutions in 8 bits, and each ReLU that follows one of them."""
-    onnx = require_onnx()
-    try:
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
-    except ImportError:
-        raise InputError("8 bits need ONNX Runtime; run 'pip install .[onnx]'") from None
+    onnx = require_quantiser()
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     class Images(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -105,6 +112,15 @@ def quantised(whole: Any, chosen: Sequence[str], images: Sequence[Tensor]) -> An
     del found.metadata_props[:], found.graph.value_info[:]
     slim(found)
     return found
+
+
+def require_quantiser() -> Any:
+    """The package onnx. InputError if it is not installed, or ONNX Runtime with its quantiser."""
+    try:
+        import onnxruntime.quantization  # noqa: F401
+    except ImportError:
+        raise InputError("8 bits need ONNX Runtime; run 'pip install .[onnx]'") from None
+    return require_onnx()
 
 
 def slim(model: Any) -> None:

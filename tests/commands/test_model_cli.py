@@ -9,10 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from command_line import EVALUATIONS, ROOT, command, exit_code, start, tiny, wait_for
 from PIL import Image
 
+import evo_c2f
+from evo_c2f.commands.options import search_changes
 from evo_c2f.errors import InputError
+from evo_c2f.runs.run import RunFolder
+from evo_c2f.scores.analysis import genomes_of
+from evo_c2f.workflows.progress import silent
+from evo_c2f.workflows.search import instruments
+from evo_c2f.workflows.session import open_session
 from supernet.data.images import read_rgb, resize_bicubic, to_pixels, to_tensor
 from supernet.models.model import read_model
 
@@ -265,6 +274,77 @@ def test_a_model_in_8_bits_tells_what_it_loses_and_lies_beside_the_other(
     shutil.copy(model / "model.safetensors", tmp_path / "alone")
     assert exit_code("export", "--model", tmp_path / "alone", "--int8") == 2
     assert "lies in no run" in capsys.readouterr().err
+
+
+def test_a_final_front_is_measured_as_files_in_8_bits(searched: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    wanted = search_changes({"int8": True}, ())
+    session = open_session(RunFolder.open(searched), evo_c2f.Machine("cpu", threads=1), silent, wanted)
+    assert instruments(session, "operator").int8 is None  # the last stage's front alone is
+    tools, front = instruments(session, "channel"), evo_c2f.load_run(searched).front("channel")
+    assert tools.int8 and tools.int8_names == ("psnr_y_int8_full", "size_mb_int8")
+    cheapest = session.job.space.decode(genomes_of(front)[-1])
+    ((whole,), (quantised,)) = tools.full([cheapest]), tools.int8([cheapest])
+    lost = whole["psnr_y_full"] - quantised["psnr_y_int8_full"]
+    assert quantised.keys() == set(tools.int8_names) and 0 < abs(lost) < 0.5
+    assert 0.25 < quantised["size_mb_int8"] / front["size_mb"].iloc[-1] < 0.5
+
+
+@pytest.fixture(scope="module")
+def hub(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for a model hub, of the model."""
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("hub") / "mine"
+    assert exit_code("export", "--model", searched / "model", "--to", folder, "--threads", 1) == 0
+    return folder
+
+
+def test_a_hubs_folder_shows_held_out_pictures_and_the_figures_of_the_file(searched: Path, hub: Path) -> None:
+    samples = ["samples/1-output.png", "samples/1.png", "samples/2-output.png", "samples/2.png"]  # TINY holds out two
+    files = sorted(path.relative_to(hub).as_posix() for path in hub.rglob("*") if path.is_file())
+    assert files == ["README.md", "model.onnx", "model.safetensors", "run.py", *samples]
+    before, header, card = (hub / "README.md").read_text().split("---\n", 2)
+    assert before == "" and all(name in card for name in files[1:])
+    (result,) = yaml.safe_load(header)["model-index"][0]["results"]
+    figures = {each["name"]: each["value"] for each in result["metrics"]}
+    assert figures == read_model(searched / "model").metadata["metrics"]
+
+
+def test_the_script_of_few_lines_runs_without_torch_and_this_project(hub: Path, tmp_path: Path) -> None:
+    assert len((hub / "run.py").read_text().splitlines()) <= 15
+    absent = "for name in ('torch', 'evo_c2f', 'supernet'): sys.modules[name] = None\n"
+    code = f"import runpy, sys\n{absent}runpy.run_path({str(hub / 'run.py')!r})"
+    words = (sys.executable, "-c", code, hub / "samples/1.png", tmp_path / "out.png")
+    subprocess.run(words, cwd=tmp_path, check=True)
+    found, shown, small = (
+        read_rgb(path).astype(int)
+        for path in (tmp_path / "out.png", hub / "samples/1-output.png", hub / "samples/1.png")
+    )
+    assert found.shape == (4 * small.shape[0], 4 * small.shape[1], 3) and np.abs(found - shown).max() <= 1
+
+
+def test_a_hubs_snapshot_is_a_model_again(searched: Path, hub: Path, tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "models--me--mine/blobs", tmp_path / "models--me--mine/snapshots/0a1b"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    shutil.copy(hub / "model.safetensors", blobs / "a-hash")  # to which huggingface_hub links, in its cache
+    (snapshot / "model.safetensors").symlink_to("../../blobs/a-hash")
+    model, image = evo_c2f.load_model(snapshot), torch.rand(1, 3, 12, 9)
+    assert torch.equal(model.network(image), evo_c2f.Model(searched / "model").network(image))
+    assert model.about == read_model(searched / "model").metadata
+    with pytest.raises(InputError, match=r"model\.safetensors is absent"):
+        evo_c2f.load_model(blobs)
+
+
+def test_a_hubs_folder_is_refused_where_something_is_or_no_pictures_are(
+    searched: Path, hub: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ("export", "--model", searched / "model", "--to", hub)
+    for words, sentence in (((), "README.md is there already"), (("--int8",), "--to goes with --sample")):
+        assert exit_code(*export, *words) == 2
+        assert sentence in capsys.readouterr().err
+    assert exit_code("export", "--model", hub, "--to", tmp_path / "other") == 2
+    assert "lies in no run, whose pictures this needs; name the run with --run" in capsys.readouterr().err
 
 
 def test_an_export_takes_the_place_of_nothing_else(

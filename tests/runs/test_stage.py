@@ -11,6 +11,7 @@ import staged
 from evo_c2f.engine.problem import Cheapest
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.objectives import pareto
+from evo_c2f.objectives.metric import objectives
 from evo_c2f.runs.recipe import changed
 from evo_c2f.runs.stage import read_asked
 from evo_c2f.scores import analysis
@@ -157,6 +158,24 @@ def test_a_picture_shows_the_subnets_of_its_own_weights_alone(alone, copied):
     staged.search(copied, "path", tools=staged.instruments(copied, context=context))
     assert copied.front("path", "png").read_bytes() == alone[0].front("path", "png").read_bytes()
     assert read_scores(copied.scores)[-1].notes == {"baseline": staged.BASELINE, "recipe": "quick"}
+
+
+def test_a_final_front_is_scored_in_8_bits_once_if_that_is_wanted(copied):
+    asked, before = [], analysis.read_front(copied.front("channel"))
+
+    def measure_int8(architectures):
+        asked.extend(architectures)
+        return [{"psnr_y_int8_full": staged.quality_of(a) - 1, "size_mb_int8": 0.5} for a in architectures]
+
+    tools = staged.instruments(copied, int8=measure_int8, int8_names=("psnr_y_int8_full", "size_mb_int8"))
+    for _ in range(2):
+        (summary,) = staged.search(copied, "channel", tools=tools)
+        front = analysis.read_front(copied.front("channel"))
+        assert len(asked) == len(front) and front[before.columns].equals(before)
+        assert front["psnr_y_int8_full"].tolist() == [staged.quality_of(a) - 1 for a in asked]
+    assert {row["size_mb_int8"] for row in summary.front} == {0.5}
+    with pytest.raises(InputError, match="psnr_y_int8 is taken of final fronts alone; search on psnr_y"):
+        objectives(["psnr_y_int8", "macs"], [], [])
 
 
 def test_one_that_is_to_pause_stops_between_the_whole_images(copied):
