@@ -179,7 +179,7 @@ class Model:
 
     @property
     def network(self) -> "nn.Module":
-        """The frozen module: (b, 3, h, w) in 0..1 -> its output, not clamped."""
+        """The frozen module: (b, c, h, w) in 0..1 -> its output, not clamped."""
         from evo_c2f.workflows.use import network_of
 
         return network_of(self.path)

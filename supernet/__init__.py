@@ -10,7 +10,7 @@ __all__ = ["load_model"]
 
 
 def load_model(path: str | Path) -> "nn.Module":
-    """A trained generator as a plain module, frozen: (b, 3, h, w) in 0..1 -> its output, not clamped.
+    """A trained generator as a plain module, frozen: (b, c, h, w) in 0..1 -> its output, not clamped.
 
     path: a model's folder or its .safetensors file. InputError if it is missing, DamagedFileError if it is damaged.
     """

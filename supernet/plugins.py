@@ -56,13 +56,13 @@ def price(name: str, label: str) -> Callable[[cost.Price], cost.Price]:
 
 
 def images(name: str) -> Callable[[Images], Images]:
-    """Decorates a source of photographs, (name, 8-bit pixels (h, w, 3)), which `data.folder` may then name."""
+    """Decorates a source of photographs, (name, pixels (h, w, c)), which `data.folder` may then name."""
     return lambda made: _add(photographs.SOURCES, name, made, "dataset")
 
 
 def degradation(name: str) -> Callable[[degradations.Degradation], degradations.Degradation]:
-    """Decorates a function of (photograph (h, w, 3) of 8 bits, scale, numpy's Generator) -> its input (h / scale, w /
-    scale, 3), which `data.degradation.plugin` may then name. All its draws must come from the Generator.
+    """Decorates a function of (photograph (h, w, c), scale, numpy's Generator) -> its input (h / scale, w / scale, c),
+    of the same numbers, which `data.degradation.plugin` may then name. All its draws must come from the Generator.
     """
     return lambda made: _add(degradations.OTHERS, name, made, "degradation")
 

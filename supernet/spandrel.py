@@ -15,6 +15,7 @@ from torch import nn
 
 from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
+from supernet.metrics.tasks import task_of
 from supernet.metrics.vision import make_torchvision_importable
 from supernet.models.model import build_network
 
@@ -51,8 +52,8 @@ def register() -> Any:
                 supports_half=True,
                 supports_bfloat16=True,
                 scale=network.scale,
-                input_channels=3,
-                output_channels=3,
+                input_channels=network.input_channels,
+                output_channels=task_of(network).frame.output_channels,
             )
 
     ours = spandrel.ArchSupport.from_architecture(EvoC2f())

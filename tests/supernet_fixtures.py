@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,9 @@ SUPER_RESOLUTION = Frame(input_level=2, residual=True, activation="relu")
 TRANSLATION = Frame(input_level=0, residual=False, normalise=True)
 X3 = Frame(input_level=1, residual=True, activation="relu", first_step=3)
 RESTORATION = Frame(input_level=0, residual=True, activation="relu")
+GREY = replace(SUPER_RESOLUTION, input_channels=1, output_channels=1)
+SEVEN = replace(RESTORATION, input_channels=7, output_channels=7)
+COLOURING = replace(TRANSLATION, input_channels=1)
 
 
 def wide_space(first_level: int = 1, operators: tuple[str, ...] = tuple(OPERATORS)) -> SearchSpace:

@@ -18,6 +18,7 @@ TORCH_ROOMS = [
     "",
     "network",
     "batches",
+    "pictures",
     "data",
     "metrics",
     "rounds",

@@ -77,7 +77,7 @@ def finetune_command(
 @SPLIT
 @DIRECTION
 @LOAD_SIZE
-@click.option("--metric", "metrics", multiple=True, help="[default: PSNR and SSIM on Y and RGB, and LPIPS]  Also fid, "
+@click.option("--metric", "metrics", multiple=True, help="[default: PSNR, SSIM and LPIPS]  Also fid, "
               "fd_vgg, or fid_n200 where there are fewer images than dimensions.")  # fmt: skip
 @click.option(
     "--output-size", type=(SIDE, SIDE), metavar="HEIGHT WIDTH", help="State MACs and latency for this output."

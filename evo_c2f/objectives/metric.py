@@ -33,6 +33,8 @@ METRICS = {
         Metric("ssim_y", "higher", "quality", "SSIM on Y"),
         Metric("psnr_rgb", "higher", "quality", "PSNR on RGB (dB)"),
         Metric("ssim_rgb", "higher", "quality", "SSIM on RGB"),
+        Metric("psnr", "higher", "quality", "PSNR on all channels (dB)"),
+        Metric("ssim", "higher", "quality", "SSIM on all channels"),
         Metric("lpips", "lower", "quality", "LPIPS (AlexNet)"),
         Metric("fid", "lower", "quality", "FID"),
         Metric("fd_vgg", "lower", "quality", "Frechet distance of VGG16 features"),

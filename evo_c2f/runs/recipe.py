@@ -97,6 +97,8 @@ class SuperResolutionRecipe(Recipe):
             raise ValueError("task.scale is 1, so networks restore what data.degradation degrades; name its steps")
         if how and how.resize and how.times == 1 and (self.task.scale == 1 or how.resize.factor != (1, 1)):
             raise ValueError("data.degradation.resize draws a factor in the first of two passes; set its times to 2")
+        if how and how.jpeg and self.task.channels not in (1, 3):
+            raise ValueError(f"data.degradation.jpeg is for 1 or 3 channels, and task.channels is {self.task.channels}")
         return self
 
 
@@ -235,7 +237,7 @@ def nearest(key: str) -> str | None:
 
 SETTINGS = {
     "": list(Recipe.model_fields),
-    "task.": list(TaskSection.model_fields),
+    "task.": list(TaskSection.model_fields | TranslationSection.model_fields),
     "space.": list(SearchSpace.__dataclass_fields__),
     "data.": list(DataSection.model_fields | PairsSection.model_fields),
     "data.degradation.": list(DegradationSection.model_fields),

@@ -10,16 +10,14 @@ from evo_c2f.objectives.metric import Limit, Metric
 
 # The trainings of a supernet: joint first and then finer ones, or stage by stage.
 TRAININGS = (
-    ["joint"],
-    ["joint", "operator"],
-    ["joint", "channel"],
-    ["joint", "operator", "channel"],
-    ["path", "operator"],
-    ["path", "operator", "channel"],
-)
+    ["joint"], ["joint", "operator"], ["joint", "channel"], ["joint", "operator", "channel"],
+    ["path", "operator"], ["path", "operator", "channel"],
+)  # fmt: skip
 Positive = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Channels = Annotated[int, Field(ge=1, le=16)]
+Depth = Literal[8, 16, "float"]  # bits of a channel, or floats in 0..1
 
 
 def _ascending(ends: tuple[float, float]) -> tuple[float, float]:
@@ -39,10 +37,13 @@ class Section(BaseModel):
 class TaskSection(Section):
     name: Literal["super-resolution"]
     scale: Literal[1, 2, 3, 4, 8] = 4  # 1: restoration, of what `data.degradation` degrades
+    channels: Channels = 3  # 1: grey; 3: RGB
 
 
 class TranslationSection(Section):
     name: Literal["translation"]
+    input_channels: Channels = 3
+    output_channels: Channels = 3
 
 
 class BlurSection(Section):
@@ -96,6 +97,7 @@ class DataSection(Section):
     # What networks learn to give: the photographs, or a teacher's enlargements of them.
     target: Literal["pictures", "teacher"] = "pictures"
     degradation: DegradationSection | None = None  # null: inputs are bicubic reductions
+    depth: Depth = 8  # that pictures are read with
 
 
 class PairsSection(Section):
@@ -114,6 +116,7 @@ class PairsSection(Section):
     validation_images: Positive  # all subnets are measured on these; the final front on all that are held out
     # What networks learn to give: each input's partner, or the teacher's output for it.
     target: Literal["pictures", "teacher"] = "pictures"
+    depth: Depth = 8  # that pictures are read with
 
 
 class TeacherSection(Section):
@@ -267,11 +270,7 @@ class EvaluationsSection(Section):
 
 
 class SurvivorsSection(Section):
-    """The number of subnets of a stage's front that the next stage starts from; its training shares its rounds among
-    them.
-    """
-
-    path: Annotated[int, Field(ge=2)] = 8
+    path: Annotated[int, Field(ge=2)] = 8  # subnets of its front that the next stage starts from, and trains by turns
     operator: Annotated[int, Field(ge=2)] = 8
 
 

@@ -14,6 +14,7 @@ from evo_c2f.space import Genomes, Stage, subnet_id
 from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.session import Session
 from supernet.jobs.finetune import Finetuning, plan_of
+from supernet.metrics.qualities import usual
 from supernet.models.card import data_name
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def finetune(
 
 def finetuned(session: Session, work: Finetuning, network: nn.Module, judged_by: Sequence[str] = ()) -> dict[str, Any]:
     """Run the fine-tuning with progress and log. Returns the content of the model's file."""
-    names = judged_by or list(dict.fromkeys([*work.job.task.metrics, "lpips", *session.settings.search.rescore]))
+    names = judged_by or list(dict.fromkeys([*usual(work.job.task), *session.settings.search.rescore]))
     title = str(work.folder.relative_to(session.run.folder))
     with session.watching(title, work.training.rounds) as (on_round, on_setback):
         return work.run(network, names, on_round, on_setback)

@@ -14,6 +14,7 @@ from evo_c2f.scores.tables import in_short
 from evo_c2f.workflows.session import Session
 from supernet.drawing import crops
 from supernet.drawing.sheet import draw_sheet, sample_columns
+from supernet.metrics.perceptual import COLOURS
 from supernet.models.model import load_network
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ TRAINED = ("teacher", "narrow-teacher", "searched-from-scratch", "searched-inher
 def draw_samples(session: Session, front: Front) -> None:
     """Write samples.png: held-out images, by three subnets of a front and by the networks that `compare` trained."""
     run, job = session.run, session.job
+    if not can_be_shown(session):
+        return
     by_cost = front.frame.sort_values("macs")
     chosen = by_cost.iloc[sorted({0, len(by_cost) // 2, len(by_cost) - 1})]
     supernet = job.trained(run.weights_for(front.stage))
@@ -40,6 +43,8 @@ def draw_pictures(session: Session) -> None:
     """Write samples.json for the page: crops of held-out images, by subnets of every stage's front."""
     run, job = session.run, session.job
     frame = job.task.frame
+    if not can_be_shown(session):
+        return
     parts, subnets = crops.parts_of(job.data.full(), frame), {}
     for stage, of_stage in weights_of_stages(run).items():
         if not run.front(stage).is_file():
@@ -53,6 +58,15 @@ def draw_pictures(session: Session) -> None:
             subnets[f"{of_stage.scores.context}:{front.frame['id'].iloc[i]}"] = pictures
     found = {"baseline": job.task.baseline_name, "columns": crops.comparisons(parts, job.task), "subnets": subnets}
     write_text(run.samples, to_json(found))
+
+
+def can_be_shown(session: Session) -> bool:
+    """Whether the images have 1 or 3 channels; if not, says so."""
+    frame = session.job.task.frame
+    fits = {frame.input_channels, frame.output_channels} <= {*COLOURS}
+    if not fits:
+        log.info("there are no sample pictures: these are of 1 or 3 channels alone")
+    return fits
 
 
 def write_report(run: RunFolder) -> None:

@@ -167,7 +167,7 @@ def int8_measure(session: Session, supernet: Supernet) -> tuple[Measure, tuple[s
     @cache
     def prepared() -> tuple[Score, Pairs]:
         with closing(job.batches(0)) as batches:
-            pairs = calibration(batches)
+            pairs = calibration(batches, job.task.frame.output_channels)
         return Score(job.task, job.data.full(), names, CPU, INT8 + FULL, job.data.reals("full")), pairs
 
     def measure(architectures: Sequence[Architecture]) -> list[Row]:

@@ -221,10 +221,14 @@ def task_and_data(settings: Recipe, run: RunFolder | None = None) -> tuple[Image
     """The objects for the recipe's `task` and `data`. run: if it has a record, the pictures are those of the record."""
     known = read_record(run.data_record) if run else None
     if isinstance(settings, SuperResolutionRecipe):
-        scale = settings.task.scale
-        return SuperResolution(scale), PhotographData(settings.data, scale, settings.seed, log.warning, known)
+        scale, n = settings.task.scale, settings.task.channels
+        photographs = PhotographData(settings.data, scale, settings.seed, log.warning, known, channels=n)
+        return SuperResolution(scale, n), photographs
     assert isinstance(settings, TranslationRecipe)
-    return Translation(), PairData(settings.data, settings.seed, rendering, log.warning, known)
+    channels = settings.task.input_channels, settings.task.output_channels
+    return Translation(*channels), PairData(
+        settings.data, settings.seed, rendering, log.warning, known, channels=channels
+    )
 
 
 def rendering(done: int, total: int) -> None:

@@ -30,6 +30,8 @@ from supernet.formats.onnx_file import write_onnx
 from supernet.formats.shapes import How, random_image
 from supernet.jobs.job import Job
 from supernet.latency.exported import action, milliseconds
+from supernet.metrics.qualities import usual
+from supernet.metrics.tasks import is_of_rgb, task_of
 from supernet.models import pictures
 from supernet.models.card import write_card
 from supernet.models.judgement import costs_of, judge, latency, read_judged
@@ -45,7 +47,7 @@ def prepare(device: str, threads: int | None) -> torch.device:
 
 
 def network_of(model: Path) -> nn.Module:
-    """A plain module, frozen: (b, 3, h, w) in 0..1 -> its output, not clamped."""
+    """A plain module, frozen: (b, c, h, w) in 0..1 -> its output, not clamped."""
     return load_network(model)
 
 
@@ -72,12 +74,12 @@ def evaluate(
 ) -> dict[str, Any]:
     """`images`: the metrics of each image; `mean`: their means; `costs`: the model's costs.
 
-    metrics: if empty, PSNR and SSIM on Y and RGB, and LPIPS. output_size: (height, width) for the costs; None: the size
-    of the first image.
+    metrics: if empty, PSNR, SSIM and LPIPS, as far as they suit the channels. output_size: (height, width) for the
+    costs; None: the size of the first image.
     """
     found = read_model(model, log.warning)
     images = read_judged(found, data.folder, data.split, data.direction, data.load_size, log.warning)
-    result = judge(found, images, metrics or (*found.task.metrics, "lpips"), device)
+    result = judge(found, images, metrics or usual(found.task), device)
     height, width = images[0].target.shape[2:]
     size = output_size or (height, width)
     result["costs"] = costs_of(found, size) | latency(found, size, device) | {"output_size": list(size)}
@@ -102,7 +104,9 @@ def export_model(
     """
     target = target_of(model, out, FORMATS[form].ending, form, overwrite)
     found, how = read_model(model), How(half, opset, size, transposed)
-    worst = export(found.network, target, form, metadata_of(found), sample_images(samples), how)  # type: ignore[arg-type]
+    worst = export(
+        found.network, target, form, metadata_of(found), sample_images(samples, found.task.frame.input_channels), how
+    )
     log.info(f"{target}: {megabytes(target, form):.3f} MB on disk; it differs from the network by at most {worst:.1g}")
     if FORMATS[form].multiples and (grain := found.network.grain) > 1:  # type: ignore[union-attr]
         log.info(f"the sides of its images must be multiples of {grain}, and at least {2 * grain}")
@@ -115,6 +119,8 @@ def target_of(model: Path, out: Path | None, ending: str, form: str, overwrite: 
     file = file_of(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
+    if not is_of_rgb(found.task):
+        raise InputError(f"{file} is no network of RGB, whose pictures a hub's folder shows; use 'export' without --to")
     target, suffix = out or file.with_suffix(ending), Path(f"model{ending}").suffix
     if target.suffix != suffix or target.is_dir():
         raise InputError(f"{target} is no name for a file of the format {form}; end it in {suffix}")
@@ -152,7 +158,7 @@ def export_int8(
     job, settings = job_of(model, found, run, data, machine)
     network: Any = found.network
     with closing(job.batches(0)) as batches:
-        pairs = calibration(batches)
+        pairs = calibration(batches, job.task.frame.output_channels)
     with replacing(target) as partial:
         left = write_int8(network, partial, metadata_of(found), pairs, Loss(network, job.task, job.data.search()))
     loss = Loss(network, job.task, job.data.full())
@@ -170,7 +176,7 @@ def job_of(model: Path, found: Model, run: Path | None, data: Path | None, machi
         raise InputError(f"{model} lies in no run, whose pictures this needs; name the run with --run")
     settings = resolve(None, "", folder, (), data, None)
     job = make_job(settings, machine, run=RunFolder(folder, settings))
-    if (job.task.name, job.task.frame.input_level) != (found.task.name, found.task.frame.input_level):
+    if (job.task.name, job.task.frame) != (found.task.name, found.task.frame):
         raise InputError(f"{folder} is a run of another task than {model}; name its own with --run")
     return job, settings
 
@@ -192,7 +198,9 @@ def hand_over(
     file, found = file_of(model), read_model(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
-    images = sample_images(samples) or first_inputs(job_of(model, found, run, data, machine)[0].data.full())
+    if not is_of_rgb(found.task):
+        raise InputError(f"{file} is no network of RGB, whose pictures a hub's folder shows; use 'export' without --to")
+    images = sample_images(samples, 3) or first_inputs(job_of(model, found, run, data, machine)[0].data.full())
     write_hub(found, file, folder, images, overwrite, log.warning)
     log.info(f"{folder}: a model hub's folder; check the licence in its README.md before you publish it")
     return folder
@@ -201,13 +209,13 @@ def hand_over(
 def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, output_size: tuple[int, int]) -> None:
     """Say the loss, the size and the time of a file in 8 bits, and whether it pays."""
     lost, (height, width) = loss.of(target), (side // network.scale for side in output_size)
-    image = random_image((1, 3, height, width))
+    image = random_image((1, network.input_channels, height, width))
     with TemporaryDirectory() as temporary:
         whole = Path(temporary) / "network.onnx"
         write_onnx(network, whole, {})
         before, after = (milliseconds(action(file.read_bytes(), image, image.device)) for file in (whole, target))
         size = f"{target.stat().st_size / 1e6:.3f} MB on disk instead of {whole.stat().st_size / 1e6:.3f}"
-    unit = {"psnr_y": "dB of psnr_y", "lpips": "of lpips"}[loss.metric]
+    unit = f"of {loss.metric}" if loss.metric == "lpips" else f"dB of {loss.metric}"
     log.info(
         f"{target}: {size}; {lost:.4f} {unit} lost on the held-out images; {after:.1f} ms instead of {before:.1f} for "
         f"{output_size[1]}x{output_size[0]} in ONNX Runtime, {torch.get_num_threads()} threads"
@@ -234,10 +242,11 @@ class Application:
     def __init__(self, model: Path, source: Path, out: Path, overwrite: bool = False, skip: bool = False):
         """overwrite, skip: the treatment of existing outputs. InputError if no input exists, or if an output does."""
         self.network = load_network(model)
-        self.pairs = pictures.plan(source, out, overwrite, skip)
+        self.channels = task_of(self.network).frame.output_channels
+        self.pairs = pictures.plan(source, out, overwrite, skip, self.channels)
         if source.is_dir():
             tell_others(source, log.warning, out)
 
     def run(self, tile: int, device: torch.device) -> Iterator[Path]:
         """Yields each written picture. tile: side of the tiles in input pixels; smaller tiles need less memory."""
-        return pictures.apply(self.network.to(device), self.pairs, tile, device, log.warning)
+        return pictures.apply(self.network.to(device), self.pairs, tile, device, log.warning, self.channels)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     )
     from supernet.data.images import Pixels
 
-# (a photograph (h, w, 3), the scale, the generator of all draws) -> its input (h / scale, w / scale, 3).
+# (a photograph (h, w, c), the scale, the generator of all draws) -> its input (h / scale, w / scale, c).
 Degradation = Callable[["Pixels", int, np.random.Generator], "Pixels"]
-Floats = NDArray[np.float32]  # (h, w, 3) in 0..255, perhaps beyond
+Floats = NDArray[np.float32]  # (h, w, c) in 0..255, perhaps beyond
 
 OTHERS: dict[str, Degradation] = {}  # that plugins add
 FILTERS = {"area": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -50,10 +50,11 @@ class Plugged:
     made: Degradation
 
     def __call__(self, photograph: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
-        found, (height, width) = self.made(photograph, scale, rng), photograph.shape[:2]
-        if found.shape != (height // scale, width // scale, 3) or found.dtype != np.uint8:
+        found, (height, width, n) = self.made(photograph, scale, rng), photograph.shape
+        if found.shape != (height // scale, width // scale, n) or found.dtype != photograph.dtype:
             given = f"{found.dtype} {found.shape} of {photograph.shape} at scale {scale}"
-            raise InputError(f"degradation {self.name!r} gave {given}; it must give uint8 (h / scale, w / scale, 3)")
+            wanted = f"{photograph.dtype} (h / scale, w / scale, {n})"
+            raise InputError(f"degradation {self.name!r} gave {given}; it must give {wanted}")
         return found
 
 
@@ -66,7 +67,7 @@ class Steps:
     def __call__(self, photograph: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
         how, (height, width) = self.settings, photograph.shape[:2]
         steps: dict[str, Callable[[Floats, Any, np.random.Generator], Floats]]
-        image, steps = photograph.astype(np.float32), {"blur": blurred, "noise": noisy, "jpeg": compressed}
+        image, steps = in_255(photograph), {"blur": blurred, "noise": noisy, "jpeg": compressed}
         for left in reversed(range(how.times)):
             size = None if left else (height // scale, width // scale)
             for name in rng.permutation(STEPS) if how.order == "random" else STEPS:
@@ -75,7 +76,20 @@ class Steps:
                     image = resized(image, step, rng, size)
                 elif step and rng.random() < step.chance:
                     image = steps[name](image, step, rng)
-        return eight_bits(image)
+        return eight_bits(image) if photograph.dtype == np.uint8 else from_255(image, photograph.dtype)
+
+
+def in_255(photograph: Pixels) -> Floats:
+    """The photograph as floats in 0..255, whatever its numbers are."""
+    white = {"B": 255, "H": 65535, "f": 1}[photograph.dtype.char]
+    floats: Floats = photograph.astype(np.float32)
+    return floats if white == 255 else floats * np.float32(255 / white)
+
+
+def from_255(image: Floats, dtype: Any) -> Pixels:
+    """The reverse for 16 bits and floats: clipped, and the former rounded."""
+    share = (image / 255).clip(0, 1)
+    return share if dtype == np.float32 else (share * 65535).round().astype(dtype)
 
 
 def eight_bits(image: Floats) -> Pixels:
@@ -139,5 +153,6 @@ def compressed(image: Floats, how: JpegSection, rng: np.random.Generator) -> Flo
     """As JPEG of a quality that is drawn gives it back."""
     file = io.BytesIO()
     quality = int(rng.integers(how.quality[0], how.quality[1] + 1))
-    Image.fromarray(eight_bits(image)).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file), dtype=np.float32)
+    pixels = eight_bits(image)
+    Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), dtype=np.float32).reshape(image.shape)

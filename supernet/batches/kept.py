@@ -58,7 +58,7 @@ class Kept:
         """In one block: kept between the short-lived arrays of decoding, pictures would cut the memory into pieces."""
         if self.memory is None:
             self.memory = np.empty(self.most_bytes, np.uint8)  # takes memory only as it is filled
-        copy = self.memory[self.bytes : self.bytes + pixels.nbytes].reshape(pixels.shape)
+        copy = self.memory[self.bytes : self.bytes + pixels.nbytes].view(pixels.dtype).reshape(pixels.shape)
         copy[...] = pixels
         self.bytes += pixels.nbytes
         return copy

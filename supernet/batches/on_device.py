@@ -1,8 +1,10 @@
-"""Pictures that lie on the training's device as bytes, and patches that are cut there."""
+"""Pictures that lie on the training's device as their files' numbers, and patches that are cut there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,7 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from supernet.batches.ahead import Ahead, in_order, sent
-from supernet.batches.patches import Cut, Pairs, Patches, as_floats, laid
+from supernet.batches.patches import Cut, Pairs, Patches, as_floats, laid, signed
+
+if TYPE_CHECKING:
+    from supernet.data.images import Pixels
+
+    Pair = tuple[Pixels, Pixels]
 
 SHARE = 0.25  # of a GPU's free memory that pictures may take
 CORNERS = np.moveaxis(np.indices((2, 2), dtype=np.uint8), 0, -1)  # (row, column) of the pixels of a 2x2 square
@@ -26,21 +33,24 @@ WAYS = np.array([[way(turns, mirrored) for mirrored in (False, True)] for turns 
 
 
 class Stored:
-    """All pairs as bytes on one device: the pixels of all sources in one tensor, and those of all targets."""
+    """All pairs on one device: the pixels of all sources in one tensor, and those of all targets."""
 
-    def __init__(self, pairs: Pairs, device: torch.device):
+    def __init__(self, pairs: Pairs, device: torch.device, first: Pair | None = None):
+        """first: the first pair, if it is read already."""
         self.device, self.units = device, (1, pairs.scale)
+        first = first or pairs[0]
         sizes = np.array(pairs.sizes, dtype=np.int64)
         self.widths, areas = sizes[:, 1], sizes.prod(axis=1)
         self.starts = areas.cumsum() - areas
         self.pixels = [
-            torch.empty(int(areas.sum()) * unit**2, channels, dtype=torch.uint8, device=device)
-            for unit, channels in zip(self.units, (3, channels_of(pairs)), strict=True)
+            torch.empty(int(areas.sum()) * unit**2, pixel.shape[-1], dtype=pixel.dtype, device=device)
+            for unit, pixel in zip(self.units, pixels_of(first), strict=True)
         ]
-        read = in_order(pairs.__getitem__, range(len(pairs)), torch.get_num_threads())
-        for start, area, (source, target) in zip(self.starts, areas, read, strict=True):
+        others = in_order(pairs.__getitem__, range(1, len(pairs)), torch.get_num_threads())
+        for start, area, (source, target) in zip(self.starts, areas, chain([first], others), strict=True):
             for pixels, picture, unit in zip(self.pixels, (source, target), self.units, strict=True):
-                pixels[start * unit**2 : (start + area) * unit**2] = torch.from_numpy(np.array(picture)).flatten(0, 1)
+                flat = signed(torch.from_numpy(np.array(picture))).flatten(0, 1)
+                pixels[start * unit**2 : (start + area) * unit**2] = flat
 
     def addresses(self, cuts: list[Cut], side: int) -> NDArray[np.int64]:
         """Where the patches begin, and their steps down and to the right, as numbers of pixels.
@@ -80,9 +90,15 @@ class OnDevice:
         """Does nothing: it has no threads."""
 
 
-def channels_of(pairs: Pairs) -> int:
-    """Of targets: a teacher's output may stand beside them."""
-    return int(getattr(pairs, "channels", 3))
+def pixels_of(pair: Pair) -> list[Tensor]:
+    """A pixel of the source and one of the target: all others have as many channels of such numbers."""
+    return [signed(torch.from_numpy(np.array(picture[:1, :1]))) for picture in pair]
+
+
+def bytes_of(pairs: Pairs, first: Pair) -> int:
+    """What all pictures take."""
+    source, target = (pixel.nbytes for pixel in pixels_of(first))
+    return sum(height * width for height, width in pairs.sizes) * (source + target * pairs.scale**2)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -103,10 +119,10 @@ class Places:
     def batches(self, patches: Patches, device: torch.device) -> Ahead | OnDevice:
         """The batches of these patches, on the device. The pairs are stored there once, for all trainings."""
         if device not in self.stored:
-            bytes_of_each = 3 + channels_of(self.pairs) * self.pairs.scale**2
-            n_bytes = sum(height * width for height, width in self.pairs.sizes) * bytes_of_each
-            fits = n_bytes <= SHARE * self.free(device)
-            self.stored[device] = Stored(self.pairs, device) if fits else None
+            free = SHARE * self.free(device)
+            first = self.pairs[0] if free else None
+            fits = first is not None and bytes_of(self.pairs, first) <= free
+            self.stored[device] = Stored(self.pairs, device, first) if fits else None
             if fits:
                 self.pairs.forget()
         stored = self.stored[device]

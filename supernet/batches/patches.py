@@ -73,12 +73,12 @@ class Patches(ABC):
         return [cut for position, cut in enumerate(every) if position in self.part]
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """(source (b, 3, side, side), target (b, 3, scale * side, scale * side)) in 0..1, as channels_last."""
+        """(source (b, c, side, side), target (b, c, scale * side, scale * side)) in 0..1, as channels_last."""
         source, target = self.cut(index)
         return as_floats(source), as_floats(target)
 
     def cut(self, index: int) -> tuple[Tensor, Tensor]:
-        """The same as bytes, (b, side, side, 3) and (b, scale * side, scale * side, 3)."""
+        """The same as pixels, (b, side, side, c) and (b, scale * side, scale * side, c)."""
         sources: list[Pixels] = []
         targets: list[Pixels] = []
         for position, cut in zip(self.part, self.cuts(index), strict=True):
@@ -156,6 +156,15 @@ class PairBatches(Patches):
 
 
 def as_floats(pixels: Tensor) -> Tensor:
-    """uint8 (..., h, w, 3) -> float (..., 3, h, w) in 0..1, the same on every device."""
+    """Of 8 or 16 bits or floats (..., h, w, c) -> float (..., c, h, w) in 0..1, the same on every device."""
+    deep = pixels.dtype in (torch.uint16, torch.int16)
+    floats = (signed(pixels).int() & 65535 if deep else pixels).movedim(-1, -3).float()
+    if pixels.is_floating_point():
+        return floats
     # By a number, CUDA multiplies with its reciprocal, which rounds otherwise.
-    return pixels.movedim(-1, -3).float() / torch.full((), 255.0, device=pixels.device)
+    return floats / torch.full((), 65535.0 if deep else 255.0, device=pixels.device)
+
+
+def signed(pixels: Tensor) -> Tensor:
+    """The same bits as signed numbers, if they are 16: CUDA can do little with unsigned ones."""
+    return pixels.view(torch.int16) if pixels.dtype == torch.uint16 else pixels

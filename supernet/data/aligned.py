@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.batches.kept import Kept
-from supernet.data.images import Pixels, read_rgb, to_tensor
-from supernet.data.picture_files import SUFFIXES, opening, pictures_in, place_of, tell_losses
+from supernet.data.images import Pixels, resized, to_tensor
+from supernet.data.picture_files import pictures_in, place_of, tell_losses
+from supernet.pictures.decoding import RGB, Reading, channels_of, header, read, wider
+from supernet.pictures.opening import SUFFIXES
 
 Direction = Literal["AtoB", "BtoA"]
 Layout = Direction | Literal["alone"]  # alone: a picture is the input, and a teacher gives the target
@@ -110,24 +111,28 @@ def by_hash(paths: Sequence[Path], seed: int) -> list[Path]:
     return sorted(paths, key=lambda path: hashlib.sha256(f"{seed}:{path.name}".encode()).digest())
 
 
-def read_pair(path: Path, layout: Layout) -> tuple[Pixels, Pixels]:
+def read_pair(path: Path, layout: Layout, source: Reading = RGB, target: Reading = RGB) -> tuple[Pixels, Pixels]:
     """(source, target), the halves of the file exactly as cut; of an input alone, twice the whole picture.
 
-    InputError if the file can't be read or halved.
+    InputError if the file can't be read or halved, or a half has not the channels of its reading.
     """
     try:
-        pixels = read_rgb(path)
+        if layout == "alone":
+            pixels, _ = read(path, source)
+            return pixels, pixels
+        pixels, _ = read(path, wider(source, target))
+        width = pixels.shape[1]
+        refuse_odd(path, width)
+        a, b = pixels[:, : width // 2], pixels[:, width // 2 :]
+        first, second = (a, b) if layout == "AtoB" else (b, a)
+        return channels_of(first, source.channels), channels_of(second, target.channels)
     except ValueError as error:
         raise InputError(f"{path} can't be read: {error}") from None
-    if layout == "alone":
-        return pixels, pixels
-    width = pixels.shape[1]
-    refuse_odd(path, width)
-    a, b = pixels[:, : width // 2], pixels[:, width // 2 :]
-    return (a, b) if layout == "AtoB" else (b, a)
 
 
-def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sentence: None) -> tuple[int, int]:
+def check_sizes(
+    paths: Sequence[Path], warn: Callable[[str], None] = lambda sentence: None, reading: Reading = RGB
+) -> tuple[int, int]:
     """(height, width) of each half, the same in all files, read from the headers alone.
 
     warn: gets a message about the files' losses. InputError naming the first file that differs or can't be halved.
@@ -136,8 +141,7 @@ def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sent
     losses = dict[str, tuple[str, ...]]()
     for path in paths:
         try:
-            with opening(path) as opened:
-                (height, width), losses[place_of(path)] = opened.size, opened.losses
+            (height, width), losses[place_of(path)] = header(path, reading)
         except ValueError as error:
             raise InputError(f"{path} can't be read: {error}") from None
         refuse_odd(path, width)
@@ -153,7 +157,10 @@ def check_sizes(paths: Sequence[Path], warn: Callable[[str], None] = lambda sent
 
 
 def check_alone(
-    paths: Sequence[Path], load_size: int | None, warn: Callable[[str], None] = lambda sentence: None
+    paths: Sequence[Path],
+    load_size: int | None,
+    warn: Callable[[str], None] = lambda sentence: None,
+    reading: Reading = RGB,
 ) -> tuple[int, int]:
     """(height, width) of inputs that stand alone, or of the square that they are resized to.
 
@@ -162,8 +169,7 @@ def check_alone(
     sizes, losses = dict[Path, tuple[int, int]](), dict[str, tuple[str, ...]]()
     for path in paths:
         try:
-            with opening(path) as opened:
-                sizes[path], losses[place_of(path)] = opened.size, opened.losses
+            sizes[path], losses[place_of(path)] = header(path, reading)
         except ValueError as error:
             raise InputError(f"{path} can't be read: {error}") from None
     tell_losses(losses, warn)
@@ -186,7 +192,7 @@ def resize(pixels: Pixels, side: int | None) -> Pixels:
     """Bicubic to a square of `side`, as pix2pix loads images; None keeps the size."""
     if side is None or pixels.shape[:2] == (side, side):
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+    return resized(pixels, side)
 
 
 class Pairs:
@@ -194,9 +200,17 @@ class Pairs:
 
     scale = 1
 
-    def __init__(self, paths: Sequence[Path], direction: Layout, load_size: int | None):
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        direction: Layout,
+        load_size: int | None,
+        source: Reading = RGB,
+        target: Reading = RGB,
+    ):
         """load_size: side of the square that images are resized to; None keeps their sizes."""
         self.paths, self.direction, self.load_size = list(paths), direction, load_size
+        self.readings = source, target
         self.kept = Kept(KEPT_BYTES)
 
     def __len__(self) -> int:
@@ -214,7 +228,7 @@ class Pairs:
         return source, target
 
     def read(self, path: Path) -> tuple[Pixels, Pixels]:
-        source, target = (resize(half, self.load_size) for half in read_pair(path, self.direction))
+        source, target = (resize(half, self.load_size) for half in read_pair(path, self.direction, *self.readings))
         return source, target
 
     @property

@@ -6,12 +6,13 @@ from pathlib import Path
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.data.images import Pixels, read_with_losses, to_tensor
+from supernet.data.images import Pixels, to_tensor
 from supernet.data.picture_files import is_picture, listed, place_of, tell_losses
+from supernet.pictures.decoding import RGB, Reading, read
 
 
 def read_benchmark(
-    folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None
+    folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None, reading: Reading = RGB
 ) -> list[tuple[str, Tensor, Tensor]]:
     """(name, low, high) of a benchmark folder in one of the two common layouts, paired by name.
 
@@ -37,7 +38,7 @@ def read_benchmark(
     for name, path in found.items():
         if name not in lows:
             raise InputError(f"{path} has no low-resolution partner at x{scale}")
-        low, high = _read_judged(lows[name], losses), _read_judged(path, losses)
+        low, high = _read_judged(lows[name], reading, losses), _read_judged(path, reading, losses)
         height, width = low.shape[0] * scale, low.shape[1] * scale
         if not (0 <= high.shape[0] - height < scale and 0 <= high.shape[1] - width < scale):
             size = f"{high.shape[1]}x{high.shape[0]}"
@@ -67,9 +68,9 @@ def _by_name(paths: Iterable[Path], end: str) -> dict[str, Path]:
     return found
 
 
-def _read_judged(path: Path, losses: dict[str, tuple[str, ...]]) -> Pixels:
+def _read_judged(path: Path, reading: Reading, losses: dict[str, tuple[str, ...]]) -> Pixels:
     try:
-        pixels, losses[place_of(path)] = read_with_losses(path)
+        pixels, losses[place_of(path)] = read(path, reading)
         return pixels
     except ValueError as error:
         raise InputError(f"{path} can't be read: {error}") from None

@@ -1,4 +1,4 @@
-"""Images as arrays and tensors: reading any mode, resizing, and 8-bit rounding."""
+"""Images as arrays and tensors: reading them, resizing, and 8-bit rounding."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.batches.kept import Kept
 from supernet.batches.patches import as_floats
-from supernet.data.picture_files import EIGHT_BITS, ON_WHITE, opening
+from supernet.pictures.decoding import RGB, WHITE, Levels, Reading, read
 
 if TYPE_CHECKING:
     from supernet.batches.degradation import Degradation
     from supernet.data.photographs import Photograph
 
-Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
+Pixels = Levels  # (height, width, channels): 8-bit RGB, or what a recipe says
 KEPT_LOW_BYTES = 128 << 20  # of photographs' low-resolution versions
 
 
@@ -45,60 +44,55 @@ def read_rgb(path: Path) -> Pixels:
 
     ValueError, in a few words, if the file is not a readable image.
     """
-    return read_with_losses(path)[0]
-
-
-def read_with_losses(path: Path) -> tuple[Pixels, tuple[str, ...]]:
-    """The result of `read_rgb`, and in words the parts of the file that it lacks."""
-    with opening(path) as opened:
-        image, losses = opened.upright(), opened.losses
-        if image.mode.startswith("I"):
-            # 16-bit grey: Pillow's own conversion would clip, not scale.
-            grey = (np.asarray(image).astype(np.float64) / 257 + 0.5).clip(0, 255).astype(np.uint8)
-            image, losses = Image.fromarray(grey), (*losses, EIGHT_BITS)
-        if image.has_transparency_data:
-            image, losses = image.convert("RGBA"), (*losses, ON_WHITE)
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return np.asarray(image.convert("RGB")), losses
+    return read(path, RGB)[0]
 
 
 def digest_of(pixels: Pixels) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
 
 
-def first_read(path: Path) -> tuple[Pixels, str, tuple[str, ...]] | ValueError:
+def first_read(path: Path, reading: Reading = RGB) -> tuple[Pixels, str, tuple[str, ...]] | ValueError:
     """The pixels of a file, their hash and the losses; or why it can't be read."""
     try:
-        pixels, losses = read_with_losses(path)
+        pixels, losses = read(path, reading)
     except ValueError as error:
         return error
     return pixels, digest_of(pixels), losses
 
 
-def read_again(path: Path, digest: str, kept: Kept) -> Pixels:
+def read_again(path: Path, digest: str, kept: Kept, reading: Reading = RGB) -> Pixels:
     """The pixels of a file that was read before. InputError if it has changed."""
 
-    def read() -> tuple[Pixels]:
+    def again() -> tuple[Pixels]:
         try:
-            pixels = read_rgb(path)
+            pixels, _ = read(path, reading)
         except ValueError as error:
             raise InputError(f"{path} can't be read any more: {error}; put it back, and run this again") from None
         if digest_of(pixels) != digest:
             raise InputError(f"{path} is another picture than before; put the first one back, and run this again")
         return (pixels,)
 
-    return kept.get(path, read)[0]
+    return kept.get(path, again)[0]
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
-    """uint8 (..., h, w, 3) -> float (..., 3, h, w) in 0..1."""
+    """(..., h, w, c) -> float (..., c, h, w) in 0..1."""
     return as_floats(torch.from_numpy(np.array(pixels)))
 
 
-def to_pixels(tensor: Tensor) -> Pixels:
-    """Float (..., 3, h, w) in 0..1 -> uint8 (..., h, w, 3), clamped and rounded."""
-    pixels: Pixels = round_to_8_bits(tensor).movedim(-3, -1).mul(255).round().to(torch.uint8).cpu().numpy()
-    return pixels
+def to_pixels(tensor: Tensor, dtype: Any = np.uint8) -> Pixels:
+    """Float (..., c, h, w) in 0..1 -> (..., h, w, c) of that dtype, clamped and rounded."""
+    if dtype == np.uint8:
+        pixels: Pixels = round_to_8_bits(tensor).movedim(-3, -1).mul(255).round().to(torch.uint8).cpu().numpy()
+        return pixels
+    floats = tensor.clamp(0, 1).movedim(-3, -1).cpu().numpy()
+    return floats if dtype == np.float32 else (floats * WHITE[np.dtype(dtype)]).round().astype(dtype)
+
+
+def shown(tensor: Tensor) -> Image.Image:
+    """Float (1 or 3, h, w) in 0..1 as a picture."""
+    pixels = to_pixels(tensor)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def round_to_8_bits(tensor: Tensor) -> Tensor:
@@ -111,6 +105,19 @@ def resize_bicubic(images: Tensor, scale: float) -> Tensor:
     return F.interpolate(images, scale_factor=scale, mode="bicubic", antialias=True)
 
 
+def resized(pixels: Pixels, side: int) -> Pixels:
+    """Bicubic to a square of `side`, each channel for itself."""
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC))
+    numbers = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(numbers, -1, 0)]
+    found = np.dstack([np.asarray(plane.resize((side, side), Image.Resampling.BICUBIC)) for plane in planes])
+    if pixels.dtype == np.uint8:
+        return found
+    clipped = found.clip(0, WHITE[pixels.dtype])
+    return (clipped.round() if pixels.dtype.kind == "u" else clipped).astype(pixels.dtype)
+
+
 def low_and_high(pixels: Pixels, scale: int, degradation: Degradation | None = None) -> tuple[Pixels, Pixels]:
     """(low-resolution, high-resolution), the latter cropped to a multiple of the scale.
 
@@ -120,11 +127,11 @@ def low_and_high(pixels: Pixels, scale: int, degradation: Degradation | None = N
     high = pixels[:height, :width]
     if degradation:
         return degradation(high, scale, np.random.default_rng(int(digest_of(high), 16))), high
-    return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0]), high
+    return to_pixels(resize_bicubic(to_tensor(high)[None], 1 / scale)[0], high.dtype), high
 
 
 class LowAndHigh:
-    """(low, high) of each photograph, as 8-bit numbers; both are made when they are needed."""
+    """(low, high) of each photograph, as its numbers; both are made when they are needed."""
 
     def __init__(self, photographs: Sequence[Photograph], scale: int, highs: Kept):
         """highs: where photographs are kept. The low ones, each made of a whole photograph, are kept here."""

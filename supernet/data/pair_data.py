@@ -35,6 +35,7 @@ from supernet.data.aligned import (
 from supernet.data.images import Pixels, Taught
 from supernet.data.picture_files import pictures_in, place_of, tell_others
 from supernet.data.record import NOT_USED, Record, as_before
+from supernet.pictures.decoding import RGB, Reading, wider
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ class PairData:
     warn: Callable[[str], None] = lambda sentence: None
     known: Record | None = None  # the record of a resumed run
     taught: Taught | None = None  # a teacher's outputs; if they are the targets, the pictures are inputs alone
+    channels: tuple[int, int] = (3, 3)  # of inputs and of targets
+
+    @property
+    def readings(self) -> tuple[Reading, Reading]:
+        """What inputs and targets are read as."""
+        inputs, targets = (Reading(n, self.settings.depth) for n in self.channels)
+        return inputs, targets
 
     @property
     def alone(self) -> bool:
@@ -97,9 +105,9 @@ class PairData:
             found = as_before(self.known, held, str(root), self.warn)
             everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
         if self.alone or "real train" in found:
-            size = check_alone(everything, settings.load_size, self.warn)
+            size = check_alone(everything, settings.load_size, self.warn, self.readings[0])
         else:
-            size = check_sizes(everything, self.warn)
+            size = check_sizes(everything, self.warn, wider(*self.readings))
         least = settings.load_size or min(size)
         if least < settings.crop:
             raise InputError(
@@ -117,7 +125,7 @@ class PairData:
         rows = dict[Path, list[str]]()
         beside = pictures_in(self.splits["search"][0].parent)
         for path in dict.fromkeys(path for paths in (beside, *self.splits.values()) for path in paths):
-            read_pair(path, self.layout)
+            read_pair(path, self.layout, *self.readings)
             rows[path] = [place_of(path), content_hash(path)]
         uses = {use: [rows[path] for path in paths] for use, paths in self.splits.items()}
         used = {digest for of_use in uses.values() for _, digest in of_use}
@@ -126,17 +134,17 @@ class PairData:
     @cached_property
     def places(self) -> Places:
         """The training pairs, for all trainings: a study trains hundreds of networks on them."""
-        pairs = Pairs(self.splits["train"], self.layout, self.settings.load_size)
+        pairs = Pairs(self.splits["train"], self.layout, self.settings.load_size, *self.readings)
         return Places(self.taught(pairs) if self.taught else pairs)
 
     @cached_property
     def real_places(self) -> Places:
         """The training pictures of the target's domain, if the images are unpaired."""
-        return Places(Pairs(self.splits["real train"], "alone", self.settings.load_size))
+        return Places(Pairs(self.splits["real train"], "alone", self.settings.load_size, self.readings[1]))
 
     def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
         """The first training pairs, without a teacher's outputs."""
-        pairs = Pairs(self.splits["train"][:n], self.layout, self.settings.load_size)
+        pairs = Pairs(self.splits["train"][:n], self.layout, self.settings.load_size, *self.readings)
         return [pairs[number] for number in range(len(pairs))]
 
     @property
@@ -145,14 +153,14 @@ class PairData:
         return self.settings.crop if self.settings.load_size else None
 
     def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
-        pairs = Pairs(self.splits[use], self.layout, self.judged_size)
+        pairs = Pairs(self.splits[use], self.layout, self.judged_size, *self.readings)
         return in_batches(self.taught(pairs) if self.taught and self.alone else pairs, EVALUATION_BATCH)
 
     def reals(self, use: str) -> list[Tensor]:
         """Batches of the held-out pictures of the target's domain, for `search` or `full`; none if targets are real."""
         if not self.unpaired:
             return []
-        pictures = Pairs(self.splits[f"real {use}"], "alone", self.judged_size)
+        pictures = Pairs(self.splits[f"real {use}"], "alone", self.judged_size, self.readings[1])
         return [picture for picture, _ in in_batches(pictures, EVALUATION_BATCH)]
 
     @property
@@ -163,7 +171,8 @@ class PairData:
     @property
     def largest_side(self) -> int:
         """The largest possible crop: the side of the images."""
-        return self.settings.load_size or min(read_pair(self.splits["train"][0], self.layout)[0].shape[:2])
+        first = self.splits["train"][0]
+        return self.settings.load_size or min(read_pair(first, self.layout, *self.readings)[0].shape[:2])
 
     @property
     def side_setting(self) -> str:
@@ -175,15 +184,16 @@ class PairData:
         files = self.splits["search"] + self.splits["full"]
         if self.unpaired:
             files = files + self.splits["real search"] + self.splits["real full"]
-        targets = [self.taught.key] if self.taught and self.alone else []
-        return fingerprint(files, self.layout, self.judged_size, len(self.splits["search"]), *targets)
+        others: list[object] = [self.taught.key] if self.taught and self.alone else []
+        others += [] if self.readings == (RGB, RGB) else [self.readings]
+        return fingerprint(files, self.layout, self.judged_size, len(self.splits["search"]), *others)
 
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """(number, smallest side) of the images for the search, and of those for its final front.
 
         Of unpaired images, the number of the domain that has fewer: a Frechet distance is as good as its smaller set.
         """
-        side = self.judged_size or min(read_pair(self.splits["full"][0], self.layout)[0].shape[:2])
+        side = self.judged_size or min(read_pair(self.splits["full"][0], self.layout, *self.readings)[0].shape[:2])
         both = {use: [len(files) for name, files in self.splits.items() if use in name] for use in ("search", "full")}
         return (min(both["search"]), side), (min(both["full"]), side)
 

@@ -36,6 +36,7 @@ from supernet.data.images import (
 )
 from supernet.data.picture_files import listed, tell_losses, tell_others
 from supernet.data.record import Record, as_before
+from supernet.pictures.decoding import RGB, Reading, as_read, of_array
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Photograph:
 
     @property
     def pixels(self) -> Pixels:
-        """The pixels (h, w, 3), read anew each time. InputError if they can't be, or are no longer the same."""
+        """The pixels (h, w, c), read anew each time. InputError if they can't be, or are no longer the same."""
         return self.read()
 
 
@@ -79,7 +80,11 @@ def embedded() -> list[Path]:
 
 
 def load(
-    paths: Sequence[Path], least_side: int, warn: Callable[[str], None], kept: Kept | None = None
+    paths: Sequence[Path],
+    least_side: int,
+    warn: Callable[[str], None],
+    kept: Kept | None = None,
+    reading: Reading = RGB,
 ) -> list[Photograph]:
     """The photographs in the files. `warn` names those that can't be read (they are left out) and all losses.
 
@@ -88,13 +93,15 @@ def load(
     """
     kept = Kept(0) if kept is None else kept
     photographs, losses = list[Photograph](), dict[str, tuple[str, ...]]()
-    for path, found in zip(paths, in_order(first_read, paths, torch.get_num_threads()), strict=True):
+    for path, found in zip(
+        paths, in_order(partial(first_read, reading=reading), paths, torch.get_num_threads()), strict=True
+    ):
         if isinstance(found, ValueError):
             warn(f"{path.name} is left out: {found}")
             continue
         pixels, digest, losses[path.name] = found
         kept.put(path, (pixels,))
-        read = partial(read_again, path, digest, kept)
+        read = partial(read_again, path, digest, kept, reading)
         photographs.append(photograph(path.name, pixels, digest, read, least_side))
     tell_losses(losses, warn)
     if not photographs:
@@ -156,8 +163,10 @@ class PhotographData:
     known: Record | None = None  # the record of a resumed run
     kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES, partly=False))
     taught: Taught | None = None  # a teacher's outputs; if they are the targets, photographs are the inputs
+    channels: int = 3
 
     def __post_init__(self) -> None:
+        self.reading = Reading(self.channels, self.settings.depth)
         self.degradation = degradation_of(self.settings.degradation) if self.settings.degradation else None
 
     @property
@@ -189,20 +198,24 @@ class PhotographData:
             raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
         least = max(self.side, settings.crop) // self.enlarged
         if settings.folder in SOURCES:
-            found = [
-                photograph(name, pixels, digest_of(pixels), partial(np.asarray, pixels), least)
-                for name, pixels in SOURCES[settings.folder]()
-            ]
+            try:
+                given = [
+                    (name, as_read(of_array(np.atleast_3d(p)), self.reading)[0])
+                    for name, p in SOURCES[settings.folder]()
+                ]
+            except ValueError as error:
+                raise InputError(f"the pictures of {settings.folder} can't be used: {error}") from None
+            found = [photograph(name, p, digest_of(p), partial(np.asarray, p), least) for name, p in given]
         else:
             paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
             if settings.folder != "embedded":
                 tell_others(Path(settings.folder), self.warn)
-            found = load(paths, least, self.warn, self.kept)
+            found = load(paths, least, self.warn, self.kept, self.reading)
         if self.known:
             known = as_before(self.known, [(p.name, p.digest, p) for p in found], settings.folder, self.warn)
             return known["training"], known["held out"]
         for benchmark in settings.benchmarks:
-            refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn))
+            refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn, None, self.reading))
         return split(found, settings.validation_images, self.seed)
 
     def record(self) -> Record:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.metrics.perceptual import COLOURS
 from supernet.metrics.tasks import Task
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 ROUNDS_BETWEEN_IMAGES = 500
 IMAGES = 4
 SECONDS_UNWRITTEN = 20  # a killed process loses the points of these
-JUDGED_BY = "psnr_y"
 
 
 @dataclass
@@ -66,10 +66,13 @@ class Board:
         rounds: int,
         on_round: Callable[[int, float], None],
     ) -> Callable[[int, float], None]:
-        """An on_round that also logs the round: its mean loss, and now and then the network's output images."""
+        """An on_round that also logs the round: its mean loss, and now and then the network's output images, if they
+        have 1 or 3 channels.
+        """
         curve = self.curves.setdefault(title, Curve(self.folder / title))
         source, target = self.shown()
         tag = f"{self.task.baseline_name}, output, target".replace(" ", "_")
+        judged_by = next(iter(self.task.metrics))  # psnr_y, or psnr of other channels
 
         def on_round_and_board(index: int, loss: float) -> None:
             writer = curve.at(index)
@@ -78,9 +81,10 @@ class Board:
                 with torch.no_grad():
                     output = network(source)
                     rows = [self.task.baseline(source), output, target]
-                sheet = torch.cat([torch.cat([*row.clamp(0, 1)], dim=2) for row in rows], dim=1)
-                writer.add_scalar(JUDGED_BY, float(self.task.metrics[JUDGED_BY](output, target).mean()), index)
-                writer.add_image(tag, sheet.cpu(), index)
+                writer.add_scalar(judged_by, float(self.task.metrics[judged_by](output, target).mean()), index)
+                if output.shape[1] in COLOURS:
+                    sheet = torch.cat([torch.cat([*row.clamp(0, 1)], dim=2) for row in rows], dim=1)
+                    writer.add_image(tag, sheet.cpu(), index)
             if index == rounds:
                 curve.close()
             try:

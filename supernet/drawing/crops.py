@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from supernet.data.images import to_pixels
+from supernet.data.images import shown
 from supernet.metrics.tasks import Task
 from supernet.network.generator import Frame
 
@@ -75,8 +74,8 @@ def comparisons(parts: Sequence[Part], task: Task) -> dict[str, list[str]]:
 
 
 def as_url(image: Tensor) -> str:
-    """An image (3, h, w) in 0..1, at most SIDE pixels a side, as a WebP in a data URL."""
-    picture, file = Image.fromarray(to_pixels(image)), io.BytesIO()
+    """An image (1 or 3, h, w) in 0..1, at most SIDE pixels a side, as a WebP in a data URL."""
+    picture, file = shown(image), io.BytesIO()
     picture.thumbnail((SIDE, SIDE))
     picture.save(file, "WEBP", quality=85, method=4)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from evo_c2f.errors import InputError
 from supernet.data.photographs import embedded
-from supernet.data.picture_files import SUFFIXES
+from supernet.metrics.perceptual import COLOURS
 from supernet.metrics.tasks import Task, task_of
 from supernet.models.model import load_network
-from supernet.models.pictures import Picture, generate, read_picture, save_picture, tensor_of
+from supernet.models.pictures import Picture, generate, read_picture, tensor_of
 from supernet.models.tiling import grid_of
+from supernet.pictures.opening import SUFFIXES
+from supernet.pictures.writing import save_picture
 
 KEPT = 12  # outputs; older ones are dropped
 SAMPLES = {"astronaut.png", "chelsea.png", "coffee.png"}  # which photographs are offered if no sample is named
@@ -32,7 +34,7 @@ class Baseline(nn.Module):
 
     def __init__(self, task: Task):
         super().__init__()
-        self.task, self.scale = task, task.frame.scale
+        self.task, self.scale, self.input_channels = task, task.frame.scale, task.frame.input_channels
 
     def forward(self, x: Tensor) -> Tensor:
         return self.task.baseline(x)
@@ -51,10 +53,13 @@ class LoadedModels:
             scales = ", ".join(f"{model} x{network.scale}" for model, network in zip(models, networks, strict=True))
             raise InputError(f"the models enlarge differently ({scales}); show those of one scale at a time")
         task = task_of(networks[0])
+        channels = {(one.frame.input_channels, one.frame.output_channels) for one in map(task_of, networks)}
+        if len(channels) > 1 or not {*next(iter(channels))} <= {*COLOURS}:
+            raise InputError("the page shows models of 1 or 3 channels, and alike ones together; 'apply' runs others")
         self.networks = [Baseline(task), *(network.to(device) for network in networks)]
         self.names = [task.baseline_name, *(model.stem if model.is_file() else model.name for model in models)]
         for path in samples:
-            read_picture(path)
+            read_picture(path, networks[0].input_channels)
         self.samples = [(path.name, path.read_bytes()) for path in samples] or photographs()
         self.tile, self.device = tile, device
         self.outputs = dict[int, bytes]()
@@ -69,7 +74,8 @@ class LoadedModels:
         return self.samples[number]
 
     def run(self, model: int, picture: bytes, name: str, on_tile: Callable[[int, int], None]) -> dict[str, Any]:
-        network, opened, done = self.networks[model], opened_as(name, picture), 0
+        network, done = self.networks[model], 0
+        opened = opened_as(name, picture, network.input_channels)
         of = len(grid_of(network, tensor_of(opened), self.tile))
 
         def after_tile() -> None:
@@ -97,14 +103,14 @@ class LoadedModels:
             raise IndexError(number) from None
 
 
-def opened_as(name: str, picture: bytes) -> Picture:
-    """A picture's file from memory. InputError, with the file's name, if it can't be read."""
+def opened_as(name: str, picture: bytes, channels: int) -> Picture:
+    """A picture's file from memory. InputError, with the file's name, if it can't be read for so many channels."""
     with tempfile.TemporaryDirectory() as folder:
         suffix = PurePath(name).suffix.lower()
         file = Path(folder, f"picture{suffix if suffix in SUFFIXES else ''}")
         file.write_bytes(picture)
         try:
-            return read_picture(file)
+            return read_picture(file, channels)
         except InputError as error:
             raise InputError(str(error).replace(str(file), name)) from None
 

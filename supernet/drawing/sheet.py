@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from evo_c2f.files import replacing
-from supernet.data.images import to_pixels
+from supernet.data.images import shown
 
 INCH_A_CELL, INCH_OF_TITLES, DOTS_AN_INCH = 1.3, 0.5, 110
 ROWS = 10
@@ -29,7 +29,7 @@ def sample_columns(
 
 
 def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = DOTS_AN_INCH) -> None:
-    """Write a PNG: each column is a title, each row an image (3, h, w) in 0..1; all columns have the same length.
+    """Write a PNG: each column is a title, each row an image (1 or 3, h, w) in 0..1; all columns have the same length.
 
     dots: per inch; a cell is 1.3 inches wide.
     """
@@ -44,7 +44,7 @@ def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = 
     for column, (title, images) in enumerate(columns.items()):
         axes[0, column].set_title(title, fontsize=7)
         for row, image in enumerate(images):
-            axes[row, column].imshow(to_pixels(image), interpolation="nearest")
+            axes[row, column].imshow(shown(image).convert("RGB"), interpolation="nearest")
             axes[row, column].axis("off")
     with replacing(path) as partial:
         figure.savefig(partial, dpi=dots)

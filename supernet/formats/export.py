@@ -25,7 +25,7 @@ from supernet.spandrel import open_spandrel, write_spandrel
 
 TOLERANCE = 1e-4
 LEAST_SIDE = 16
-PROBES = ((1, 3, 64, 64), (2, 3, 47, 33), (1, 3, 24, 40))
+PROBES = ((1, 64, 64), (2, 47, 33), (1, 24, 40))  # batch, height, width
 CROPS = ((96, 128), (75, 53), (64, 64))  # of photographs, to test a file on
 
 
@@ -59,14 +59,14 @@ OPTIONS = {"half": "--half", "opset": "--opset", "size": "--input-size", "transp
 
 
 def export(
-    network: nn.Module,
+    network: Any,
     path: Path,
     form: str,
     metadata: Mapping[str, Any],
     samples: Sequence[Tensor],
     how: How = AS_IT_IS,
 ) -> float:
-    """Write the file, for images (b, 3, h, w) in 0..1 of any b, h and w; the largest difference found.
+    """Write the file, for images (b, c, h, w) in 0..1 of any b, h and w; the largest difference found.
 
     samples: real inputs to test the file on, beside random ones; without any, crops of photographs. FailedError, with
     nothing written, if an output differs by more than 1e-4.
@@ -78,8 +78,9 @@ def export(
     network = network.cpu().float().eval()
     if how.half:
         round_to_half(network)
-    images = [fitting(image, network, form, how.size) for image in samples or photographs()]
-    images += [fitting(random_image(shape), network, form, how.size) for shape in PROBES]
+    channels = network.input_channels
+    images = [fitting(image, network, form, how.size) for image in samples or photographs(channels)]
+    images += [fitting(random_image((b, channels, h, w)), network, form, how.size) for b, h, w in PROBES]
     with ExitStack() as stack:
         partial = stack.enter_context(replacing(path))
         if format.beside:
@@ -104,24 +105,27 @@ def fitting(image: Tensor, network: Any, form: str, size: tuple[int, int] | None
 
 def metadata_of(model: Model) -> dict[str, Any]:
     """A file's description of itself: the task, its inputs and outputs, the network, and its training."""
+    taken, given, rgb = model.task.frame.input_channels, model.task.frame.output_channels, {3: "RGB "}
+    high = f"{model.scale} h, {model.scale} w"
     return {
         "task": model.task.name,
         "scale": model.scale,
-        "input": "image: float32 (b, 3, h, w), RGB in 0..1",
-        "output": f"output: float32 (b, 3, {model.scale} h, {model.scale} w), RGB in 0..1, to be clamped",
+        "input": f"image: float32 (b, {taken}, h, w), {rgb.get(taken, '')}in 0..1",
+        "output": f"output: float32 (b, {given}, {high}), {rgb.get(given, '')}in 0..1, to be clamped",
         **model.metadata,
     }
 
 
-def photographs() -> list[Tensor]:
-    """Crops, of several sizes, of photographs that come with scikit-image."""
-    pictures = [to_tensor(read_rgb(path))[None] for path in embedded()[: len(CROPS)]]
+def photographs(channels: int) -> list[Tensor]:
+    """Crops, of several sizes, of photographs that come with scikit-image; their three channels in turn."""
+    colours = [channel % 3 for channel in range(channels)]
+    pictures = [to_tensor(read_rgb(path))[None, colours] for path in embedded()[: len(CROPS)]]
     return [picture[..., 100 : 100 + h, 100 : 100 + w] for picture, (h, w) in zip(pictures, CROPS, strict=True)]
 
 
-def sample_images(paths: Sequence[Path]) -> list[Tensor]:
-    """The images (1, 3, h, w) in the files. InputError if one can't be read, or is too small for a test."""
-    images = [torch.from_numpy(read_picture(path).colour).movedim(-1, 0)[None] for path in paths]
+def sample_images(paths: Sequence[Path], channels: int) -> list[Tensor]:
+    """The images (1, c, h, w) in the files. InputError if one can't be read, or is too small for a test."""
+    images = [torch.from_numpy(read_picture(path, channels).colour).movedim(-1, 0)[None] for path in paths]
     for path, image in zip(paths, images, strict=True):
         if min(image.shape[2:]) < LEAST_SIDE:
             raise InputError(f"{path} is too small to try a network on; name one of at least {LEAST_SIDE} pixels")

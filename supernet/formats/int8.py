@@ -16,17 +16,19 @@ from supernet.batches.ahead import CPU
 from supernet.formats.export import open_onnx
 from supernet.formats.onnx_file import onnx_model, require_onnx, save_onnx
 from supernet.metrics.measure import Score
+from supernet.metrics.perceptual import COLOURS
 from supernet.metrics.tasks import Task
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
-LIMITS = {"psnr_y": 0.1, "lpips": 0.003}  # a loss beyond it does not pay
+LIMITS = {"psnr_y": 0.1, "psnr": 0.1, "lpips": 0.003}  # a loss beyond it does not pay
 
 
 class Loss:
     """How much worse than a network its file is on some pairs (source, target): in dB of Y-PSNR, or in LPIPS."""
 
     def __init__(self, network: nn.Module, task: Task, pairs: Pairs):
-        self.metric = "psnr_y" if task.frame.input_level else "lpips"
+        by_eye = not task.frame.input_level and task.frame.output_channels in COLOURS
+        self.metric = "lpips" if by_eye else next(iter(task.metrics))  # psnr_y, or psnr where there are no colours
         self.score = Score(task, pairs, [self.metric], CPU)
         self.before = self.score.of(network)[self.metric]
 
@@ -36,7 +38,7 @@ class Loss:
 
     def of(self, path: Path) -> float:
         worse = self.before - self.score.of(open_onnx(path))[self.metric]
-        return worse if self.metric == "psnr_y" else -worse
+        return -worse if self.metric == "lpips" else worse
 
 
 def write_int8(network: nn.Module, path: Path, metadata: Mapping[str, Any], pairs: Pairs, loss: Loss) -> list[str]:
@@ -146,6 +148,6 @@ def slim(model: Any) -> None:
             names[:] = [short.setdefault(name, f"{len(short):x}") for name in names]
 
 
-def calibration(batches: Any, n: int = 8) -> Pairs:
+def calibration(batches: Any, channels: int, n: int = 8) -> Pairs:
     """The first training batches, each (source, target), without what a teacher adds to the targets."""
-    return [(source.cpu(), target[:, :3].cpu()) for source, target in (batches[index] for index in range(n))]
+    return [(source.cpu(), target[:, :channels].cpu()) for source, target in (batches[index] for index in range(n))]

@@ -25,7 +25,8 @@ def write_ncnn(network: Any, path: Path, metadata: Mapping[str, Any], how: How) 
     unit = network.grain
     sides = [how.size] * 2 if how.size else [(unit * -(-side // unit), 2 * unit) for side in (64, 96)]
     with tempfile.TemporaryDirectory() as folder:
-        param, weights = convert(network, [(1, 3, *side) for side in sides], Path(folder), how.half)
+        shapes = [(1, network.input_channels, *side) for side in sides]
+        param, weights = convert(network, shapes, Path(folder), how.half)
         if missing := missing_layers(param):
             raise InputError(f"ncnn has no {', '.join(missing)}{culprits(network)}; export another format")
         param.replace(path)

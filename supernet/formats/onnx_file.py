@@ -25,11 +25,11 @@ def write_onnx(network: nn.Module, path: Path, metadata: Mapping[str, Any], how:
     save_onnx(model, path, metadata)
 
 
-def onnx_model(network: nn.Module, how: How = AS_IT_IS) -> Any:
+def onnx_model(network: Any, how: How = AS_IT_IS) -> Any:
     """The network as onnx's ModelProto. InputError if torch can't write that opset, or if onnx is not installed."""
     require_onnx()
 
-    example, dynamic_shapes = example_of(how)
+    example, dynamic_shapes = example_of(how, network.input_channels)
     with warnings.catch_warnings(), ShufflesByConvolution(network, example) if how.transposed else nullcontext():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about torch
         program = torch.onnx.export(

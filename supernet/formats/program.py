@@ -24,8 +24,8 @@ def load_pt2(path: Path) -> nn.Module:
     return program.module()
 
 
-def write_pt2(network: nn.Module, path: Path, metadata: Mapping[str, Any], how: How) -> None:
+def write_pt2(network: Any, path: Path, metadata: Mapping[str, Any], how: How) -> None:
     """By torch.export, with the metadata in the extra file `evo_c2f.json`."""
-    example, dynamic_shapes = example_of(how)
+    example, dynamic_shapes = example_of(how, network.input_channels)
     program = torch.export.export(network, (example,), dynamic_shapes=dynamic_shapes)
     torch.export.save(program, path, extra_files={"evo_c2f.json": to_json(metadata)})

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.export import Dim
 
 # Not a multiple of anything: no branch is taken for good because its size happens to fit.
-EXAMPLE = (2, 3, 101, 90)
+BATCH, SIDES = 2, (101, 90)
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def random_image(shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-def example_of(how: How) -> tuple[Tensor, Any]:
+def example_of(how: How, channels: int) -> tuple[Tensor, Any]:
     """An image to trace the network with, and torch's dynamic shapes."""
     if how.size:
-        return random_image((1, 3, *how.size)), None
-    return random_image(EXAMPLE), ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+        return random_image((1, channels, *how.size)), None
+    return random_image((BATCH, channels, *SIDES)), ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)

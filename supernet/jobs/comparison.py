@@ -18,6 +18,7 @@ from supernet import checkpoint
 from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.job import Job, OnRound, OnSetback
 from supernet.metrics.measure import Score
+from supernet.metrics.tasks import is_of_rgb
 from supernet.models import model
 from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
@@ -194,6 +195,8 @@ def new_teacher(width: int, job: Job) -> ResNetGenerator:
     """Freshly initialised from the job's seed. InputError if the task has no teacher."""
     if job.task.frame.input_level:
         raise InputError(f"the teacher gives images of the size of its input; {job.task.name} enlarges them")
+    if not is_of_rgb(job.task):
+        raise InputError("the teacher takes and gives RGB; this recipe's task has other channels")
     torch.manual_seed(job.seed)
     return ResNetGenerator(width)
 

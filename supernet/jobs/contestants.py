@@ -34,13 +34,14 @@ class Contestant:
             return job.fresh(self.architecture)
         assert self.plain is not None
         torch.manual_seed(job.seed)
-        return PlainUpscaler(*self.plain, scale=job.task.frame.scale).to(job.device)
+        frame = job.task.frame
+        return PlainUpscaler(*self.plain, scale=frame.scale, channels=frame.input_channels).to(job.device)
 
 
-def plain_size_mb(width: int, blocks: int, scale: int) -> float:
+def plain_size_mb(width: int, blocks: int, scale: int, channels: int = 3) -> float:
     """Megabytes of the plain network's weights in float32."""
     with torch.device("meta"):
-        network = PlainUpscaler(width, blocks, scale)
+        network = PlainUpscaler(width, blocks, scale, channels)
     return sum(p.numel() for p in network.parameters()) * BYTES_PER_PARAMETER / 1e6
 
 
@@ -60,7 +61,7 @@ def in_size(most: float, frame: Frame) -> Budget:
     def of_subnet(architecture: Architecture) -> float:
         return costs(architecture, frame, (1, 1))["size_mb"]
 
-    return Budget("size_mb", most, of_subnet, partial(plain_size_mb, scale=frame.scale))
+    return Budget("size_mb", most, of_subnet, partial(plain_size_mb, scale=frame.scale, channels=frame.input_channels))
 
 
 def in_latency(most: float, table: LatencyTable, of_plain: Callable[[int, int], float]) -> Budget:

@@ -29,7 +29,7 @@ from supernet.metrics.tasks import Task
 from supernet.models.model import load_network
 from supernet.network.cost import costs
 from supernet.network.discriminator import PatchGan
-from supernet.network.generator import IMAGE_CHANNELS, Subnet, Supernet
+from supernet.network.generator import Frame, Subnet, Supernet
 from supernet.network.operators import OPERATORS
 from supernet.ranks import ALONE, Ranks
 from supernet.rounds.fairness import Ledger
@@ -163,8 +163,8 @@ class Job:
         """
         supernet = self.supernet()
         tensors, metadata = ranks.from_first(lambda: checkpoint.load(path))
-        frame = asdict(self.task.frame)
-        if {"first_step": 2, **metadata.get("frame", {**frame, "activation": "gelu"})} != frame:
+        older = {**asdict(self.task.frame), "activation": "gelu"}
+        if Frame(**metadata.get("frame", older)) != self.task.frame:
             raise InputError(f"{path} was trained for networks of an older version; remove it and train again")
         try:
             supernet.load_state_dict(tensors)
@@ -182,6 +182,7 @@ class Job:
         disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
         judge, begun, unpaired = settings.discriminator, 0, self.data.unpaired
+        taken, given = self.task.frame.input_channels, self.task.frame.output_channels
         if unpaired and not (self.data.taught and self.data.taught.alone):
             raise InputError(
                 "the pictures have no partners to learn from; train a teacher by 'train-teacher --unpaired', and name "
@@ -200,16 +201,16 @@ class Job:
                     "training.discriminator.conditioned=false"
                 )
             torch.manual_seed(self.seed)
-            channels = IMAGE_CHANNELS if judge.conditioned and self.task.frame.input_level == 0 else 0
-            discriminator = PatchGan(self.data.side, judge.width, judge.layers, channels).to(self.device)
+            seen = taken if judge.conditioned and self.task.frame.input_level == 0 else 0
+            discriminator = PatchGan(self.data.side, judge.width, judge.layers, seen, taken, given).to(self.device)
             adversary = Adversary(discriminator, judge.loss, judge.learning_rate)
         schedule = list[tuple[int, Terms]]()
         for until, losses in parts:
             schedule.append((min(until, losses.pixel_rounds), Terms(L1Alone(losses.l1))))
-            features = VggFeatures(losses.perceptual_layers).to(self.device) if losses.perceptual else None
+            features = VggFeatures(losses.perceptual_layers, given).to(self.device) if losses.perceptual else None
             guide = self._guide(losses.guide, supernet) if losses.distillation else None
             schedule.append((until, Terms(losses, features, guide)))
-        return Criterion(schedule[-1][1], adversary, schedule[:-1], unpaired)
+        return Criterion(schedule[-1][1], adversary, schedule[:-1], unpaired, given)
 
     @property
     def judged_teacher(self) -> Brought | None:

@@ -15,12 +15,13 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.latency.exported import actions, exported_ms, milliseconds, runtime
-from supernet.network.generator import IMAGE_CHANNELS, Frame, Part, build, parts, run_part
+from supernet.network.generator import Frame, Part, build, parts, run_part
 from supernet.network.plain import PlainUpscaler
 
 Size = tuple[int, int]  # (height, width) of the output
 
 BASE = "base"  # what every network does besides its parts: the resized input that it adds to
+RGB = [3, 3]  # channels of input and output
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class LatencyTable:
 
 def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.device) -> dict[str, object]:
     """Everything a table depends on."""
+    channels = [frame.input_channels, frame.output_channels]
     return {
         "space": space.digest,
         "parts": len({key(part) for part in every_part(space)}),
         "input_level": frame.input_level,
         "first_step": frame.first_step,
+        **({} if channels == RGB else {"channels": channels}),
         "activation": frame.activation,
         "normalise": frame.normalise,
         "output_size": list(output_size),
@@ -66,8 +69,9 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
         raise InputError(f"{path} does not exist; 'python cli.py bench --latency-table {path}' makes it")
     try:
         table = LatencyTable(**json.loads(path.read_text(encoding="utf-8")))
-        told = {"first_step": 2, **table.about}  # older tables had no other
-        differs = [f"{name} {told[name]}, not {value}" for name, value in about.items() if told[name] != value]
+        older = {"first_step": 2, "channels": RGB}  # which tables of older versions don't tell
+        told, wanted = older | table.about, older | about
+        differs = [f"{name} {told[name]}, not {value}" for name, value in wanted.items() if told[name] != value]
         if table.about["parts"] != len(table.ms) - 1:
             raise ValueError("a part is missing")
     except (ValueError, TypeError, KeyError) as error:
@@ -89,7 +93,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     grain = frame.span(max(space.levels))
     padded = (-(-output_size[0] // grain) * grain, -(-output_size[1] // grain) * grain)  # as networks do
     base = _Resized(float(frame.scale) if frame.residual else 1.0)
-    image, maps = (IMAGE_CHANNELS, frame.scale), cache(partial(random_map, output_size=padded))
+    image, maps = (frame.input_channels, frame.scale), cache(partial(random_map, output_size=padded))
     modules = [base, *once.values(), *thrice.values()]
     inputs = [maps(*image), *(maps(*one.source()) for one in (*once.values(), *thrice.values()))]
     times = [milliseconds(run) for run in actions(modules, inputs, device)]
@@ -97,7 +101,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     for name, three in zip(thrice, times[len(ms) :], strict=True):
         ms[name] = max(three - ms[name], 0.0) / 2
     # Of 8 blocks and 48 channels.
-    network = PlainUpscaler(scale=frame.scale) if frame.residual else None
+    network = PlainUpscaler(scale=frame.scale, channels=frame.input_channels) if frame.residual else None
     plain = exported_ms(network, random_map(*image, output_size), device) if network else None
     return LatencyTable(describe(space, frame, output_size, device), ms, plain)
 
@@ -121,7 +125,7 @@ class Stretch(nn.Module):
         """Channels of the feature map that arrives at the first part, and pixels of the output a position spans."""
         part = self.stretch[0]
         level = {"transition": part.place[0], "stem": self.frame.input_level}.get(part.kind, part.level)
-        channels = {"stem": IMAGE_CHANNELS, "transition": part.source_width}.get(part.kind, part.width)
+        channels = {"stem": self.frame.input_channels, "transition": part.source_width}.get(part.kind, part.width)
         return channels, self.frame.span(level)
 
 

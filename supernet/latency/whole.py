@@ -9,7 +9,7 @@ import torch
 from evo_c2f.space import Architecture
 from supernet.latency.exported import REPEATS, actions, milliseconds
 from supernet.latency.table import LatencyTable, Size, random_map
-from supernet.network.generator import IMAGE_CHANNELS, Frame, Supernet
+from supernet.network.generator import Frame, Supernet
 from supernet.network.plain import PlainUpscaler
 from supernet.timing import timed
 
@@ -21,14 +21,14 @@ Timer = Callable[[Architecture], float]
 def torch_ms(supernet: Supernet, output_size: Size, architecture: Architecture) -> float:
     """Latency of the extracted subnet as a torch module on one image, on the supernet's device."""
     subnet = supernet.extract(architecture).eval()
-    image = random_map(IMAGE_CHANNELS, supernet.frame.scale, output_size).to(next(subnet.parameters()).device)
+    image = random_map(subnet.input_channels, subnet.scale, output_size).to(next(subnet.parameters()).device)
     return timed(lambda: subnet(image), image.device, REPEATS)
 
 
 def together_ms(supernet: Supernet, output_size: Size, architectures: Sequence[Architecture]) -> list[float]:
     """Latency of each extracted subnet as an exported file, on the supernet's device. All are exported at once."""
     networks = [supernet.extract(architecture).cpu() for architecture in architectures]
-    image = random_map(IMAGE_CHANNELS, supernet.frame.scale, output_size)
+    image = random_map(supernet.frame.input_channels, supernet.frame.scale, output_size)
     runs = actions(networks, [image] * len(networks), next(supernet.parameters()).device)
     return [milliseconds(run) for run in runs]
 
@@ -45,8 +45,8 @@ def plain_latencies(frame: Frame, output_size: Size, device: torch.device) -> Ca
     They are those of 1 and 3 blocks, continued in a straight line.
     """
     shapes = [(width, blocks) for width in PLAIN_WIDTHS for blocks in (1, 3)]
-    networks = [PlainUpscaler(width, blocks, frame.scale) for width, blocks in shapes]
-    image = random_map(IMAGE_CHANNELS, frame.scale, output_size)
+    networks = [PlainUpscaler(width, blocks, frame.scale, frame.input_channels) for width, blocks in shapes]
+    image = random_map(frame.input_channels, frame.scale, output_size)
     runs = actions(networks, [image] * len(networks), device)
     ms = dict(zip(shapes, map(milliseconds, runs), strict=True))
 

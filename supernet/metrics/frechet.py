@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
 from supernet import cache, checkpoint
 from supernet.data.images import round_to_8_bits
-from supernet.metrics.perceptual import VggFeatures
+from supernet.metrics.perceptual import VggFeatures, as_rgb
 from supernet.metrics.vision import make_torchvision_importable
 
 # One file, as torch-fidelity and as pytorch-fid publish it.
@@ -141,7 +141,7 @@ class Frechet:
 
     @torch.no_grad()
     def _update(self, images: Tensor, real: bool) -> None:
-        rounded = round_to_8_bits(images)
+        rounded = round_to_8_bits(as_rgb(images))
         self.metric.update((rounded * 255).round().to(torch.uint8) if self.whole_numbers else rounded, real=real)
 
     def add(self, output: Tensor, target: Tensor) -> None:

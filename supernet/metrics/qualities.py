@@ -10,9 +10,9 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.metrics import frechet, perceptual
 from supernet.metrics.frechet import Frechet
-from supernet.metrics.perceptual import Lpips
+from supernet.metrics.perceptual import COLOURS, Lpips
 from supernet.metrics.similarity import SSIM_WINDOW
-from supernet.metrics.tasks import Metric, Task
+from supernet.metrics.tasks import OF_OTHERS, OF_RGB, Metric, Task
 
 
 class Quality(Protocol):
@@ -42,8 +42,20 @@ class MeanOf:
 
 
 def is_quality(name: str, task: Task) -> bool:
-    """Whether the metric compares images, rather than telling a network's cost."""
-    return name in task.metrics or name == "lpips" or is_frechet(name)
+    """Whether the metric compares images, of perhaps other channels, rather than telling a network's cost."""
+    return name in task.metrics or name in {*OF_RGB, *OF_OTHERS, "lpips"} or is_frechet(name)
+
+
+def usual(task: Task) -> list[str]:
+    """The qualities that a model is judged by if none is named."""
+    return [*task.metrics, *(["lpips"] if task.frame.output_channels in COLOURS else [])]
+
+
+def refuse_other_channels(name: str, task: Task) -> None:
+    """InputError if the quality is of images of other channels than the task's."""
+    channels = task.frame.output_channels
+    if name not in task.metrics and (name in {*OF_RGB, *OF_OTHERS} or channels not in COLOURS):
+        raise InputError(f"{name} is no quality of images of {channels} channels; there are {', '.join(usual(task))}")
 
 
 def is_frechet(name: str) -> bool:
@@ -67,13 +79,14 @@ def least_side(name: str, task: Task) -> int:
         return 1 if name.startswith("fid") else perceptual.LEAST_SIDE["vgg"]  # Inception's are resized
     if name == "lpips":
         return perceptual.LEAST_SIDE["alex"]
-    return 2 * task.border + (SSIM_WINDOW if name in ("ssim_y", "ssim_rgb") else 1)
+    return 2 * task.border + (SSIM_WINDOW if name in ("ssim_y", "ssim_rgb", "ssim") else 1)
 
 
-def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
-    """InputError if the quality can't be measured on images of that side. setting: the setting that decides the side,
-    if any.
+def refuse_unfit(name: str, task: Task, side: int, setting: str = "") -> None:
+    """InputError if the quality can't be measured on images of that side, or of the task's channels. setting: the one
+    that decides the side, if any.
     """
+    refuse_other_channels(name, task)
     least, scale = least_side(name, task), task.frame.scale
     if side < least:
         larger = f"set {setting} to {-(-least // scale) * scale} or more" if setting else "give larger ones"
@@ -82,7 +95,7 @@ def refuse_small(name: str, task: Task, side: int, setting: str = "") -> None:
 
 def check(name: str, task: Task, n_images: int, side: int, setting: str = "") -> None:
     """InputError if the quality can't be measured on so many images of that smallest side, or lacks its weights."""
-    refuse_small(name, task, side, setting)
+    refuse_unfit(name, task, side, setting)
     if name == "lpips":
         perceptual.backbone_weights("alex")
     if is_frechet(name):
@@ -100,7 +113,7 @@ def make(
 
     reals: what a Frechet distance is against, if not the targets.
     """
-    refuse_small(name, task, min(min(target.shape[2:]) for target in targets))
+    refuse_unfit(name, task, min(min(target.shape[2:]) for target in targets))
     if name == "lpips":
         return MeanOf(Lpips("alex").to(device))
     if is_frechet(name):

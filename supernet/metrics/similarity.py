@@ -34,6 +34,13 @@ def rgb_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tenso
     return 255 * round_to_8_bits(output)[inside], 255 * target[inside]
 
 
+def all_pair(output: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor]:
+    """Like `rgb_pair`, on all channels, and not rounded, since the target may have more than 8 bits."""
+    output = torch.where(output.isfinite(), output, torch.nan)
+    inside = (..., slice(border, target.shape[-2] - border), slice(border, target.shape[-1] - border))
+    return 255 * output.clamp(0, 1)[inside], 255 * target[inside]
+
+
 def psnr_y(output: Tensor, target: Tensor, border: int) -> Tensor:
     """Peak signal-to-noise ratio in dB of each image, higher is better; (b, 3, h, w) -> (b,)."""
     return psnr(*y_pair(output, target, border))
@@ -52,6 +59,16 @@ def ssim_y(output: Tensor, target: Tensor, border: int) -> Tensor:
 def ssim_rgb(output: Tensor, target: Tensor, border: int) -> Tensor:
     """Like `ssim_y`, the mean over the three colours."""
     return ssim(*rgb_pair(output, target, border)).to(output.dtype)
+
+
+def psnr_all(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """Like `psnr_y`, over all channels at once, and not rounded."""
+    return psnr(*all_pair(output, target, border))
+
+
+def ssim_all(output: Tensor, target: Tensor, border: int) -> Tensor:
+    """Like `ssim_y`, the mean over all channels, and not rounded."""
+    return ssim(*all_pair(output, target, border)).to(output.dtype)
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -7,12 +7,20 @@ from typing import Any
 import yaml
 
 from evo_c2f.files import write_text
+from supernet.metrics.tasks import is_of_rgb
 from supernet.models.judgement import costs_of
 from supernet.models.model import Model
 
 MARK = "<!-- written by evo_c2f; remove this line to keep your own words -->"
 SIZES = {True: (720, 1280), False: (256, 256)}  # of which MACs are stated, where it enlarges and where not
 
+ONNX_OF_ARRAYS = """\
+import numpy as np, onnxruntime
+
+pixels = np.load("in.npy").astype(np.float32)[None].transpose(0, 3, 1, 2)  # (height, width, channels) in 0..1
+(output,) = onnxruntime.InferenceSession("{file}").run(None, {{"image": pixels}})
+np.save("out.npy", output[0].clip(0, 1).transpose(1, 2, 0))
+"""
 ONNX = """\
 import numpy as np, onnxruntime
 from PIL import Image
@@ -42,7 +50,7 @@ def card(model: Model, name: str, use: str = "") -> str:
     parts = [
         MARK,
         f"# {title(model, Path(name).stem)}",
-        f"{kind}: RGB in 0..1, any size, {in_and_out(model.scale)}.",
+        f"{kind}: {channels_in_words(model)} in 0..1, any size, {in_and_out(model.scale)}.",
     ]
     height, width = SIZES[model.scale > 1]
     found = costs_of(model, (height, width))
@@ -55,8 +63,9 @@ def card(model: Model, name: str, use: str = "") -> str:
     parts.append("\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]))
     made = [f"- {key}: {words}" for key, words in history(metadata, about).items()]
     parts.append("\n".join(["## How it was made", "", *(made or ["Its file doesn't say."])]))
+    script = (ONNX if is_of_rgb(model.task) else ONNX_OF_ARRAYS).format(file=name)
     parts.append(use or f"## Run it\n\n`python cli.py export` writes `{name}`; then, in its folder:\n\n```python\n"
-                 f"{ONNX.format(file=name)}```")  # fmt: skip
+                 f"{script}```")  # fmt: skip
     data = about.get("data")
     words = LICENCES.get(data, f"the images in `{data}`, whose licence this project can't know" if data else "")
     licence = f"It was trained on {words}." if words else "Its file doesn't say what it was trained on."
@@ -94,6 +103,13 @@ def hub_header(model: Model, name: str) -> str:
         "model-index": figures and [{"name": title(model, name), "results": [results]}],
     }
     return f"---\n{yaml.safe_dump({key: value for key, value in header.items() if value}, sort_keys=False)}---\n"
+
+
+def channels_in_words(model: Model) -> str:
+    """Of its input, and of its output if they are others."""
+    frame = model.task.frame
+    names = [{1: "grey", 3: "RGB"}.get(n, f"{n} channels") for n in (frame.input_channels, frame.output_channels)]
+    return " to ".join(dict.fromkeys(names))
 
 
 def in_and_out(scale: int) -> str:

@@ -20,6 +20,7 @@ from supernet.models.model import Model, build_network
 from supernet.models.tiling import run_tiled
 from supernet.network.cost import BYTES_PER_PARAMETER, costs, network_costs
 from supernet.network.generator import Frame
+from supernet.pictures.decoding import Depth, Reading, wider
 from supernet.timing import timed
 
 LATENCY_REPEATS = 7
@@ -47,12 +48,16 @@ def read_judged(
 
     warn: gets a message about the files' losses and about ignored files.
     """
+    frame = model.task.frame
+    channels = frame.input_channels, frame.output_channels
+    depth: Depth = 8 if channels == (3, 3) else "float"  # the metrics of RGB are of 8 bits
+    source, target = (Reading(n, depth) for n in channels)
     if isinstance(model.task, SuperResolution):
-        return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn)]
+        return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn, source)]
     paths = aligned.split_files(folder, split)
     tell_others(folder / split, warn)
-    aligned.check_sizes(paths, warn)
-    batches = aligned.in_batches(aligned.Pairs(paths, direction, side), 1)
+    aligned.check_sizes(paths, warn, wider(source, target))
+    batches = aligned.in_batches(aligned.Pairs(paths, direction, side, source, target), 1)
     return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
 
 
@@ -108,7 +113,7 @@ def judge(
 
 
 def known(model: Model) -> list[str]:
-    return [*model.task.metrics, "lpips", "fid", "fd_vgg"]
+    return [*(usual := qualities.usual(model.task)), *(["fid", "fd_vgg"] if "lpips" in usual else [])]
 
 
 def costs_of(model: Model, size: tuple[int, int]) -> dict[str, float]:
@@ -132,6 +137,8 @@ def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[s
         model.network.to(device)
     else:
         name, device = "latency_ms", torch.device("cpu")
-    image = torch.rand(1, 3, size[0] // model.scale, size[1] // model.scale, device=device)
+    image = torch.rand(
+        1, model.task.frame.input_channels, size[0] // model.scale, size[1] // model.scale, device=device
+    )
     ms = timed(lambda: run(image), device, LATENCY_REPEATS)
     return {name: ms, "threads": torch.get_num_threads(), "device": str(device)}

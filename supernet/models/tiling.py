@@ -22,8 +22,10 @@ class Generator(Protocol):
     """A network that can be tiled; all sizes except the scale are in pixels of its input.
 
     scale: the output's side over the input's; reach: how far an output pixel looks; grain: tiles begin at multiples of
-    it; block: the network pads sides to a multiple of it.
+    it; block: the network pads sides to a multiple of it. input_channels: of the images that it takes.
     """
+
+    input_channels: int
 
     @property
     def scale(self) -> int: ...
@@ -61,7 +63,7 @@ def spans(length: int, tile: int, reach: int, grain: int) -> list[Span]:
 
 
 def tiles(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Iterator[tuple[slice, slice, Tensor]]:
-    """(rows, columns, output) of each tile's core in the output, for an image (1, 3, h, w) in 0..1."""
+    """(rows, columns, output) of each tile's core in the output, for an image (1, c, h, w) in 0..1."""
     grid, scale = grid_of(network, image, tile), network.scale
     with whole_image_statistics(network, image, grid), torch.inference_mode():
         for rows, columns in grid:
@@ -77,11 +79,13 @@ def grid_of(network: Generator, image: Tensor, tile: int) -> list[tuple[Span, Sp
 
 
 def run_tiled(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Tensor:
-    """The network's output for (1, 3, h, w), assembled from tiles."""
-    height, width = image.shape[-2:]
-    output = image.new_empty(1, 3, height * network.scale, width * network.scale)
+    """The network's output for (1, c, h, w), assembled from tiles."""
+    sides = [network.scale * side for side in image.shape[-2:]]
+    output: Tensor | None = None
     for rows, columns, part in tiles(network, image, tile):
+        output = image.new_empty(1, part.shape[1], *sides) if output is None else output
         output[..., rows, columns] = part
+    assert output is not None
     return output
 
 

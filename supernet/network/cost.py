@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from evo_c2f.space import Architecture
@@ -41,9 +41,9 @@ def costs(architecture: Architecture, frame: Frame, output_size: tuple[int, int]
     }
 
 
-def network_costs(network: nn.Module, size: tuple[int, int]) -> dict[str, float]:
+def network_costs(network: Any, size: tuple[int, int]) -> dict[str, float]:
     """params, and macs for an input of (height, width), as torch's counter counts them."""
     device = next(network.parameters()).device
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, 3, *size, device=device))
+        network(torch.zeros(1, network.input_channels, *size, device=device))
     return {"params": float(sum(p.numel() for p in network.parameters())), "macs": counter.get_total_flops() / 2}

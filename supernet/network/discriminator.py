@@ -33,10 +33,19 @@ def outputs_along(size: int, n_layers: int) -> int:
 class PatchGan(nn.Module):
     """Scores of overlapping patches, and the features behind them. Instance norm, since it keeps no statistics."""
 
-    def __init__(self, size: int, width: int, n_layers: int | None, condition_channels: int):
+    def __init__(
+        self,
+        size: int,
+        width: int,
+        n_layers: int | None,
+        condition_channels: int,
+        input_channels: int = 3,
+        output_channels: int = 3,
+    ):
         """size: side of the images; n_layers: of stride 2, None chooses by the size.
 
         condition_channels: of the input image, concatenated with the judged one; 0 judges that one alone.
+        input_channels, output_channels: of the input image, and of the judged one.
         InputError if the discriminator is too deep for the size.
         """
         super().__init__()
@@ -47,22 +56,23 @@ class PatchGan(nn.Module):
                 f"a discriminator of {n_layers} layers is too deep for images of {size}x{size}; "
                 + (f"set training.discriminator.layers to at most {most}" if most else "use larger images")
             )
-        widths = [3 + condition_channels, *(width * min(2**n, 8) for n in range(n_layers + 1))]
+        widths = [output_channels + condition_channels, *(width * min(2**n, 8) for n in range(n_layers + 1))]
         strides = [2] * n_layers + [1]
         self.convolutions = nn.ModuleList(
             nn.Conv2d(a, b, KERNEL, stride, padding=1)
             for a, b, stride in zip(widths, widths[1:], strides, strict=False)
         )
         self.last = nn.Conv2d(widths[-1], 1, KERNEL, padding=1)
-        self.conditioned = condition_channels > 0
+        self.channels, self.conditioned = (input_channels, output_channels), condition_channels > 0
 
     def forward(self, source: Tensor, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """source (b, 3, h, w), image (b, 3, h, w) -> (scores (b, 1, h', w'), features of each layer).
+        """source (b, input channels, h, w), image (b, output channels, h, w) -> (scores (b, 1, h', w'), features of
+        each layer).
 
-        InputError if one of them is not a batch of RGB images.
+        InputError if one of them has other channels.
         """
-        refuse_other_channels(source)
-        refuse_other_channels(image)
+        for images, channels in zip((source, image), self.channels, strict=True):
+            refuse_other_channels(images, channels)
         x = torch.cat([source, image], dim=1) - 0.5 if self.conditioned else image - 0.5
         features = []
         for index, convolution in enumerate(self.convolutions):

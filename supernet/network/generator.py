@@ -19,8 +19,6 @@ from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.network.operators import OPERATORS, Activation
 from supernet.network.slicing import Conv, SlicedConv2d, copy_prefix
 
-IMAGE_CHANNELS = 3
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -35,6 +33,8 @@ class Frame:
     normalise: bool = False
     activation: Activation = "gelu"
     first_step: int = 2  # from level 1 to level 0, the output; x3: 3 (docs/decisions/0019). All others are 2.
+    input_channels: int = 3
+    output_channels: int = 3  # as many where `residual`
 
     def span(self, level: int) -> int:
         """Pixels of the output that a position of the level spans along a side."""
@@ -88,9 +88,9 @@ def convolutions(part: Part, frame: Frame) -> dict[str, Conv]:
     """The part's convolutions, by their names in its module ('' is the module itself)."""
     if part.kind == "stem":  # on the input, which is resized to a finer level, or folded into channels
         folded = max(1, frame.span(part.level) // frame.scale)
-        return {"": Conv(IMAGE_CHANNELS * folded**2, part.width, 3)}
+        return {"": Conv(frame.input_channels * folded**2, part.width, 3)}
     if part.kind == "head":  # before the pixel-shuffle to the output
-        return {"": Conv(part.width, IMAGE_CHANNELS * frame.span(part.level) ** 2, 3)}
+        return {"": Conv(part.width, frame.output_channels * frame.span(part.level) ** 2, 3)}
     if part.kind == "transition":  # after the pixel-unshuffle to a coarser level, before the shuffle to a finer one
         source, level = part.place
         area = frame.step(source, level) ** 2
@@ -132,10 +132,11 @@ def run_part(part: Part, module: Callable[..., Tensor], x: Tensor, frame: Frame)
     return module(x, part.inner, frame.normalise)
 
 
-def refuse_other_channels(x: Tensor) -> None:
-    """InputError if x is not a batch of RGB images: sliced convolutions would silently take a prefix of the weights."""
-    if x.dim() != 4 or x.shape[1] != IMAGE_CHANNELS:
-        raise InputError(f"the network takes RGB images (b, 3, h, w), not {tuple(x.shape)}; convert them first")
+def refuse_other_channels(x: Tensor, channels: int) -> None:
+    """InputError if x is no batch of such images: sliced convolutions would silently take a prefix of the weights."""
+    if x.dim() != 4 or x.shape[1] != channels:
+        kind = "RGB images" if channels == 3 else "images"
+        raise InputError(f"the network takes {kind} (b, {channels}, h, w), not {tuple(x.shape)}; convert them first")
 
 
 def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
@@ -174,12 +175,12 @@ def reach(part: Part, frame: Frame) -> float:
 
 
 def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
-    """x (b, 3, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
+    """x (b, c, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
 
-    The input is reflect-padded to a multiple of the coarsest visited level, and the output cropped. InputError if x is
-    not a batch of RGB images.
+    The input is reflect-padded to a multiple of the coarsest visited level, and the output cropped. InputError if x has
+    other channels than the frame's input.
     """
-    refuse_other_channels(x)
+    refuse_other_channels(x, frame.input_channels)
     height, width = x.shape[-2:]
     start: Tensor | float = enlarged(x, frame.scale) if frame.residual else 0.5
     x = pad_to_multiple(x, block(route, frame)) - 0.5  # zero padding then means mid-grey, not black
@@ -201,7 +202,7 @@ class Subnet(nn.Module):
 
     def __init__(self, architecture: Architecture, frame: Frame):
         super().__init__()
-        self.architecture, self.frame = architecture, frame
+        self.architecture, self.frame, self.input_channels = architecture, frame, frame.input_channels
         self.route = list(parts(architecture))
         self.layers = nn.ModuleList(build(part, frame) for part in self.route)
 
@@ -234,7 +235,7 @@ class Subnet(nn.Module):
         return math.ceil(sum(reach(part, self.frame) for part in self.route))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w)."""
+        """x (b, input channels, h, w) in 0..1 -> (b, output channels, scale * h, scale * w)."""
         return run_route(x, self.route, lambda index, part: self.layers[index], self.frame)
 
 

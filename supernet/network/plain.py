@@ -29,19 +29,20 @@ class PlainBlock(nn.Module):
 class PlainUpscaler(nn.Module):
     """48 channels and 8 blocks at x4: 375,456 parameters, 1.502 MB."""
 
-    def __init__(self, width: int = 48, blocks: int = 8, scale: int = 4):
+    def __init__(self, width: int = 48, blocks: int = 8, scale: int = 4, channels: int = 3):
         super().__init__()
-        self.settings = {"width": width, "blocks": blocks, "scale": scale}
-        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.settings = {"width": width, "blocks": blocks, "scale": scale, "channels": channels}
+        self.input_channels = channels
+        self.stem = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(PlainBlock(width) for _ in range(blocks)))
         self.merge = nn.Conv2d(width, width, 3, padding=1)
-        self.head = nn.Conv2d(width, 3 * scale**2, 3, padding=1)
+        self.head = nn.Conv2d(width, channels * scale**2, 3, padding=1)
         # For tiles: each 3x3 convolution looks one pixel further.
         self.scale, self.block, self.grain, self.reach = scale, 1, 1, 2 * blocks + 4
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (b, 3, h, w) in 0..1 -> (b, 3, scale * h, scale * w). InputError if x is not a batch of RGB images."""
-        refuse_other_channels(x)
+        """x (b, c, h, w) in 0..1 -> (b, c, scale * h, scale * w). InputError if x has another number of channels."""
+        refuse_other_channels(x, self.input_channels)
         features = self.stem(x - 0.5)
         features = features + self.merge(self.blocks(features))
         return F.pixel_shuffle(self.head(features), self.scale) + enlarged(x, self.scale)

@@ -47,6 +47,7 @@ class ResNetGenerator(nn.Module):
     def __init__(self, width: int = 64, blocks: int = 9):
         super().__init__()
         self.settings = {"width": width, "blocks": blocks}
+        self.input_channels = 3
         self.first = convolution(3, width, 7)
         self.down = nn.ModuleList([convolution(width, 2 * width, 3, 2), convolution(2 * width, 4 * width, 3, 2)])
         self.blocks = nn.ModuleList(Block(4 * width) for _ in range(blocks))
@@ -61,7 +62,7 @@ class ResNetGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (b, 3, h, w) in 0..1 -> the same shape. InputError if x is not a batch of RGB images."""
-        refuse_other_channels(x)
+        refuse_other_channels(x, self.input_channels)
         height, width = x.shape[-2:]
         first, *others = self.norms
         padded = pad_to_multiple(x, self.block, least=2 * self.block)  # the blocks reflect: they need two positions

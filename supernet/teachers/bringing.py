@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.data.images import Pixels, to_tensor
-from supernet.metrics.tasks import Task
+from supernet.metrics.tasks import Task, is_of_rgb
 from supernet.teachers import opening
 from supernet.teachers.found import PLUGGED, Range
 from supernet.teachers.outputs import Outputs, Taught, refuse_no_folder
@@ -62,6 +63,8 @@ def bring(
     place = opening.place_of(settings.file)
     if opening.digest_of(place) != settings.digest:
         raise InputError(f"{place} is not the teacher that the run was begun with; name that one with --teacher")
+    if not is_of_rgb(task) or samples[0][0].dtype != np.uint8:
+        raise InputError("a teacher takes and gives RGB of 8 bits; leave it out, or set 3 channels and data.depth=8")
     found, scale = opening.find(place, warn), task.frame.scale
     tried = [wanted(source, target, task, alone, device) for source, target in samples[:SAMPLES]]
     given = None if settings.range == "auto" else settings.range

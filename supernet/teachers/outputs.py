@@ -164,7 +164,6 @@ class TaughtPairs:
 
     def __init__(self, pairs: Any, taught: Taught):
         self.pairs, self.taught, self.names = pairs, taught, dict[int, str]()
-        self.channels = 3 if taught.alone else 6  # of the targets
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -70,13 +70,15 @@ class Criterion:
         adversary: Adversary | None = None,
         earlier: Sequence[tuple[int, Terms]] = (),
         unpaired: bool = False,
+        channels: int = 3,
     ):
         """earlier: (until which round, the terms until then), in order; `last` applies after them.
 
         adversary: needed if a weight of its terms is not 0. unpaired: what stands beside the targets are real images
-        for it, instead of the targets.
+        for it, instead of the targets. channels: of the targets.
         """
         self.last, self.earlier, self.adversary, self.unpaired = last, earlier, adversary, unpaired
+        self.channels = channels
 
     def part(self, index: int) -> int:
         """Which part of the loss's schedule round `index` lies in, from 0."""
@@ -89,10 +91,11 @@ class Criterion:
     def begin(self, index: int, source: Tensor, target: Tensor, ranks: Ranks = ALONE) -> None:
         """Take the batch of round `index`, or this process's part of it; compute everything that its subnets share.
 
-        target: the channels after the third are a teacher's output, or real images if these are unpaired.
+        target: the channels after its own are a teacher's output, or real images if these are unpaired.
         """
-        self.source, self.target, self.guided = source, target[:, :3], target[:, 3:]
-        self.real = target[:, 3:] if self.unpaired else None
+        own = self.channels
+        self.source, self.target, self.guided = source, target[:, :own], target[:, own:]
+        self.real = target[:, own:] if self.unpaired else None
         terms = self.terms(index)
         self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
         with torch.no_grad():

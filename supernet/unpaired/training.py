@@ -13,6 +13,7 @@ from evo_c2f.errors import InputError
 from supernet import checkpoint
 from supernet.jobs.comparison import forget_another
 from supernet.jobs.job import Job, OnRound, OnSetback
+from supernet.metrics.tasks import is_of_rgb
 from supernet.models.model import header
 from supernet.network.discriminator import PatchGan
 from supernet.training import loop
@@ -43,6 +44,8 @@ class UnpairedTraining:
     def learning(self) -> CycleGan:
         """Its state before the first round, made from the job's seed."""
         job, judge, rate = self.job, self.settings.discriminator, self.learning_rate
+        if not is_of_rgb(job.task):
+            raise InputError("CycleGAN takes and gives RGB; this recipe's task has other channels")
         torch.manual_seed(job.seed)
         generators = Generators(self.width).to(job.device)
         judges = {

@@ -53,6 +53,17 @@ def test_noise_has_its_deviation_and_poisson_noise_less_in_the_dark(kind, level,
     assert found.mean() == pytest.approx(level, abs=0.1) and found.std() == pytest.approx(deviation, rel=0.02)
 
 
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint16, 65535), (np.float32, 1)])
+@pytest.mark.parametrize("channels", [1, 7])
+def test_other_numbers_are_degraded_as_bytes_are(dtype, white, channels):
+    pixels = np.tile(random_pixels(24, 32), 3)[..., :channels]
+    every = {key: step for key, step in EVERYTHING.items() if key != "jpeg" or channels == 1}
+    expected = degraded(pixels, every, 2)
+    found = degraded((pixels / 255 * white).round(6).astype(dtype), every, 2)
+    assert found.dtype == dtype and found.shape == expected.shape == (12, 16, channels)
+    assert abs(found / white - expected / 255).max() <= 0.51 / 255 and found.min() >= 0 and found.max() <= white
+
+
 def test_the_kernel_of_a_blur_has_its_deviations_along_its_direction_and_across():
     for angle in (0.0, 0.7):
         kernel = gaussian(3.0, 1.0, angle).astype(float)

@@ -25,6 +25,14 @@ def test_pictures_are_made_once_while_they_fit_and_again_each_time_when_they_do_
     assert (len(kept), kept.bytes) == (0, 0)
 
 
+def test_pictures_of_16_bits_and_floats_are_kept_as_they_are():
+    for pixels in (np.full((2, 3, 7), 40_000, np.uint16), np.full((2, 3, 1), 0.3, np.float32)):
+        (found,) = Kept(1000).get("a", lambda pixels=pixels: (pixels,))
+        kept = Kept(1000)
+        kept.put("a", (pixels,))
+        assert kept.known["a"][0].dtype == found.dtype and np.array_equal(kept.known["a"][0], pixels)
+
+
 def test_if_only_all_are_to_be_kept_none_is_once_they_do_not_fit():
     kept = Kept(100, partly=False)
     for key in (1, 2, 3, 4):

@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from supernet_fixtures import random_images
 from torch import Tensor
 
 from supernet.batches.ahead import CPU, Ahead
@@ -92,9 +93,26 @@ def test_aligned_pairs_are_cut_on_the_device_as_on_the_cpu(flip):
     assert all(equal(patches[index], on_device[index]) for index in range(30))
 
 
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint16), (7, np.float32)])
+def test_other_channels_and_numbers_are_cut_on_the_device_as_on_the_cpu(channels, dtype):
+    pairs = Noise(1, [(12, 17)] * 3)
+    white = 1 if dtype == np.float32 else 65535
+    pairs.pairs = [
+        tuple((random_images(12, 17, channels, seed=10 * i + j).numpy() * white).astype(dtype) for j in range(2))
+        for i in range(3)
+    ]
+    patches, places = PatchPairs(pairs, 9, 4, SEED), Places(pairs, lambda device: 4 * 3 * 2 * 12 * 17 * channels * 4)
+    on_device = places.batches(patches, CPU)
+    assert isinstance(on_device, OnDevice) and all(equal(patches[index], on_device[index]) for index in range(5))
+    source, _ = patches[0]
+    assert source.shape == (4, channels, 9, 9) and 0.9 < source.max() <= 1
+
+
 def test_all_256_values_become_the_floats_that_a_division_gives():
     values = torch.arange(256, dtype=torch.uint8)[:, None, None].expand(256, 1, 3)
     assert torch.equal(as_floats(values)[0].flatten(), torch.from_numpy(np.arange(256, dtype=np.float32) / 255))
+    deep = np.arange(65536, dtype=np.uint16)[:, None, None]
+    assert as_floats(torch.from_numpy(deep)).flatten().tolist() == (deep.ravel() / np.float32(65535)).tolist()
 
 
 def on_cpu(pairs: Noise, free: int) -> tuple[Places, Patches]:

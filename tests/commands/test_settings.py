@@ -187,7 +187,7 @@ EFFECTS: dict[Outcome, dict[str, Any]] = {
     },
     images_of: {
         **{"task.scale": 4, "data.folder": "embedded", "data.patch": 6, "data.batch": 1, "data.crop": 48},
-        **{"data.validation_images": 2, "data.validation_crops": 1},
+        **{"data.validation_images": 2, "data.validation_crops": 1, "task.channels": 1, "data.depth": 16},
     },
     space_of: {
         **{"space.widths": {1: [8, 16]}, "space.operators": ["residual", "pointwise"]},
@@ -223,6 +223,7 @@ READ = {
 }
 # In tests of their own.
 OUTSIDE = {"data.degradation.plugin"}  # in tests/test_plugins.py
+OUTSIDE |= {"task.input_channels", "task.output_channels"}  # in tests/commands/test_channels.py
 TAUGHT = {"data.target", *(f"teacher.{key}" for key in TeacherSection.model_fields)}  # in tests/teachers
 REFUSED = {"task.name", "finetune.phases.0.losses.pixel_rounds", "data.benchmarks", "space.n_cells"}
 

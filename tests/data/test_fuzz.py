@@ -22,9 +22,9 @@ from evo_c2f.runs import recipe
 from evo_c2f.scores import store
 from supernet import checkpoint
 from supernet.data.aligned import check_sizes
-from supernet.data.images import read_with_losses
-from supernet.data.picture_files import EIGHT_BITS, ON_WHITE
 from supernet.models.pictures import apply, plan, read_picture
+from supernet.pictures.decoding import RGB, read
+from supernet.pictures.opening import EIGHT_BITS, ON_WHITE
 
 pytestmark = pytest.mark.campaign
 
@@ -118,7 +118,7 @@ def test_any_bytes_are_a_picture_or_refused_in_a_sentence(times, tmp_path, suffi
 class Same(torch.nn.Module):
     """The image itself: what `apply` costs beside a network."""
 
-    scale, block, grain, reach = 1, 1, 1, 0
+    scale, block, grain, reach, input_channels = 1, 1, 1, 0, 3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -158,7 +158,7 @@ def fates_of(path: Path, out: Path) -> str:
     """What became of one picture in every command. All must agree, and nothing may be lost without a word."""
     said: list[str] = []
     try:
-        pixels, losses = read_with_losses(path)
+        pixels, losses = read(path, RGB)
     except ValueError as error:
         assert str(error)
         pixels, losses = None, ()

@@ -15,21 +15,13 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 from evo_c2f.errors import InputError
 from supernet.data.aligned import check_sizes, read_pair, split_files
 from supernet.data.benchmarks import benchmark_highs, read_benchmark
-from supernet.data.images import read_rgb, read_with_losses
+from supernet.data.images import read_rgb
 from supernet.data.photographs import load
-from supernet.data.picture_files import (
-    EIGHT_BITS,
-    FIRST_PAGE,
-    NO_EXIF,
-    ON_WHITE,
-    SUFFIXES,
-    TO_RGB,
-    listed,
-    opening,
-    tell_losses,
-    tell_others,
-)
-from supernet.models.pictures import NO_EXIF_HERE, apply, plan, read_picture, save_picture
+from supernet.data.picture_files import listed, tell_losses, tell_others
+from supernet.models.pictures import apply, plan, read_picture
+from supernet.pictures.decoding import RGB, read
+from supernet.pictures.opening import EIGHT_BITS, FIRST_PAGE, NO_EXIF, ON_WHITE, SUFFIXES, TO_RGB, opening
+from supernet.pictures.writing import NO_EXIF_HERE, save_picture
 
 CPU = torch.device("cpu")
 HIDDEN = ("._1000_AB.jpg", ".DS_Store", ".hidden.png", "Thumbs.db", "desktop.ini")
@@ -38,7 +30,7 @@ HIDDEN = ("._1000_AB.jpg", ".DS_Store", ".hidden.png", "Thumbs.db", "desktop.ini
 class Same(torch.nn.Module):
     """The image itself, so that what is written must be what was read."""
 
-    scale, block, grain, reach = 1, 1, 1, 0
+    scale, block, grain, reach, input_channels = 1, 1, 1, 0, 3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x
@@ -172,7 +164,7 @@ def pages(path: Path, **options: object) -> None:
 def test_of_several_pages_the_first_is_used_with_a_word_that_says_so(tmp_path: Path, suffix: str):
     path = tmp_path / f"a{suffix}"
     pages(path, **({"lossless": True} if suffix == ".webp" else {}))
-    pixels, losses = read_with_losses(path)
+    pixels, losses = read(path, RGB)
     assert losses == (FIRST_PAGE,) == read_picture(path).losses
     if suffix in (".webp", ".png", ".tif"):
         assert np.array_equal(pixels, random_pixels(16, 20, 0))
@@ -184,7 +176,7 @@ def test_of_several_pages_the_first_is_used_with_a_word_that_says_so(tmp_path: P
     ]
 
 
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".gif"}))
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES - {".gif", ".npy"}))
 def test_every_suffix_that_is_read_is_written(tmp_path: Path, suffix: str):
     Image.fromarray(random_pixels(16, 20)).save(tmp_path / f"a{suffix}")
     written, said = through(tmp_path, tmp_path / "out")
@@ -224,7 +216,7 @@ def test_sixteen_bits_are_read_in_either_order_of_bytes(tmp_path: Path, byteorde
     how = {"photometric": "rgb", "byteorder": byteorder, "compression": compression}
     tifffile.imwrite(tmp_path / "a.tif", pixels, **how)
     np.testing.assert_array_equal((read_picture(tmp_path / "a.tif").colour * 65535).round(), pixels)
-    assert read_with_losses(tmp_path / "a.tif")[1] == (EIGHT_BITS,)  # training reads 8
+    assert read(tmp_path / "a.tif", RGB)[1] == (EIGHT_BITS,)  # training reads 8
 
 
 def test_a_turned_picture_of_sixteen_bits_is_read_upright(tmp_path: Path):
@@ -325,5 +317,5 @@ def test_the_bits_of_an_avif_that_are_not_read_are_told(tmp_path: Path, bits: in
     else:
         (tmp_path / "a.avif").write_bytes(base64.b64decode(DEEP_AVIF[bits]))
     losses = () if bits == 8 else (f"8 of its {bits} bits a channel are read",)
-    pixels, told = read_with_losses(tmp_path / "a.avif")
+    pixels, told = read(tmp_path / "a.avif", RGB)
     assert pixels.shape == (16, 16, 3) and told == losses == read_picture(tmp_path / "a.avif").losses

@@ -77,3 +77,23 @@ def test_a_frechet_distance_of_counted_images_is_renamed_for_the_final_front():
         "fd_vgg_n4_full",
         "psnr_y_full",
     }
+
+
+@pytest.mark.parametrize("task", [SuperResolution(1, 7), Translation(1, 7)])
+def test_images_of_other_channels_have_psnr_and_ssim_on_all_of_them_and_are_not_rounded(task):
+    output, target = random_images(2, 2, 7, 20, 20)
+    assert [*task.metrics] == ["psnr", "ssim"]
+    error = (output.double() - target.double()).square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(task.metrics["psnr"](output, target), -10 * error.log10())
+    output[1] *= torch.inf
+    assert (
+        task.metrics["psnr"](output, target).isnan().tolist() == task.metrics["ssim"](output, target).isnan().tolist()
+    )
+    assert task.metrics["psnr"](output, target).isnan().tolist() == [False, True]
+
+
+def test_other_channels_are_another_protocol():
+    assert (
+        len({SuperResolution(4, n).protocol() for n in (1, 3, 7)} | {Translation(3, n).protocol() for n in (1, 3)}) == 5
+    )
+    assert Translation().protocol() == Translation(1, 3).protocol() == "translation, 8-bit"  # of older scores

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from supernet_fixtures import TRANSLATION, X3, random_architectures, random_images
+from supernet_fixtures import GREY, SEVEN, TRANSLATION, X3, random_architectures, random_images
 from test_tiling import SUPER_RESOLUTION, lively, space_of
 from torch import nn
 
@@ -28,7 +28,7 @@ from supernet.network.teacher import ResNetGenerator
 pytest.importorskip("onnxruntime")
 
 FRAMES = {"x4": (SUPER_RESOLUTION, (1, 2, 3)), "translation": (TRANSLATION, (1, 2, 3))}
-FRAMES["x3"] = (X3, (0, 1, 2))
+FRAMES |= {"x3": (X3, (0, 1, 2)), "grey": (GREY, (1, 2)), "seven": (SEVEN, (0, 1))}
 # What an exported file must serve: one that fits all levels, one that fits none, a batch, and some of a few pixels,
 # smaller than what is added at their sides, than a window, and with a single position at the coarsest level.
 SHAPES = [(1, 3, 32, 32), (1, 3, 37, 51), (3, 3, 16, 20), (1, 3, 12, 9)]
@@ -50,6 +50,8 @@ CELLS = {
     "x4": list(zip((1, 1, 2, 2, 3, 3, 3, 3, 2, 2), OPERATORS, strict=True)),
     "translation": [(1, "channel_attention"), (2, "residual"), (3, "modulation")],
     "x3": [(0, "pointwise"), (1, "residual")],
+    "grey": [(1, "pointwise")],
+    "seven": [(0, "pointwise")],
 }
 
 
@@ -67,15 +69,18 @@ def teacher() -> nn.Module:
 def test_onnx_runtime_gives_what_torch_gives_at_any_size(make: Callable[[], nn.Module], tmp_path: Path):
     network: Any = make()
     with torch.no_grad():
-        scale = max(1.0, float(network(random_images(*SHAPES[0])).abs().max()))
+        channels = network.input_channels
+        scale = max(1.0, float(network(random_images(1, channels, 32, 32)).abs().max()))
     head = network.last if isinstance(network, ResNetGenerator) else network.layers[-1]
     for parameter in head.parameters():
         parameter.data /= scale  # outputs like an image's, as the tolerance is meant
     worst = export.export(network, tmp_path / "m.onnx", "onnx", metadata(network), [])
     assert worst <= 1e-4
     model = read_model(tmp_path / "m.onnx")
-    assert model.task.name == task_of(network).name
-    for shape in SHAPES:
+    assert (model.task.name, model.task.frame) == (task_of(network).name, task_of(network).frame)
+    assert f"float32 (b, {channels}, h, w)" in model.metadata["input"]
+    for batch, _, *size in SHAPES:
+        shape = (batch, channels, *size)
         if isinstance(network, ResNetGenerator) and shape[2:] == (1, 1):
             continue  # by reflection all its maps are constant, and its norms enlarge what rounding leaves of them
         image = random_images(*shape)

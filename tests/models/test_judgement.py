@@ -1,11 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from supernet_fixtures import random_pixels
 
-from supernet.metrics.tasks import Translation
+from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.models.judgement import judge, read_judged
 from supernet.models.model import Model
 
@@ -21,3 +22,15 @@ def test_each_file_has_a_row_and_a_weight_of_its_own(tmp_path: Path, second: str
     rows = [row["psnr_y"] for row in found["images"].values()]
     assert [*found["images"]] == names and rows[0] != rows[1]
     assert found["mean"]["psnr_y"] == pytest.approx(sum(rows) / 2)
+
+
+def test_pictures_of_one_channel_are_judged_with_all_their_bits(tmp_path: Path) -> None:
+    high = np.random.default_rng(0).integers(0, 65536, (24, 32), dtype=np.uint16)
+    for folder, pixels in (("HR", high), ("LR_bicubic/X2", high[::2, ::2])):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / folder / "a.png")
+    model = Model(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3), SuperResolution(2, 1), {})
+    (image,) = read_judged(model, tmp_path, "test", "AtoB", None)
+    assert image.target.shape == (1, 1, 24, 32) and image.source.shape == (1, 1, 12, 16)
+    assert np.array_equal((image.target[0, 0] * 65535).round(), high)
+    assert judge(model, [image], ["psnr"], torch.device("cpu"))["mean"]["psnr"] > 5

@@ -3,11 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image, ImageOps
+from supernet_fixtures import random_images
 
 from evo_c2f.errors import InputError
-from supernet.models.pictures import apply, generate, plan, read_picture, save_picture
+from supernet.models.pictures import apply, generate, plan, read_picture
+from supernet.pictures.writing import save_picture
 
 CPU = torch.device("cpu")
 
@@ -15,7 +18,7 @@ CPU = torch.device("cpu")
 class Doubling(torch.nn.Module):
     """Each pixel twice along each side: what comes out is known exactly."""
 
-    scale, block, grain, reach = 2, 1, 1, 0
+    scale, block, grain, reach, input_channels = 2, 1, 1, 0, 3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
@@ -115,9 +118,14 @@ def test_a_broken_picture_is_named_and_the_others_go_through(colour, tmp_path: P
     assert written == [tmp_path / "out" / "b.png"] and len(said) == 1 and "a.png can't be read" in said[0]
 
 
-def test_floating_point_numbers_are_named_and_left_out(tmp_path: Path):
-    Image.fromarray(np.full((10, 14), 0.5, np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match="convert it to 8 or 16 bits"):
+@pytest.mark.parametrize(
+    ("value", "trouble"), [(1.5, "its floating-point numbers lie in 0..1.5; scale them"), (np.nan, "are finite")]
+)
+def test_floating_point_numbers_beyond_0_and_1_are_named_and_left_out(value: float, trouble: str, tmp_path: Path):
+    levels = np.zeros((10, 14), np.float32)
+    levels[3, 3] = value
+    Image.fromarray(levels).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=trouble):
         read_picture(tmp_path / "a.tif")
 
 
@@ -184,3 +192,42 @@ def test_grey_is_the_mean_of_the_outputs_channels(tmp_path: Path):
     Image.fromarray(np.full((4, 4), 128, np.uint8)).save(tmp_path / "a.png")
     found = generate(Tinted(), read_picture(tmp_path / "a.png"), 16, CPU)
     assert found.mode == "L" and set(np.asarray(found).ravel()) == {128}
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "dtype"),
+    [("a.npy", 7, np.float32), ("pages.tif", 7, np.uint16), ("samples.tif", 7, np.uint8), ("a.tif", 1, np.float32)],
+)
+def test_what_is_no_usual_picture_is_written_as_it_was_read(tmp_path: Path, name: str, channels: int, dtype: type):
+    numbers = random_images(10, 14, channels).numpy()
+    pixels = numbers if dtype == np.float32 else (numbers * np.iinfo(dtype).max).astype(dtype)
+    if name == "a.npy":
+        np.save(tmp_path / name, pixels)
+    else:
+        planes = np.moveaxis(pixels, 2, 0) if name == "pages.tif" else pixels
+        planes = planes[..., 0] if channels == 1 else planes
+        tifffile.imwrite(
+            tmp_path / name, planes, photometric="minisblack", planarconfig="contig" if "samples" in name else None
+        )
+    network, said = Doubling(), list[str]()
+    network.input_channels = channels
+    (written,) = apply(network, plan(tmp_path, tmp_path / "out", False, channels=channels), 16, CPU, said.append)
+    found = np.load(written) if written.suffix == ".npy" else tifffile.imread(written)
+    found = np.moveaxis(found, 0, 2) if name == "pages.tif" else found
+    assert said == [] and written.name == name and found.dtype == dtype
+    np.testing.assert_array_equal(found.reshape(20, 28, channels), doubled(pixels))
+
+
+def test_many_channels_go_to_tiff_and_are_refused_where_the_user_names_another_format(tmp_path: Path):
+    class Sevenfold(Doubling):
+        input_channels = 1
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).repeat(1, 7, 1, 1)
+
+    said = list[str]()
+    Image.fromarray(np.full((4, 4), 128, np.uint8)).save(tmp_path / "a.png")
+    (written,) = apply(Sevenfold(), plan(tmp_path, tmp_path / "out", False, channels=7), 16, CPU, said.append, 7)
+    assert written.name == "a.tif" and tifffile.imread(written).shape == (8, 8, 7) and len(said) == 1
+    assert list(apply(Sevenfold(), [(tmp_path / "a.png", tmp_path / "b.png")], 16, CPU, said.append)) == []
+    assert "b.png can't be written: a .png file holds no 7 channels; name a .tif or .npy file" in said[1]

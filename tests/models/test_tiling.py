@@ -1,6 +1,6 @@
 import pytest
 import torch
-from supernet_fixtures import RESTORATION, TRANSLATION, X3, random_architectures, random_images
+from supernet_fixtures import COLOURING, GREY, RESTORATION, SEVEN, TRANSLATION, X3, random_architectures, random_images
 from torch import nn
 
 from evo_c2f.space import SearchSpace
@@ -36,13 +36,16 @@ TILED = {
     "translation": (TRANSLATION, (1, 2, 3), (203, 150), OPERATORS),
     "x3": (X3, (0, 1, 2), (59, 35), ["modulation"]),  # whose windows are no multiples of 3
     "x1": (RESTORATION, (0, 1, 2), (59, 75), ["channel_attention"]),
+    "grey": (GREY, (1, 2, 3), (45, 51), ["residual"]),
+    "seven channels": (SEVEN, (0, 1, 2), (45, 51), ["separable"]),
+    "colouring": (COLOURING, (1, 2), (45, 51), ["pointwise"]),
 }
 
 
 @pytest.mark.parametrize(("task", "operator"), [(task, name) for task, (*_, names) in TILED.items() for name in names])
 def test_tiles_give_what_the_whole_image_gives(task: str, operator: str):
     frame, levels, size, _ = TILED[task]
-    space, image = space_of(operator, levels), random_images(1, 3, *size)
+    space, image = space_of(operator, levels), random_images(1, frame.input_channels, *size)
     for architecture in random_architectures(space, 3):
         network = lively(Subnet(architecture, frame))
         with torch.no_grad():

@@ -1,6 +1,16 @@
 import pytest
 import torch
-from supernet_fixtures import RESTORATION, SUPER_RESOLUTION, TRANSLATION, X3, random_architectures, wide_space
+from supernet_fixtures import (
+    COLOURING,
+    GREY,
+    RESTORATION,
+    SEVEN,
+    SUPER_RESOLUTION,
+    TRANSLATION,
+    X3,
+    random_architectures,
+    wide_space,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from evo_c2f.space import Architecture, Cell, SearchSpace
@@ -14,10 +24,10 @@ def counted(architecture: Architecture, frame: Frame, output_size: tuple[int, in
     scale = 3 if frame == X3 else 2**frame.input_level
     low = tuple(-(-side // scale) for side in output_size)
     with torch.device("meta"):
-        subnet, image = Subnet(architecture, frame), torch.empty(1, 3, *low)
+        subnet, image = Subnet(architecture, frame), torch.empty(1, frame.input_channels, *low)
     with FlopCounterMode(display=False) as counter:
         output = subnet(image)
-    assert output.shape == (1, 3, low[0] * scale, low[1] * scale)
+    assert output.shape == (1, frame.output_channels, low[0] * scale, low[1] * scale)
     assert counter.get_total_flops() % 2 == 0
     return sum(p.numel() for p in subnet.parameters()), counter.get_total_flops() // 2
 
@@ -36,6 +46,9 @@ def counted(architecture: Architecture, frame: Frame, output_size: tuple[int, in
         (0, X3, (36, 51)),
         (1, X3, (37, 50)),  # 13x17 is padded to 14x18 or 16x20
         (0, RESTORATION, (61, 43)),
+        (1, GREY, (64, 96)),
+        (0, SEVEN, (61, 43)),
+        (0, COLOURING, (61, 43)),
     ],
 )
 def test_the_costs_from_the_genes_are_those_of_the_extracted_module(first_level, frame, size):

@@ -5,7 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from supernet_fixtures import (
+    COLOURING,
+    GREY,
     RESTORATION,
+    SEVEN,
     SUPER_RESOLUTION,
     TRANSLATION,
     X3,
@@ -53,7 +56,10 @@ def transitions(a: Architecture) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize(
     ("first_level", "frame", "n"),
-    [(1, SUPER_RESOLUTION, 200), (0, TRANSLATION, 70), (1, Frame(1, True), 70), (0, X3, 70), (0, RESTORATION, 70)],
+    [
+        *[(1, SUPER_RESOLUTION, 200), (0, TRANSLATION, 70), (1, Frame(1, True), 70), (0, X3, 70), (0, RESTORATION, 70)],
+        *[(1, GREY, 50), (0, SEVEN, 50), (0, COLOURING, 50)],
+    ],
 )
 @torch.inference_mode()
 def test_a_subnet_inside_the_supernet_equals_the_extracted_one(first_level, frame, n):
@@ -70,10 +76,10 @@ def test_a_subnet_inside_the_supernet_equals_the_extracted_one(first_level, fram
     moves = {(low, middle), (middle, low), (middle, high), (high, middle)}
     assert set().union(*map(transitions, architectures)) == moves
     for index, a in enumerate(architectures):
-        x = random_images(1, 3, *SIZES[index % len(SIZES)], seed=index)
+        x = random_images(1, frame.input_channels, *SIZES[index % len(SIZES)], seed=index)
         inside, alone = supernet(x, a), supernet.extract(a)(x)
         scale = scale_of(frame)
-        assert inside.shape == (1, 3, x.shape[2] * scale, x.shape[3] * scale)
+        assert inside.shape == (1, frame.output_channels, x.shape[2] * scale, x.shape[3] * scale)
         assert (inside - resized(x, frame)).std() >= 0.1  # equal zeros would prove nothing
         torch.testing.assert_close(inside, alone, atol=1e-5, rtol=0)
 
@@ -125,10 +131,13 @@ def transition(supernet: Supernet, source: int, level: int, y: torch.Tensor, wid
     return F.pixel_shuffle(F.conv2d(y, conv.weight[:out, : y.shape[1]], conv.bias[:out]), step)
 
 
-@pytest.mark.parametrize(("first_level", "frame"), [(1, SUPER_RESOLUTION), (0, TRANSLATION), (0, X3), (0, RESTORATION)])
+@pytest.mark.parametrize(
+    ("first_level", "frame"),
+    [(1, SUPER_RESOLUTION), (0, TRANSLATION), (0, X3), (0, RESTORATION), (1, GREY), (0, SEVEN), (0, COLOURING)],
+)
 @torch.inference_mode()
 def test_a_fresh_supernet_is_stem_and_head_of_the_last_level_on_every_path(first_level, frame):
-    space, x = wide_space(first_level), random_images(1, 3, 8, 4)
+    space, x = wide_space(first_level), random_images(1, frame.input_channels, 8, 4)
     supernet = fresh_supernet(space, frame)
     for a in random_architectures(space, 40):
         level = a.cells[-1].level
@@ -216,10 +225,11 @@ def test_a_network_refuses_what_is_no_batch_of_rgb_images(network, shape):
         network(random_images(*shape))
 
 
-def test_a_supernet_refuses_grey_images():
-    supernet = random_supernet(wide_space())
+@pytest.mark.parametrize(("frame", "words"), [(SUPER_RESOLUTION, "RGB images"), (SEVEN, r"images \(b, 7, h, w\), not")])
+def test_a_supernet_refuses_grey_images(frame, words):
+    supernet = random_supernet(wide_space(frame.input_level - 1 if frame.input_level else 0), frame)
     (a,) = random_architectures(supernet.space, 1)
-    with pytest.raises(InputError, match="takes RGB images"):
+    with pytest.raises(InputError, match=f"takes {words}"):
         supernet(random_images(1, 1, 8, 8), a)
 
 

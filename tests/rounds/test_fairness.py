@@ -7,15 +7,26 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from supernet_fixtures import SUPER_RESOLUTION, patch_pairs, small_space, train_fairly, training_settings, wide_space
+from supernet_fixtures import (
+    GREY,
+    SEVEN,
+    SUPER_RESOLUTION,
+    patch_pairs,
+    random_images,
+    small_space,
+    train_fairly,
+    training_settings,
+    wide_space,
+)
 from torch import Tensor
 
 from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, inner_width, trellis
-from supernet.network.generator import Supernet
+from supernet.network.generator import Frame, Supernet
 from supernet.network.operators import OPERATORS
 from supernet.rounds.fairness import Deck, FairRounds, Ledger, fair_paths
 from supernet.rounds.sampling import Rounds, Sampler, make_rounds
+from supernet.training.criterion import Criterion, L1Alone, Terms
 
 N_ROUNDS = 60
 
@@ -212,8 +223,8 @@ def test_restored_rounds_go_on_as_if_never_stopped(stage):
 class Witness(Supernet):
     """A supernet that remembers which architectures it ran."""
 
-    def __init__(self, space: SearchSpace):
-        super().__init__(space, SUPER_RESOLUTION)
+    def __init__(self, space: SearchSpace, frame: Frame = SUPER_RESOLUTION):
+        super().__init__(space, frame)
         self.seen: list[Architecture] = []
 
     def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
@@ -246,6 +257,18 @@ def test_the_ledger_counts_what_training_really_ran(sampler: Sampler, stage: Sta
     assert as_counter(rounds.ledger) == recount(space, supernet.seen)
     assert rounds.ledger.rounds == n
     assert len(supernet.seen) == n * len(begin().deal())
+
+
+@pytest.mark.parametrize("frame", [GREY, SEVEN], ids=["grey", "seven"])
+def test_the_ledger_counts_alike_whatever_the_channels(frame: Frame, tmp_path: Path):
+    space, n = small_space(), frame.output_channels
+    supernet, rounds = Witness(space, frame), fair_rounds(space)
+    pair = random_images(2, n, 8, 8), random_images(2, n, 8 * frame.scale, 8 * frame.scale)
+    criterion = Criterion(Terms(L1Alone()), channels=n)
+    train_fairly(
+        supernet, rounds, [pair] * 4, training_settings(4), tmp_path / "state.safetensors", criterion=criterion
+    )
+    assert as_counter(rounds.ledger) == recount(space, supernet.seen) and rounds.ledger.rounds == 4
 
 
 def test_the_ledger_of_one_architecture_is_its_closed_form():

@@ -42,9 +42,11 @@ def train_teacher(trainer: Comparison, width: int, images: int, learning_rate: f
 
 
 def upscalers_only(session: Session, command: str) -> SuperResolutionRecipe:
-    """The session's settings. InputError if their task is not super-resolution."""
+    """The session's settings. InputError if their task is not super-resolution of RGB."""
     if not isinstance(session.settings, SuperResolutionRecipe):
         raise InputError(f"{command} is for super-resolution; use 'python cli.py compare --run {session.run.folder}'")
+    if session.settings.task.channels != 3:
+        raise InputError(f"{command} is for RGB, and task.channels is {session.settings.task.channels}")
     return session.settings
 
 

@@ -1,0 +1,1 @@
+"""How one picture file is decoded and written."""
