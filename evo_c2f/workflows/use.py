@@ -119,8 +119,6 @@ def target_of(model: Path, out: Path | None, ending: str, form: str, overwrite: 
     file = file_of(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
-    if not is_of_rgb(found.task):
-        raise InputError(f"{file} is no network of RGB, whose pictures a hub's folder shows; use 'export' without --to")
     target, suffix = out or file.with_suffix(ending), Path(f"model{ending}").suffix
     if target.suffix != suffix or target.is_dir():
         raise InputError(f"{target} is no name for a file of the format {form}; end it in {suffix}")

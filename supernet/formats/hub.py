@@ -66,7 +66,7 @@ def write_hub(
     if taken and not overwrite:
         raise InputError(f"{folder / taken[0]} is there already; name another folder, or say --overwrite")
     tried = [sample[..., :TRIED, :TRIED] for sample in samples]
-    export(model.network, folder / ONNX, "onnx", metadata_of(model), tried)  # type: ignore[arg-type]
+    export(model.network, folder / ONNX, "onnx", metadata_of(model), tried)
     with replacing(folder / FILE) as partial:
         shutil.copyfile(file, partial)
     paths = [(folder / before, folder / after) for before, after in pairs]
