@@ -1,35 +1,46 @@
-"""What reading photographs costs a training: its share of the time, and the memory.
+"""What reading pictures costs a training: its share of the time, the memory, and the rate beside torch's DataLoader.
 
     python benchmarks/reading.py hidden
     python benchmarks/reading.py memory FOLDER
+    python benchmarks/reading.py pairs FOLDER
 
 hidden: rounds a second of sr-x4's fine-tuning if each photograph takes 50 ms to read and none is kept, relative to
 photographs in memory; in turns, so that a drifting machine cancels out. memory: the peak of a training on 800
 photographs of DIV2K's size, which are made in FOLDER, from those that scikit-image carries, unless they are there.
+pairs: pairs a second that are decoded, cropped and flipped of the aligned folder FOLDER, and CPU seconds for each, by a
+training's reader and by a DataLoader with two workers; in turns, nothing is kept in memory.
 """
 
 import resource
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 import numpy as np
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.py is
 
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe
+from evo_c2f.runs.sections import PairsSection
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import make_job
 from supernet.batches.ahead import READERS
+from supernet.batches.kept import Kept
 from supernet.batches.patches import Pairs
 from supernet.data.images import Pixels, read_rgb
-from supernet.data.photographs import PhotographData, embedded
+from supernet.data.pair_data import PairData
+from supernet.data.photograph_data import PhotographData
+from supernet.data.photographs import embedded
 from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.finetune import plan_of
 
@@ -62,7 +73,7 @@ class Slow:
 
 @click.group()
 def main() -> None:
-    """What reading photographs costs a training."""
+    """What reading pictures costs a training."""
 
 
 @main.command()
@@ -110,6 +121,70 @@ def memory(folder: Path, n: int, rounds: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * BYTES
     found = {"photographs": n, "size": SIZE, "rounds": rounds, "seconds": time.monotonic() - started}
     print(to_json(found | {"peak_gb": peak / 1e9}, indent=1))
+
+
+class Plain(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The same pairs as others read them: each item is one random crop, perhaps flipped."""
+
+    def __init__(self, paths: list[Path], crop: int, n: int):
+        self.paths, self.crop, self.n = paths, crop, n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng(number)
+        with Image.open(self.paths[rng.integers(len(self.paths))]) as file:
+            pixels = np.asarray(file.convert("RGB"))
+        height, width = pixels.shape[0], pixels.shape[1] // 2
+        top, left = rng.integers(height - self.crop + 1), rng.integers(width - self.crop + 1)
+        step = rng.choice([1, -1])
+        halves = (pixels[top : top + self.crop, at : at + self.crop][:, ::step] for at in (left, width + left))
+        source, target = (torch.from_numpy(half.copy()).permute(2, 0, 1).float() / 255 for half in halves)
+        return source, target
+
+
+def cpu_seconds() -> float:
+    """Of this process and of the workers that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--n", default=1600, help="pairs in each turn")
+@click.option("--crop", default=128)
+@click.option("--repeats", default=3, help="turns of each kind")
+def pairs(folder: Path, n: int, crop: int, repeats: int) -> None:
+    """Pairs a second by a training's reader, relative to a DataLoader with two workers."""
+    torch.set_num_threads(1)
+    changes = (f"data.folder={folder}", "data.load_size=null", f"data.crop={crop}")
+    settings = recipe.load("edges2shoes-64", changes).data
+    assert isinstance(settings, PairsSection)
+    data = PairData(settings, 0)
+    of_reader: Any = data.places.pairs
+    of_reader.kept = Kept(0)
+    plain = Plain([item for item in data.splits["train"] if isinstance(item, Path)], crop, n)
+
+    def read(turn: int) -> None:
+        with closing(data.training((turn,))) as batches:
+            for index in range(n // settings.batch):
+                batches[index]
+
+    def load(turn: int) -> None:
+        for _ in DataLoader(plain, settings.batch, num_workers=2):
+            pass
+
+    found: dict[str, list[tuple[float, float]]] = {"reader": [], "DataLoader": []}
+    for turn in range(repeats):
+        for name, work in (("reader", read), ("DataLoader", load)):
+            started, cpu = time.perf_counter(), cpu_seconds()
+            work(turn)
+            found[name].append((n / (time.perf_counter() - started), (cpu_seconds() - cpu) / n))
+    rates = {name: median(rate for rate, _ in turns) for name, turns in found.items()}
+    cpu_each = {name: median(cpu for _, cpu in turns) for name, turns in found.items()}
+    ratio = median(a / b for (a, _), (b, _) in zip(*found.values(), strict=True))
+    print(to_json({"pairs_a_second": rates, "cpu_seconds_each": cpu_each, "rate_ratio": ratio}, indent=1))
 
 
 def make_photographs(folder: Path, n: int) -> None:

@@ -18,6 +18,7 @@ TORCH_ROOMS = [
     "",
     "network",
     "batches",
+    "layouts",
     "pictures",
     "data",
     "metrics",

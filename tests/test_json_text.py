@@ -23,7 +23,7 @@ from evo_c2f.scores import analysis, layout
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
 from supernet import checkpoint
-from supernet.data.photographs import PhotographData
+from supernet.data.photograph_data import PhotographData
 from supernet.metrics.measure import Score
 from supernet.metrics.similarity import PSNR_CEILING
 from supernet.metrics.tasks import SuperResolution

@@ -8,7 +8,7 @@ from click import get_current_context
 
 from evo_c2f.commands.models import DIRECTION, LOAD_SIZE, SPLIT
 from evo_c2f.commands.options import PATH, RUNNING, load_recipe, machine_of, options
-from evo_c2f.commands.terminal import tell
+from evo_c2f.commands.terminal import show, tell
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe
 from evo_c2f.scores.tables import markdown
@@ -33,7 +33,7 @@ def recipes_command(as_json: bool) -> None:
 
 @click.group("data")
 def data_group() -> None:
-    """Make data sets, and statistics of real images."""
+    """Check and make data sets, and statistics of real images."""
 
 
 @data_group.command("openmoji")
@@ -46,6 +46,31 @@ def openmoji_command(size: int, out: Path) -> None:
     from evo_c2f.workflows.tools import write_openmoji
 
     write_openmoji(out, size)
+
+
+@data_group.command("check")
+@click.argument("folder", type=PATH)
+@options("recipe", "set", *RUNNING, "json")
+def check_command(folder: Path, as_json: bool, **given: Any) -> None:
+    """Read every file in FOLDER, and say which a search by the recipe would use, which not, and why.
+
+    The exit code is 0 if a search could start, else 2.
+    """
+    from evo_c2f.workflows.tools import check_data
+
+    settings = load_recipe({**given, "data": folder, "seed": None})
+    found = check_data(settings, machine_of(given), show)
+    click.echo(to_json(found) if as_json else "\n".join(checked_in_words(found)))
+
+
+def checked_in_words(found: dict[str, Any]) -> list[str]:
+    """What `data check` found, line by line."""
+    lines = [f"{use}: {' with inputs '.join(sides)}" for use, sides in found["folders"].items()]
+    lines.append("used: " + ", ".join(f"{n} for {use}" for use, n in found["used"].items()))
+    lines.append(f"not used: {found['not used']}; unreadable: {len(found['unreadable'])}")
+    (height, width), (most_high, most_wide) = found["sizes"]
+    lines.append(f"sizes: {width}x{height} to {most_wide}x{most_high}")
+    return lines + [f"copies of one picture: {', '.join(names)}" for names in found["copies"]]
 
 
 @data_group.command("split")

@@ -91,10 +91,8 @@ class SuperResolutionRecipe(Recipe):
     data: DataSection
 
     @model_validator(mode="after")
-    def _degrades_what_it_restores(self) -> Self:
+    def _resizes_twice(self) -> Self:
         how = self.data.degradation
-        if self.task.scale == 1 and (how is None or how == DegradationSection()):
-            raise ValueError("task.scale is 1, so networks restore what data.degradation degrades; name its steps")
         if how and how.resize and how.times == 1 and (self.task.scale == 1 or how.resize.factor != (1, 1)):
             raise ValueError("data.degradation.resize draws a factor in the first of two passes; set its times to 2")
         if how and how.jpeg and self.task.channels not in (1, 3):

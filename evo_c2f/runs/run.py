@@ -74,6 +74,11 @@ class RunFolder:
         return self.folder / DATA_RECORD
 
     @property
+    def data_index(self) -> Path:
+        """What is known of the pictures' files."""
+        return self.folder / "data-index.json"
+
+    @property
     def scores(self) -> Path:
         return self.folder / "scores.h5"
 

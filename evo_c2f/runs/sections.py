@@ -88,34 +88,34 @@ class DegradationSection(Section):
 
 class DataSection(Section):
     folder: str | None = None  # 'embedded': the photographs inside scikit-image and scikit-learn
+    inputs: str | None = None  # the folder of their inputs, as seen from `folder`: ../lq; null: looked for within it
     benchmarks: list[str] = []  # folders whose images must not stand in the training folder
     patch: Positive  # side of a low-resolution patch
     batch: Positive
     validation_images: Positive  # held out of training
     validation_crops: Positive  # all subnets are measured on these; the final front on the whole images
     crop: Positive  # side of a crop in high-resolution pixels
-    # What networks learn to give: the photographs, or a teacher's enlargements of them.
-    target: Literal["pictures", "teacher"] = "pictures"
-    degradation: DegradationSection | None = None  # null: inputs are bicubic reductions
+    target: Literal["pictures", "teacher"] = "pictures"  # what is learnt: the photographs, or a teacher's outputs
+    degradation: DegradationSection | None = None  # null: inputs are bicubic reductions, unless the folder holds others
     depth: Depth = 8  # that pictures are read with
 
 
 class PairsSection(Section):
-    """Aligned pairs, A|B side by side, in train/ and val/ or test/. 'openmoji': rendered at load_size, and cached.
+    """Pairs in train/ and val/ or test/: A|B side by side, or in two folders. 'openmoji': rendered, and cached.
 
     With `target: teacher`, the pictures are inputs alone, in these folders or all in one; or of two domains without
     pairs, in trainA/, trainB/, testA/ and testB/.
     """
 
     folder: str | None = None
+    inputs: str | None = None  # the folder of the inputs, if they lie apart, as seen from `folder`: ../inputs
     direction: Literal["AtoB", "BtoA"] = "AtoB"
     load_size: Positive | None = None  # side of the square that images are resized to; null takes them as they are
     crop: Positive  # side of the square cut out of these for training
     flip: bool = True
     batch: Positive
     validation_images: Positive  # all subnets are measured on these; the final front on all that are held out
-    # What networks learn to give: each input's partner, or the teacher's output for it.
-    target: Literal["pictures", "teacher"] = "pictures"
+    target: Literal["pictures", "teacher"] = "pictures"  # what is learnt: an input's partner, or a teacher's output
     depth: Depth = 8  # that pictures are read with
 
 

@@ -23,12 +23,13 @@ from evo_c2f.workers.machine import Machine
 from evo_c2f.workers.processes import Here, Processes, Task, Workers
 from evo_c2f.workflows.progress import Show, silent
 from supernet.data.pair_data import PairData
-from supernet.data.photographs import PhotographData
-from supernet.data.record import read_record
+from supernet.data.photograph_data import PhotographData
 from supernet.device import choose_device
 from supernet.drawing.board import Board
 from supernet.formats.int8 import require_quantiser
 from supernet.jobs.job import Data, Job, OnRound, OnSetback
+from supernet.layouts.index import Index
+from supernet.layouts.record import read_record
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
 from supernet.ranks import ALONE, Ranks, join, told_by_another
@@ -169,10 +170,11 @@ def claim(run: RunFolder, stack: ExitStack) -> None:
 
 
 def claim_with_record(session: Session, stack: ExitStack) -> None:
-    """`claim`, and write the record of the run's pictures and their use, unless it exists."""
+    """`claim`, and write what is known of the run's pictures, and the record of their use, unless it exists."""
     run = session.run
     record = None if run.data_record.is_file() else session.job.data.record()
     claim(run, stack)
+    session.job.data.index.save()
     if record:
         write_text(run.data_record, to_json(record))
 
@@ -220,14 +222,15 @@ def bring_teacher(settings: Recipe, job: Job, run: RunFolder) -> None:
 def task_and_data(settings: Recipe, run: RunFolder | None = None) -> tuple[ImageTask, Data]:
     """The objects for the recipe's `task` and `data`. run: if it has a record, the pictures are those of the record."""
     known = read_record(run.data_record) if run else None
+    index = Index(settings.data.folder or "", run.data_index if run else None)
     if isinstance(settings, SuperResolutionRecipe):
         scale, n = settings.task.scale, settings.task.channels
-        photographs = PhotographData(settings.data, scale, settings.seed, log.warning, known, channels=n)
+        photographs = PhotographData(settings.data, scale, settings.seed, log.warning, known, index=index, channels=n)
         return SuperResolution(scale, n), photographs
     assert isinstance(settings, TranslationRecipe)
     channels = settings.task.input_channels, settings.task.output_channels
     return Translation(*channels), PairData(
-        settings.data, settings.seed, rendering, log.warning, known, channels=channels
+        settings.data, settings.seed, rendering, log.warning, known, index=index, channels=channels
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,14 @@ from evo_c2f.runs.verify import Finding, verify
 from evo_c2f.studies.bench import bench_processes, bench_store
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workers.processes import Task
+from evo_c2f.workflows.progress import Reporter, Show
 from evo_c2f.workflows.session import make_job, rendering
 from evo_c2f.workflows.use import Images, prepare
 from supernet import checkpoint
 from supernet.data import aligned, openmoji
 from supernet.data.picture_files import tell_others
 from supernet.jobs.bench import bench, bench_latencies
+from supernet.layouts.record import NOT_USED, Record
 from supernet.metrics import frechet, qualities
 from supernet.models.seal import check_export
 
@@ -31,6 +34,55 @@ def write_openmoji(out: Path, size: int) -> None:
     """Write OpenMoji as a folder of pairs, each image with sides of `size` pixels."""
     openmoji.write_folder(out, size, rendering)
     log.info(f"{out}: {openmoji.LICENCE.strip()}")
+
+
+def check_data(settings: Recipe, machine: Machine, show: Show) -> dict[str, Any]:
+    """What a search would use of a folder, every file of which is read: `folders`, `used` and `not used` (numbers of
+    pictures), `unreadable` and `copies` (names), `sizes` (the least and the largest), `told` (all other messages).
+
+    InputError if no search could start.
+    """
+    told = list[str]()
+
+    def warn(sentence: str) -> None:
+        log.warning(sentence)
+        told.append(sentence)
+
+    job = make_job(settings, machine)
+    data: Any = job.data
+    data.warn = warn
+    with ExitStack() as stack:
+        reporters = list[Reporter]()
+
+        def on_read(done: int, total: int) -> None:
+            if done == 1:  # inputs are read after their targets
+                stack.close()
+                reporters[:] = [stack.enter_context(show("reading pictures", total))]
+            reporters[0].update(done, "")
+
+        data.on_read = on_read
+        search = settings.search
+        job.check(settings.training, wanted_metrics(search.metrics(), search.limits()), search.rescore)
+        record = job.data.record()
+    known = job.data.index.facts()
+    sizes = sorted({facts.size for facts in known.values() if not facts.fault}, key=lambda size: size[0] * size[1])
+    named = dict[str, list[str]]()
+    for name, digest in unique(record):
+        named.setdefault(digest, []).append(name)
+    return {
+        "folders": {use or "all": [str(side) for side in both if side] for use, both in data.folders.items()},
+        "used": {use: len(rows) for use, rows in record.items() if use != NOT_USED},
+        NOT_USED: len(record.get(NOT_USED, [])),
+        "unreadable": [name for name, facts in known.items() if facts.fault],
+        "copies": [names for names in named.values() if len(names) > 1],
+        "sizes": [sizes[0], sizes[-1]],
+        "told": told,
+    }
+
+
+def unique(record: Record) -> list[tuple[str, str]]:
+    """(name, hash) of each picture once; one may have several uses."""
+    return list(dict.fromkeys((name, digest) for rows in record.values() for name, digest in rows))
 
 
 def split_pairs(data: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
@@ -49,8 +101,8 @@ def cache_statistics(images: Images, metric: str, machine: Machine) -> Path:
     if not qualities.is_frechet(metric):
         raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
     paths = aligned.split_files(images.folder, images.split)
-    tell_others(images.folder / images.split, log.warning)
-    aligned.check_sizes(paths, log.warning)
+    tell_others(aligned.split_folders(images.folder, images.split).pictures, log.warning)
+    aligned.check_sizes(paths, log.warning, load_size=images.load_size)
     pairs = aligned.Pairs(paths, images.direction, images.load_size)
     targets = [target for _, target in aligned.in_batches(pairs, aligned.EVALUATION_BATCH)]
     frechet.refuse_few(metric, len(paths))

@@ -17,7 +17,7 @@ from evo_c2f.runs.run import write_text
 from evo_c2f.scores.tables import markdown
 from evo_c2f.space import Architecture, Cell
 from supernet import checkpoint
-from supernet.data.photographs import PhotographData
+from supernet.data.photograph_data import PhotographData
 from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.finetune import plan_of
 from supernet.jobs.job import Job

@@ -1,10 +1,11 @@
-"""Folders of a translation's images: pix2pix's with pairs, each file A|B side by side; CycleGAN's without pairs."""
+"""Pairs of a translation: pix2pix's files A|B side by side, or the files of two folders; CycleGAN's without pairs."""
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Literal
 
@@ -14,71 +15,76 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.batches.kept import Kept
 from supernet.data.images import Pixels, resized, to_tensor
-from supernet.data.picture_files import pictures_in, place_of, tell_losses
-from supernet.pictures.decoding import RGB, Reading, channels_of, header, read, wider
-from supernet.pictures.opening import SUFFIXES
+from supernet.data.picture_files import listed, tell_losses
+from supernet.layouts.folders import SPLITS, Folders, folders_in, splits_of
+from supernet.layouts.index import Facts, Index
+from supernet.layouts.partners import Item, Partners, files_of, partners, places, relative_names
+from supernet.pictures.decoding import DTYPES, RGB, Reading, channels_of, header, read, wider
 
 Direction = Literal["AtoB", "BtoA"]
 Layout = Direction | Literal["alone"]  # alone: a picture is the input, and a teacher gives the target
 EVALUATION_BATCH = 64
-KEPT_BYTES = 1 << 30  # of decoded pairs; edges2shoes is larger
-ALIGNED = "an aligned folder holds train/ and val/ or test/"
+KEPT_BYTES = 1 << 30  # of decoded pairs, if all fit; of a larger set, half as much
+ALIGNED = "an aligned folder holds train/ and val/ or test/, or two folders such as inputs/ and targets/"
 UNPAIRED = "an unpaired folder holds trainA/, trainB/, testA/ and testB/"
 
 
 def is_unpaired(root: Path) -> bool:
     """Whether the folder holds pictures of two domains A and B without pairs, or a part of them."""
-    splits = [f"{split}{domain}" for split in ("train", "val", "test") for domain in "AB"]
+    splits = [f"{split}{domain}" for split in SPLITS for domain in "AB"]
     return not (root / "train").is_dir() and any((root / split).is_dir() for split in splits)
 
 
-def folders_in(root: Path) -> str:
-    """What a folder holds, as the end of a sentence that says what it lacks."""
-    there = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
-    return f", this one holds {', '.join(there)}" if there else ""
+def split_files(root: Path, split: str) -> list[Item]:
+    """The files of one split, by name; of two folders, the partners. InputError if it is missing or empty."""
+    return items_in(split_folders(root, split))
 
 
-def split_files(root: Path, split: str) -> list[Path]:
-    """The image files of one split, by name. InputError if it is missing or empty."""
-    folder = root / split
-    if not folder.is_dir():
+def split_folders(root: Path, split: str, inputs: Path | None = None) -> Folders:
+    """The folders of one split. InputError if it is missing."""
+    folders = splits_of(root, inputs).get(split) or Folders(root / split)
+    if not folders.pictures.is_dir():
         layout = UNPAIRED if split.endswith(("A", "B")) else ALIGNED
-        raise InputError(f"{folder} is absent; {layout}{folders_in(root)}")
-    paths = pictures_in(folder)
-    if not paths:
-        raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
-    return paths
+        raise InputError(f"{folders.pictures} is absent; {layout}{folders_in(folders.pictures.parent)}")
+    return folders
 
 
-def held_out(root: Path, domain: str = "") -> tuple[str, str]:
+def items_in(folders: Folders, scale: int = 1) -> list[Item]:
+    """The pictures of a folder, or the partners of two. InputError if there are none, or one has no partner."""
+    pictures = listed(folders.pictures)
+    return [*(partners(folders, listed(folders.inputs), pictures, scale) if folders.inputs else pictures)]
+
+
+def held_out(root: Path, domain: str = "", inputs: Path | None = None) -> tuple[str, str]:
     """(split to search on, split to judge on): val/ and test/; if only one exists, it serves for both.
 
-    domain: A or B of an unpaired folder.
+    domain: A or B of an unpaired folder. inputs: the folder of inputs, if it is apart.
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder; --data takes an aligned folder, which holds train/ and val/ or test/")
     names = [f"val{domain}", f"test{domain}"]
-    there = [split for split in names if (root / split).is_dir()]
+    found = splits_of(root, inputs)
+    there = [split for split in names if split in found or (root / split).is_dir()]
     if not there:
-        layout = UNPAIRED + folders_in(root) if domain else ALIGNED
+        layout = (UNPAIRED if domain else ALIGNED) + folders_in(root)
         raise InputError(f"{root} has neither {names[0]}/ nor {names[1]}/; {layout}")
     return there[0], there[-1]
 
 
-def unpaired_files(root: Path, direction: Direction) -> dict[str, list[Path]]:
-    """The image files of an unpaired folder by use; those of the target's domain are named 'real ...'.
+def unpaired_folders(root: Path, direction: Direction) -> dict[str, Folders]:
+    """The folders of an unpaired folder by use; those of the target's domain are named 'real ...'.
 
-    InputError if a split is missing or empty.
+    InputError if a split is missing.
     """
     source, target = direction[0], direction[-1]
     searched, judged = (split.removesuffix(source) for split in held_out(root, source))
     uses = {"train": "train", "search": searched, "full": judged}
-    found = {use: split_files(root, f"{split}{source}") for use, split in uses.items()}
-    return found | {f"real {use}": split_files(root, f"{split}{target}") for use, split in uses.items()}
+    found = {use: split_folders(root, f"{split}{source}") for use, split in uses.items()}
+    return found | {f"real {use}": split_folders(root, f"{split}{target}") for use, split in uses.items()}
 
 
 def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
-    """Write an aligned folder `out` from root's files, with n_test of train/ as its test/; the number of files of each
+    """Write a folder of pairs `out` from root's files, with n_test of train/ as its test/; the number of pairs of each
     split.
 
     The hash of the seed and the names decides, so everyone with the same images gets the same test/. val/ stays. The
@@ -91,31 +97,39 @@ def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
         raise InputError(f"{root / 'train'} holds {len(files)} images; that leaves none to train on beside {n_test}")
     order = by_hash(files, seed)
     splits = {"train": order[n_test:], "test": order[:n_test]}
-    if (root / "val").is_dir():
+    if "val" in splits_of(root):
         splits["val"] = split_files(root, "val")
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     for name, members in splits.items():
-        (partial / name).mkdir(parents=True)
-        for path in members:
+        for path in (path for item in members for path in files_of(item)):
+            folders = path.relative_to(root).parts
+            at = next(i for i, folder in enumerate(folders) if folder in SPLITS)
+            target = partial.joinpath(*folders[:at], name, *folders[at + 1 :])
+            target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                (partial / name / path.name).hardlink_to(path.resolve())
+                target.hardlink_to(path.resolve())
             except OSError:
-                shutil.copy2(path, partial / name / path.name)
+                shutil.copy2(path, target)
     os.replace(partial, out)
     return {name: len(members) for name, members in splits.items()}
 
 
-def by_hash(paths: Sequence[Path], seed: int) -> list[Path]:
+def by_hash(items: Sequence[Item], seed: int) -> list[Item]:
     """Ordered by a hash of the seed and the names, since neighbours in a folder are often alike."""
-    return sorted(paths, key=lambda path: hashlib.sha256(f"{seed}:{path.name}".encode()).digest())
+    names = relative_names(items)
+    return sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{names[item]}".encode()).digest())
 
 
-def read_pair(path: Path, layout: Layout, source: Reading = RGB, target: Reading = RGB) -> tuple[Pixels, Pixels]:
+def read_pair(item: Item, layout: Layout, source: Reading = RGB, target: Reading = RGB) -> tuple[Pixels, Pixels]:
     """(source, target), the halves of the file exactly as cut; of an input alone, twice the whole picture.
 
-    InputError if the file can't be read or halved, or a half has not the channels of its reading.
+    InputError if a file can't be read or halved, or a picture has not the channels of its reading.
     """
+    if isinstance(item, Partners):
+        one, other = reversed(item) if layout == "BtoA" else item
+        return read_pair(one, "alone", source)[0], read_pair(other, "alone", target)[0]
+    path = item
     try:
         if layout == "alone":
             pixels, _ = read(path, source)
@@ -131,56 +145,72 @@ def read_pair(path: Path, layout: Layout, source: Reading = RGB, target: Reading
 
 
 def check_sizes(
-    paths: Sequence[Path], warn: Callable[[str], None] = lambda sentence: None, reading: Reading = RGB
-) -> tuple[int, int]:
-    """(height, width) of each half, the same in all files, read from the headers alone.
-
-    warn: gets a message about the files' losses. InputError naming the first file that differs or can't be halved.
-    """
-    expected: tuple[int, int] | None = None
-    losses = dict[str, tuple[str, ...]]()
-    for path in paths:
-        try:
-            (height, width), losses[place_of(path)] = header(path, reading)
-        except ValueError as error:
-            raise InputError(f"{path} can't be read: {error}") from None
-        refuse_odd(path, width)
-        expected = expected or (height, width // 2)
-        if (height, width // 2) != expected:
-            raise InputError(
-                f"{path} holds halves of {width // 2}x{height}, {paths[0].name} of {expected[1]}x{expected[0]}; "
-                "all must have one size"
-            )
-    assert expected is not None
-    tell_losses(losses, warn)
-    return expected
-
-
-def check_alone(
-    paths: Sequence[Path],
-    load_size: int | None,
+    items: Sequence[Item],
     warn: Callable[[str], None] = lambda sentence: None,
-    reading: Reading = RGB,
-) -> tuple[int, int]:
-    """(height, width) of inputs that stand alone, or of the square that they are resized to.
+    layout: Layout = "AtoB",
+    load_size: int | None = None,
+    index: Index | None = None,
+    readings: tuple[Reading, Reading] = (RGB, RGB),
+) -> dict[Item, tuple[int, int]]:
+    """(height, width) of each pair's pictures, or of the square that they are resized to, read from the headers alone.
 
-    InputError if they are not resized, and one differs from the first; `warn` as in `check_sizes`.
+    warn: gets a message about the files' losses. InputError naming the first file that can't be read or halved, or the
+    first partners of different sizes.
     """
-    sizes, losses = dict[Path, tuple[int, int]](), dict[str, tuple[str, ...]]()
-    for path in paths:
-        try:
-            sizes[path], losses[place_of(path)] = header(path, reading)
-        except ValueError as error:
-            raise InputError(f"{path} can't be read: {error}") from None
+    index, names = index or Index(), places(items)
+    sizes, losses = dict[Item, tuple[int, int]](), dict[str, list[str]]()
+    for item in items:
+        found = facts_of(item, layout, index, *readings)
+        for path, facts in zip(files_of(item), found, strict=True):
+            if facts.fault:
+                raise InputError(f"{path} can't be read: {facts.fault}")
+        losses[names[item]] = [loss for facts in found for loss in facts.losses]
+        height, width = found[0].size
+        if isinstance(item, Partners):
+            refuse_unequal(item, [facts.size for facts in found], load_size)
+        elif layout != "alone":
+            refuse_odd(item, width)
+            width //= 2
+        sizes[item] = (load_size, load_size) if load_size else (height, width)
     tell_losses(losses, warn)
-    height, width = sizes[paths[0]]
-    other = next((path for path, size in sizes.items() if size != (height, width)), None)
-    if other and load_size is None:
+    return sizes
+
+
+def facts_of(item: Item, layout: Layout, index: Index, source: Reading, target: Reading) -> list[Facts]:
+    """The facts of each of a pair's files."""
+    both = [target, source] if layout == "BtoA" else [source, target]
+    one = [source if layout == "alone" else wider(source, target)]
+    readings = both if isinstance(item, Partners) else one
+    return [index.of(*each) for each in zip(files_of(item), map(learning, readings), strict=True)]
+
+
+def learning(reading: Reading) -> Callable[[Path], Facts]:
+    """What learns the facts that a file's header and its bytes tell."""
+
+    def facts(path: Path) -> Facts:
+        digest = content_hash(path)
+        try:
+            size, losses = header(path, reading)
+        except ValueError as error:
+            return Facts((0, 0), digest, fault=str(error))
+        return Facts(size, digest, losses)
+
+    return facts
+
+
+def content_hash(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+
+
+def refuse_unequal(item: Partners, sizes: Sequence[tuple[int, int]], load_size: int | None) -> None:
+    (height, width), (other_height, other_width) = sizes
+    if load_size is None and sizes[0] != sizes[1]:
         raise InputError(
-            f"{other} is {sizes[other][1]}x{sizes[other][0]}, {paths[0].name} {width}x{height}; set data.load_size, to "
-            "which all are resized"
+            f"{item.input} is {width}x{height}, and its partner {item.target} {other_width}x{other_height}; make "
+            "them of one size, or set data.load_size, to which all are resized"
         )
-    return (load_size, load_size) if load_size else (height, width)
 
 
 def refuse_odd(path: Path, width: int) -> None:
@@ -202,33 +232,40 @@ class Pairs:
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        items: Sequence[Item],
         direction: Layout,
         load_size: int | None,
-        source: Reading = RGB,
-        target: Reading = RGB,
+        sizes: Mapping[Item, tuple[int, int]] | None = None,
+        readings: tuple[Reading, Reading] = (RGB, RGB),
     ):
-        """load_size: side of the square that images are resized to; None keeps their sizes."""
-        self.paths, self.direction, self.load_size = list(paths), direction, load_size
-        self.readings = source, target
-        self.kept = Kept(KEPT_BYTES)
+        """load_size: side of the square that images are resized to; None keeps their sizes. sizes: (height, width) of
+        each one's images then; None: of all, as of the first.
+        """
+        self.items, self.direction, self.load_size = list(items), direction, load_size
+        self.readings = readings
+        self.known = [sizes[item] for item in self.items] if sizes else []
+        pixel = sum(reading.channels * np.dtype(DTYPES[reading.depth]).itemsize for reading in readings)
+        fits = sum(pixel * height * width for height, width in self.known) <= KEPT_BYTES
+        self.kept = Kept(KEPT_BYTES if fits else KEPT_BYTES // 2)
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.items)
 
     @cached_property
     def sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of the halves of each pair, the same in all."""
+        """(height, width) of the halves of each pair."""
+        if self.known:
+            return self.known
         height, width = self[0][0].shape[:2]
         return [(height, width)] * len(self)
 
     def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
         """(source, target)."""
-        source, target = self.kept.get(number, lambda: self.read(self.paths[number]))
+        source, target = self.kept.get(number, lambda: self.read(self.items[number]))
         return source, target
 
-    def read(self, path: Path) -> tuple[Pixels, Pixels]:
-        source, target = (resize(half, self.load_size) for half in read_pair(path, self.direction, *self.readings))
+    def read(self, item: Item) -> tuple[Pixels, Pixels]:
+        source, target = (resize(half, self.load_size) for half in read_pair(item, self.direction, *self.readings))
         return source, target
 
     @property
@@ -242,9 +279,10 @@ class Pairs:
 
 
 def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:
-    """All pairs in order, n at a time, as (source, target) in 0..1."""
-    groups = [[pairs[i] for i in range(start, min(start + n, len(pairs)))] for start in range(0, len(pairs), n)]
-    return [
-        (to_tensor(np.stack([source for source, _ in group])), to_tensor(np.stack([target for _, target in group])))
-        for group in groups
-    ]
+    """All pairs in order, at most n neighbours of one size at a time, as (source, target) in 0..1."""
+    batches = []
+    for _, alike in groupby((pairs[number] for number in range(len(pairs))), lambda pair: pair[0].shape):
+        while group := list(islice(alike, n)):
+            sources, targets = (to_tensor(np.stack(side)) for side in zip(*group, strict=True))
+            batches.append((sources, targets))
+    return batches

@@ -1,4 +1,4 @@
-"""Benchmarks of super-resolution such as Set14, in the two common layouts."""
+"""Benchmarks of super-resolution such as Set14, in the common layouts."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -8,32 +8,31 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.data.images import Pixels, to_tensor
 from supernet.data.picture_files import is_picture, listed, place_of, tell_losses
+from supernet.layouts.folders import SIDES, two_sides
+from supernet.layouts.partners import partners, relative_names
 from supernet.pictures.decoding import RGB, Reading, read
 
 
 def read_benchmark(
     folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None, reading: Reading = RGB
 ) -> list[tuple[str, Tensor, Tensor]]:
-    """(name, low, high) of a benchmark folder in one of the two common layouts, paired by name.
+    """(name, low, high) of a benchmark folder in a common layout, paired by name.
 
-    `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), or flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`.
+    `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`, or `gt/x.png`
+    with `lq/x.png` and the like.
     warn: gets a message about the files' losses.
     InputError if the folder or its layout is wrong, an image is broken or lacks its partner, two have the same name, or
     sizes don't match.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name a benchmark such as Set14")
-    if (folder / "HR").is_dir():
-        low_folder, low_end, high_end = folder / "LR_bicubic" / f"X{scale}", f"x{scale}", ""
+    both = two_sides(folder, SIDES)
+    if both and both.inputs:
+        items = partners(both, listed(both.inputs), listed(both.pictures), scale)
+        names = [Path(name).with_suffix("").as_posix() for name in relative_names(items).values()]
+        found, lows = ({name: item[side] for name, item in zip(names, items, strict=True)} for side in (1, 0))
     else:
-        low_folder, low_end, high_end = folder, f"_SRF_{scale}_LR", f"_SRF_{scale}_HR"
-    highs = (folder / "HR" if not high_end else folder).glob("*")
-    found = _by_name([p for p in highs if p.stem.endswith(high_end)], high_end)
-    if not found:
-        layouts = f"neither HR/ with LR_bicubic/X{scale}/, nor *_SRF_{scale}_HR.png"
-        raise InputError(f"{folder} is no x{scale} benchmark: {layouts}")
-    # In the flat layout the name's end alone tells what is a low one.
-    lows = _by_name((p for p in low_folder.glob("*") if not high_end or p.stem.endswith(low_end)), low_end)
+        found, lows = _in_benchmark(folder, scale)
     pairs, losses = [], dict[str, tuple[str, ...]]()
     for name, path in found.items():
         if name not in lows:
@@ -48,10 +47,26 @@ def read_benchmark(
     return pairs
 
 
-def benchmark_highs(folder: Path) -> list[Path]:
-    """The high-resolution files of a benchmark folder in either layout. InputError if there are none."""
+def _in_benchmark(folder: Path, scale: int) -> tuple[dict[str, Path], dict[str, Path]]:
+    """(high ones, low ones) by name, in one of the two common layouts."""
     if (folder / "HR").is_dir():
-        return listed(folder / "HR")
+        low_folder, low_end, high_end = folder / "LR_bicubic" / f"X{scale}", f"x{scale}", ""
+    else:
+        low_folder, low_end, high_end = folder, f"_SRF_{scale}_LR", f"_SRF_{scale}_HR"
+    highs = (folder / "HR" if not high_end else folder).glob("*")
+    found = _by_name([p for p in highs if p.stem.endswith(high_end)], high_end)
+    if not found:
+        layouts = f"neither HR/ with LR_bicubic/X{scale}/, nor lq/ with gt/, nor *_SRF_{scale}_HR.png"
+        raise InputError(f"{folder} is no x{scale} benchmark: {layouts}")
+    # In the flat layout the name's end alone tells what is a low one.
+    return found, _by_name((p for p in low_folder.glob("*") if not high_end or p.stem.endswith(low_end)), low_end)
+
+
+def benchmark_highs(folder: Path) -> list[Path]:
+    """The high-resolution files of a benchmark folder in any layout. InputError if there are none."""
+    both = two_sides(folder, SIDES)
+    if both or (folder / "HR").is_dir():
+        return listed(both.pictures if both else folder / "HR")
     highs = [path for path in listed(folder) if path.stem.endswith("_HR")]
     if not highs:
         raise InputError(f"{folder} is no benchmark: neither HR/ nor *_HR.png")

@@ -1,10 +1,10 @@
-"""A translation job's images: the pairs of an aligned folder, and the use of each."""
+"""A translation job's images: the pairs of a folder, and the use of each."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.batches.ahead import CPU, Ahead
+from supernet.batches.ahead import CPU, Ahead, in_order
 from supernet.batches.beside import Beside
 from supernet.batches.on_device import OnDevice, Places
 from supernet.batches.patches import PairBatches
@@ -23,24 +23,30 @@ from supernet.data.aligned import (
     Layout,
     Pairs,
     by_hash,
-    check_alone,
     check_sizes,
+    facts_of,
     held_out,
     in_batches,
     is_unpaired,
+    items_in,
     read_pair,
-    split_files,
-    unpaired_files,
+    split_folders,
+    unpaired_folders,
 )
 from supernet.data.images import Pixels, Taught
-from supernet.data.picture_files import pictures_in, place_of, tell_others
-from supernet.data.record import NOT_USED, Record, as_before
-from supernet.pictures.decoding import RGB, Reading, wider
+from supernet.data.picture_files import tell_others, tell_unused
+from supernet.layouts.folders import Folders, inputs_of, splits_of
+from supernet.layouts.index import Index, unseen
+from supernet.layouts.partners import Item, common_folder, files_of, named
+from supernet.layouts.partners import places as places_of
+from supernet.layouts.record import NOT_USED, Record, as_before
+from supernet.pictures.decoding import RGB, Reading
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from evo_c2f.runs.sections import PairsSection
 
+USES = ("train", "search", "full")
 SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders that plugins add, by name
 
 
@@ -54,13 +60,14 @@ class PairData:
     warn: Callable[[str], None] = lambda sentence: None
     known: Record | None = None  # the record of a resumed run
     taught: Taught | None = None  # a teacher's outputs; if they are the targets, the pictures are inputs alone
+    index: Index = field(default_factory=Index)
+    on_read: Callable[[int, int], None] = unseen  # while all are decoded
     channels: tuple[int, int] = (3, 3)  # of inputs and of targets
 
     @property
     def readings(self) -> tuple[Reading, Reading]:
         """What inputs and targets are read as."""
-        inputs, targets = (Reading(n, self.settings.depth) for n in self.channels)
-        return inputs, targets
+        return Reading(self.channels[0], self.settings.depth), Reading(self.channels[1], self.settings.depth)
 
     @property
     def alone(self) -> bool:
@@ -70,81 +77,133 @@ class PairData:
     @property
     def unpaired(self) -> bool:
         """Whether the folder holds pictures of both domains, without pairs."""
-        return "real train" in self.splits
+        return "real train" in self.folders
 
     @property
     def layout(self) -> Layout:
         return "alone" if self.alone or self.unpaired else self.settings.direction
 
     @cached_property
-    def splits(self) -> dict[str, list[Path]]:
+    def root(self) -> Path:
+        """The folder of all pictures. InputError if there is none."""
+        settings = self.settings
+        if settings.folder is None:
+            raise InputError("this recipe comes without images; give an aligned folder (train/, val/) with --data DIR")
+        if settings.folder == "openmoji":
+            return openmoji.cached(settings.load_size or settings.crop, self.on_render)
+        return SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
+
+    @cached_property
+    def folders(self) -> dict[str, Folders]:
+        """The folders of each use, as in `splits`; '' if the content decides over the use.
+
+        InputError if the data's folder is not usable.
+        """
+        root, settings = self.root, self.settings
+        inputs = inputs_of(root, settings.inputs)
+        if is_unpaired(root) and inputs is None:
+            return unpaired_folders(root, settings.direction)
+        found, whole = dict[str, Folders](), splits_of(root, inputs).get("")
+        if whole and (whole.inputs or self.alone):
+            found[""] = whole
+        else:
+            splits = ("train", *held_out(root, inputs=inputs))
+            found = {use: split_folders(root, split, inputs) for use, split in zip(USES, splits, strict=True)}
+        if self.alone and settings.direction == "AtoB":
+            return {use: Folders(folders.inputs or folders.pictures) for use, folders in found.items()}
+        return {use: Folders(folders.pictures) for use, folders in found.items()} if self.alone else found
+
+    @cached_property
+    def found(self) -> dict[str, list[Item]]:
+        """All files by use, with those of the search's folder that are too many."""
+        found = {use: items_in(folders) for use, folders in self.folders.items()}
+        used = dict.fromkeys(side for folders in self.folders.values() for side in folders if side)
+        for folder in used:
+            tell_others(folder, self.warn)
+        tell_unused(self.root, used, self.warn)
+        return self.split_by_content(found[""]) if "" in found else found
+
+    @cached_property
+    def chosen(self) -> dict[str, list[Item]]:
+        """The files that the run started with, or starts with now, by use."""
+        if self.known:
+            held = [(name, self.digest(item), item) for item, name in places_of(unique(self.found)).items()]
+            return as_before(self.known, held, str(self.settings.folder), self.warn)
+        first = by_hash(self.found["search"], self.seed)[: self.settings.validation_images]
+        return {**self.found, "search": sorted(first, key=named)}
+
+    @cached_property
+    def sizes(self) -> dict[Item, tuple[int, int]]:
+        """(height, width) of each pair's pictures, or of the square that they are resized to."""
+        items = unique(self.chosen if self.known else self.found)
+        return check_sizes(items, self.warn, self.layout, self.settings.load_size, self.index, self.readings)
+
+    @cached_property
+    def splits(self) -> dict[str, list[Item]]:
         """The files to train on, to search on (`search`) and to judge final fronts on (`full`).
 
         Of an unpaired folder these are the inputs; 'real train', 'real search' and 'real full' are of the other domain.
         They are the ones that the run started with. InputError if the folder is not usable.
         """
-        settings = self.settings
-        if settings.folder is None:
-            raise InputError("this recipe comes without images; give an aligned folder (train/, val/) with --data DIR")
-        if settings.folder == "openmoji":
-            root = openmoji.cached(settings.load_size or settings.crop, self.on_render)
-        else:
-            root = SOURCES[settings.folder]() if settings.folder in SOURCES else Path(settings.folder)
-        if is_unpaired(root):
-            found = unpaired_files(root, settings.direction)
-        elif self.alone and root.is_dir() and not (root / "train").is_dir() and pictures_in(root):
-            found = split_by_content(pictures_in(root), settings.validation_images, self.seed)
-        else:
-            names = dict(zip(("train", "search", "full"), ("train", *held_out(root)), strict=True))
-            found = {use: split_files(root, split) for use, split in names.items()}
-        everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        for folder in dict.fromkeys(path.parent for path in everything):
-            tell_others(folder, self.warn)
-        if self.known:
-            held = [(place_of(p), content_hash(p), p) for p in everything]
-            found = as_before(self.known, held, str(root), self.warn)
-            everything = list(dict.fromkeys(path for paths in found.values() for path in paths))
-        if self.alone or "real train" in found:
-            size = check_alone(everything, settings.load_size, self.warn, self.readings[0])
-        else:
-            size = check_sizes(everything, self.warn, wider(*self.readings))
-        least = settings.load_size or min(size)
-        if least < settings.crop:
+        least = min(self.sizes, key=lambda item: min(self.sizes[item]))
+        height, width = self.sizes[least]
+        if min(height, width) < self.settings.crop:
             raise InputError(
-                f"data.crop is {settings.crop}, more than the {least} pixels of the images' sides; set a smaller one"
+                f"data.crop is {self.settings.crop}, and the images of {named(least)} are {width}x{height}; set a "
+                "smaller crop, or a larger data.load_size"
             )
-        if not self.known:
-            found["search"] = sorted(by_hash(found["search"], self.seed)[: settings.validation_images])
-        return found
+        return self.chosen
+
+    def digest(self, item: Item) -> str:
+        """The hash of a pair's content."""
+        digests = [facts.digest for facts in facts_of(item, self.layout, self.index, *self.readings)]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
+
+    def split_by_content(self, items: Sequence[Item]) -> dict[str, list[Item]]:
+        """By use, with as many held out, for the search and for the final front.
+
+        The hash of the seed and the content decides, so copies of a pair get one use. InputError if none would remain.
+        """
+        digests, n = {item: self.digest(item) for item in items}, self.settings.validation_images
+        order = sorted(set(digests.values()), key=lambda d: hashlib.sha256(f"{self.seed}:{d}".encode()).digest())
+        if len(order) <= n:
+            raise InputError(
+                f"{common_folder(items)} holds {len(order)} different images, which leaves none to train on beside "
+                f"{n}; add more, or set a smaller data.validation_images"
+            )
+        apart = set(order[:n])
+        held = [item for item, digest in digests.items() if digest in apart]
+        return {"train": [i for i, digest in digests.items() if digest not in apart], "search": held, "full": held}
 
     def record(self) -> Record:
         """The run's record of its pairs. NOT_USED lists the pictures of the search's folder whose content has no use.
 
         InputError if one can't be decoded: now, not after hours of training.
         """
-        rows = dict[Path, list[str]]()
-        beside = pictures_in(self.splits["search"][0].parent)
-        for path in dict.fromkeys(path for paths in (beside, *self.splits.values()) for path in paths):
-            read_pair(path, self.layout, *self.readings)
-            rows[path] = [place_of(path), content_hash(path)]
-        uses = {use: [rows[path] for path in paths] for use, paths in self.splits.items()}
+        splits, names = self.splits, places_of(unique(self.found))
+        decoded = in_order(lambda item: read_pair(item, self.layout, *self.readings), names, torch.get_num_threads())
+        for done, _ in enumerate(decoded, 1):
+            self.on_read(done, len(names))
+        uses = {use: [[names[item], self.digest(item)] for item in items] for use, items in splits.items()}
         used = {digest for of_use in uses.values() for _, digest in of_use}
-        return {NOT_USED: [rows[path] for path in beside if rows[path][1] not in used], **uses}
+        beside = [[names[item], self.digest(item)] for item in self.found["search"]]
+        return {NOT_USED: [row for row in beside if row[1] not in used], **uses}
 
     @cached_property
     def places(self) -> Places:
         """The training pairs, for all trainings: a study trains hundreds of networks on them."""
-        pairs = Pairs(self.splits["train"], self.layout, self.settings.load_size, *self.readings)
+        pairs = Pairs(self.splits["train"], self.layout, self.settings.load_size, self.sizes, self.readings)
         return Places(self.taught(pairs) if self.taught else pairs)
 
     @cached_property
     def real_places(self) -> Places:
         """The training pictures of the target's domain, if the images are unpaired."""
-        return Places(Pairs(self.splits["real train"], "alone", self.settings.load_size, self.readings[1]))
+        real, readings = self.splits["real train"], self.readings[::-1]
+        return Places(Pairs(real, "alone", self.settings.load_size, self.sizes, readings))
 
     def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
         """The first training pairs, without a teacher's outputs."""
-        pairs = Pairs(self.splits["train"][:n], self.layout, self.settings.load_size, *self.readings)
+        pairs = Pairs(self.splits["train"][:n], self.layout, self.settings.load_size, readings=self.readings)
         return [pairs[number] for number in range(len(pairs))]
 
     @property
@@ -153,14 +212,14 @@ class PairData:
         return self.settings.crop if self.settings.load_size else None
 
     def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
-        pairs = Pairs(self.splits[use], self.layout, self.judged_size, *self.readings)
+        pairs = Pairs(self.splits[use], self.layout, self.judged_size, readings=self.readings)
         return in_batches(self.taught(pairs) if self.taught and self.alone else pairs, EVALUATION_BATCH)
 
     def reals(self, use: str) -> list[Tensor]:
         """Batches of the held-out pictures of the target's domain, for `search` or `full`; none if targets are real."""
         if not self.unpaired:
             return []
-        pictures = Pairs(self.splits[f"real {use}"], "alone", self.judged_size, self.readings[1])
+        pictures = Pairs(self.splits[f"real {use}"], "alone", self.judged_size, readings=self.readings[::-1])
         return [picture for picture, _ in in_batches(pictures, EVALUATION_BATCH)]
 
     @property
@@ -170,9 +229,8 @@ class PairData:
 
     @property
     def largest_side(self) -> int:
-        """The largest possible crop: the side of the images."""
-        first = self.splits["train"][0]
-        return self.settings.load_size or min(read_pair(first, self.layout, *self.readings)[0].shape[:2])
+        """The largest possible crop: the smallest side of the images."""
+        return min(min(self.sizes[item]) for item in self.splits["train"])
 
     @property
     def side_setting(self) -> str:
@@ -193,9 +251,11 @@ class PairData:
 
         Of unpaired images, the number of the domain that has fewer: a Frechet distance is as good as its smaller set.
         """
-        side = self.judged_size or min(read_pair(self.splits["full"][0], self.layout, *self.readings)[0].shape[:2])
-        both = {use: [len(files) for name, files in self.splits.items() if use in name] for use in ("search", "full")}
-        return (min(both["search"]), side), (min(both["full"]), side)
+        found = []
+        for use in ("search", "full"):
+            sides = [self.judged_size or min(self.sizes[item]) for item in self.splits[use]]
+            found.append((min(len(items) for name, items in self.splits.items() if use in name), min(sides)))
+        return found[0], found[1]
 
     def training(
         self,
@@ -226,32 +286,15 @@ class PairData:
         return self.judged("full")
 
 
-def split_by_content(files: Sequence[Path], n_held_out: int, seed: int) -> dict[str, list[Path]]:
-    """Inputs of one folder, by use: as many are held out, for the search and for the final front.
-
-    The hash of the seed and the content decides, so copies of a picture get one use. InputError if none would remain.
-    """
-    digests = {path: content_hash(path) for path in files}
-    order = sorted(set(digests.values()), key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
-    if len(order) <= n_held_out:
-        raise InputError(
-            f"{files[0].parent} holds {len(order)} different images, which leaves none to train on beside "
-            f"{n_held_out}; add more, or set a smaller data.validation_images"
-        )
-    apart = set(order[:n_held_out])
-    held = [path for path, digest in digests.items() if digest in apart]
-    return {"train": [p for p, digest in digests.items() if digest not in apart], "search": held, "full": held}
+def unique(found: Mapping[str, Sequence[Item]]) -> list[Item]:
+    """Each file once, in order."""
+    return list(dict.fromkeys(item for items in found.values() for item in items))
 
 
-def content_hash(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
-
-
-def fingerprint(paths: Sequence[Path], *protocol: object) -> str:
+def fingerprint(items: Sequence[Item], *protocol: object) -> str:
     """A short hash of the files' bytes and of their use."""
     digest = hashlib.sha256(repr(protocol).encode())
-    for path in paths:
-        digest.update(path.read_bytes())
+    for item in items:
+        for path in files_of(item):
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

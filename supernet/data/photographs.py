@@ -1,46 +1,27 @@
-"""Photographs for super-resolution: reading, splitting, patches and validation crops."""
+"""Photographs for super-resolution: reading them, with inputs that lie beside them, and splitting them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.batches.ahead import CPU, Ahead, in_order
-from supernet.batches.degradation import degradation_of
+from supernet.batches.ahead import in_order
 from supernet.batches.kept import Kept
-from supernet.batches.on_device import OnDevice, Places
-from supernet.batches.patches import DegradedPatches, PatchPairs
-from supernet.data.benchmarks import benchmark_highs
-from supernet.data.images import (
-    Inputs,
-    LowAndHigh,
-    Pixels,
-    Taught,
-    crops_of_pairs,
-    digest_of,
-    first_read,
-    read_again,
-    validation_crops,
-    whole_images,
-    whole_pairs,
-)
-from supernet.data.picture_files import listed, tell_losses, tell_others
-from supernet.data.record import Record, as_before
-from supernet.pictures.decoding import RGB, Reading, as_read, of_array
-from supernet.ranks import ALONE, Ranks
-
-if TYPE_CHECKING:
-    from evo_c2f.runs.sections import DataSection
+from supernet.data.aligned import items_in
+from supernet.data.images import LowAndHigh, Pixels, first_read, read_again
+from supernet.data.picture_files import place_of, tell_losses
+from supernet.layouts.folders import Folders
+from supernet.layouts.index import Facts, Index, unseen
+from supernet.layouts.partners import Partners, common_folder, named, relative_names
+from supernet.pictures.decoding import DTYPES, RGB, Reading
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
 # of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.
@@ -52,17 +33,23 @@ EMBEDDED = {
     "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
 }  # fmt: skip
 
-KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
-
 
 @dataclass(frozen=True)
 class Photograph:
-    """One image: its name, its (height, width), the hash of its pixels, and a function that reads these."""
+    """One image: its name, its (height, width), the hash of its pixels, a function that reads these, and its input, if
+    that isn't made of it.
+    """
 
     name: str
     size: tuple[int, int]
     digest: str
     read: Callable[[], Pixels]
+    input: Photograph | None = None
+
+    @property
+    def key(self) -> str:
+        """The hash of its content, and of its input's."""
+        return hashlib.sha256(f"{self.digest}{self.input.digest}".encode()).hexdigest() if self.input else self.digest
 
     @property
     def pixels(self) -> Pixels:
@@ -79,6 +66,57 @@ def embedded() -> list[Path]:
     return [Path(str(files(package) / name)) for package, names in EMBEDDED.items() for name in names]
 
 
+@dataclass(frozen=True)
+class Reader:
+    """How photographs are read.
+
+    warn: gets the names of unreadable ones, which are left out, and all losses. kept: keeps the pixels that fit; the
+    others are read from the files again. If not all fit, files that the index knows are not decoded at first.
+    """
+
+    least_side: int
+    warn: Callable[[str], None]
+    kept: Kept = field(default_factory=lambda: Kept(0))
+    index: Index = field(default_factory=Index)
+    on_read: Callable[[int, int], None] = unseen
+    reading: Reading = RGB
+
+    def photographs(self, names: Mapping[Path, str]) -> dict[Path, Photograph]:
+        """The photographs in the files, by these names. InputError if none remains, or if one is too small."""
+        found, losses = dict[Path, Photograph](), dict[str, tuple[str, ...]]()
+        for path, facts in self.facts(list(names)).items():
+            if facts.fault:
+                self.warn(f"{names[path]} is left out: {facts.fault}")
+                continue
+            losses[names[path]] = facts.losses
+            read = partial(read_again, path, facts.digest, self.kept, self.reading)
+            found[path] = photograph(names[path], facts.size, facts.digest, read, self.least_side)
+        tell_losses(losses, self.warn)
+        if not found:
+            raise InputError(f"none of the {len(names)} images in {common_folder(list(names))} can be read")
+        return found
+
+    def facts(self, paths: Sequence[Path]) -> dict[Path, Facts]:
+        """What is known of the files; the pixels that were read for it are kept."""
+        known = {path: facts for path in paths if (facts := self.index.known(path))}
+        pixel = self.reading.channels * np.dtype(DTYPES[self.reading.depth]).itemsize
+        if sum(pixel * facts.size[0] * facts.size[1] for facts in known.values()) > self.kept.most_bytes:
+            self.kept.clear()
+        lacking = [path for path in paths if self.kept.complete or path not in known]
+        abouts, first = [path.stat() for path in lacking], partial(first_read, reading=self.reading)
+        found = in_order(first, lacking, torch.get_num_threads())
+        for done, (path, about, read) in enumerate(zip(lacking, abouts, found, strict=True), 1):
+            self.on_read(done, len(lacking))
+            if isinstance(read, ValueError):
+                facts = Facts((0, 0), "", fault=str(read))
+            else:
+                pixels, digest, losses = read
+                self.kept.put(path, (pixels,))
+                facts = Facts((pixels.shape[0], pixels.shape[1]), digest, losses)
+            known[path] = self.index.keep(path, about, facts)
+        return {path: known[path] for path in paths}
+
+
 def load(
     paths: Sequence[Path],
     least_side: int,
@@ -86,38 +124,72 @@ def load(
     kept: Kept | None = None,
     reading: Reading = RGB,
 ) -> list[Photograph]:
-    """The photographs in the files. `warn` names those that can't be read (they are left out) and all losses.
-
-    kept: keeps the pixels that fit; the others are read from the files again. None: all are.
-    InputError if none remains, or if one is smaller than `least_side`.
-    """
-    kept = Kept(0) if kept is None else kept
-    photographs, losses = list[Photograph](), dict[str, tuple[str, ...]]()
-    for path, found in zip(
-        paths, in_order(partial(first_read, reading=reading), paths, torch.get_num_threads()), strict=True
-    ):
-        if isinstance(found, ValueError):
-            warn(f"{path.name} is left out: {found}")
-            continue
-        pixels, digest, losses[path.name] = found
-        kept.put(path, (pixels,))
-        read = partial(read_again, path, digest, kept, reading)
-        photographs.append(photograph(path.name, pixels, digest, read, least_side))
-    tell_losses(losses, warn)
-    if not photographs:
-        raise InputError(f"none of the {len(paths)} images in {paths[0].parent} can be read")
-    return photographs
+    """The photographs in the files, by the files' names, as `Reader` gives them."""
+    reader = Reader(least_side, warn, Kept(0) if kept is None else kept, reading=reading)
+    return [*reader.photographs({path: path.name for path in paths}).values()]
 
 
-def photograph(name: str, pixels: Pixels, digest: str, read: Callable[[], Pixels], least_side: int) -> Photograph:
-    """A photograph of these pixels. InputError if it is smaller than `least_side`."""
-    height, width = pixels.shape[:2]
+def photograph(
+    name: str, size: tuple[int, int], digest: str, read: Callable[[], Pixels], least_side: int
+) -> Photograph:
+    """A photograph of this (height, width). InputError if it is smaller than `least_side`."""
+    height, width = size
     if min(height, width) < least_side:
         raise InputError(
             f"{name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs; "
             "remove it, or set a smaller data.patch and data.crop"
         )
     return Photograph(name, (height, width), digest, read)
+
+
+class OwnInputs(LowAndHigh):
+    """Photographs, each with the input that lies beside it."""
+
+    def __init__(self, photographs: Sequence[Photograph], scale: int, kept: Kept):
+        super().__init__(photographs, scale, kept)
+        self.inputs = [p.input for p in photographs if p.input]
+        self.sizes = [image.size for image in self.inputs]
+
+    def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
+        height, width = self.sizes[number]
+        pixels = self.photographs[number].pixels
+        return self.inputs[number].pixels, pixels[: height * self.scale, : width * self.scale]
+
+    @property
+    def at_hand(self) -> bool:
+        return self.highs.complete
+
+
+def read_sets(folders: Mapping[str, Folders], scale: int, how: Reader) -> dict[str, list[Photograph]]:
+    """The photographs in the folders, under the same names, with their inputs where these lie apart.
+
+    A photograph is left out if it or its input can't be read. InputError if a partner is absent, or of a wrong size.
+    """
+    items = {split: items_in(both, scale) for split, both in folders.items()}
+    names = relative_names([item for of_split in items.values() for item in of_split])
+    inputs = {item.input: place_of(item.input) for item in names if isinstance(item, Partners)}
+    highs = how.photographs({named(item): name for item, name in names.items()})
+    lows = replace(how, least_side=1).photographs(inputs) if inputs else {}
+    found = dict[str, list[Photograph]]()
+    for split, of_split in items.items():
+        found[split] = []
+        for item in of_split:
+            high = highs.get(named(item))
+            if high and isinstance(item, Partners):
+                high = with_input(high, lows[item.input], item, scale) if item.input in lows else None
+            found[split] += [high] if high else []
+    return found
+
+
+def with_input(high: Photograph, low: Photograph, item: Partners, scale: int) -> Photograph:
+    """The photograph with its input. InputError if their sizes don't fit the scale."""
+    (height, width), (low_height, low_width) = high.size, low.size
+    if not (0 <= height - scale * low_height < scale and 0 <= width - scale * low_width < scale):
+        raise InputError(
+            f"{item.target} is {width}x{height}, and its input {item.input} {low_width}x{low_height}; task.scale is "
+            f"{scale}, so make it {width // scale}x{height // scale}"
+        )
+    return replace(high, input=low)
 
 
 def refuse_benchmark_images(photographs: Iterable[Photograph], benchmark: Iterable[Photograph]) -> None:
@@ -133,7 +205,7 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
 
     Copies of one image stay in the same split. InputError if no image would remain for training.
     """
-    order = sorted({p.digest for p in photographs}, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
+    order = by_content(photographs, seed)
     if len(order) <= n_validation:
         raise InputError(
             f"{len(order)} different images can't give {n_validation} for validation; add more, or set a smaller "
@@ -146,155 +218,12 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
     )
 
 
+def by_content(photographs: Iterable[Photograph], seed: int) -> list[str]:
+    """The hashes of the different images, in an order that the seed decides."""
+    return sorted({p.digest for p in photographs}, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
+
+
 def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:
     """A short hash of the images and of their use."""
-    text = "\n".join([*sorted(p.digest for p in photographs), *map(repr, protocol)])
+    text = "\n".join([*sorted(p.key for p in photographs), *map(repr, protocol)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-@dataclass
-class PhotographData:
-    """A job's photographs, read on first use."""
-
-    settings: DataSection
-    scale: int
-    seed: int
-    warn: Callable[[str], None]
-    known: Record | None = None  # the record of a resumed run
-    kept: Kept = field(default_factory=lambda: Kept(KEPT_BYTES, partly=False))
-    taught: Taught | None = None  # a teacher's outputs; if they are the targets, photographs are the inputs
-    channels: int = 3
-
-    def __post_init__(self) -> None:
-        self.reading = Reading(self.channels, self.settings.depth)
-        self.degradation = degradation_of(self.settings.degradation) if self.settings.degradation else None
-
-    @property
-    def enlarged(self) -> int:
-        """How many times as large as the photographs the targets are."""
-        return self.scale if self.settings.target == "teacher" else 1
-
-    def pairs_of(self, photographs: Sequence[Photograph]) -> LowAndHigh:
-        """Their pairs, without a teacher's outputs."""
-        return (Inputs if self.enlarged > 1 else LowAndHigh)(photographs, self.scale, self.kept)
-
-    def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
-        """The first training pairs, for a teacher. InputError if inputs are degraded: its outputs are kept."""
-        if self.degradation:
-            raise InputError("a teacher's outputs are kept, but data.degradation makes ever new inputs; leave out one")
-        return [*self.pairs_of(self.images[0][:n])]
-
-    @cached_property
-    def judged(self) -> LowAndHigh:
-        """The held-out photographs, with a teacher's outputs if these are the targets."""
-        pairs, taught = self.pairs_of(self.images[1]), self.taught
-        return taught(pairs) if taught and taught.alone else pairs
-
-    @cached_property
-    def images(self) -> tuple[list[Photograph], list[Photograph]]:
-        """(training, validation), the ones that the run started with. InputError if the folder is not usable."""
-        settings = self.settings
-        if settings.folder is None:
-            raise InputError("this recipe comes without photographs; give a folder of them with --data DIR")
-        least = max(self.side, settings.crop) // self.enlarged
-        if settings.folder in SOURCES:
-            try:
-                given = [
-                    (name, as_read(of_array(np.atleast_3d(p)), self.reading)[0])
-                    for name, p in SOURCES[settings.folder]()
-                ]
-            except ValueError as error:
-                raise InputError(f"the pictures of {settings.folder} can't be used: {error}") from None
-            found = [photograph(name, p, digest_of(p), partial(np.asarray, p), least) for name, p in given]
-        else:
-            paths = embedded() if settings.folder == "embedded" else listed(Path(settings.folder))
-            if settings.folder != "embedded":
-                tell_others(Path(settings.folder), self.warn)
-            found = load(paths, least, self.warn, self.kept, self.reading)
-        if self.known:
-            known = as_before(self.known, [(p.name, p.digest, p) for p in found], settings.folder, self.warn)
-            return known["training"], known["held out"]
-        for benchmark in settings.benchmarks:
-            refuse_benchmark_images(found, load(benchmark_highs(Path(benchmark)), 1, self.warn, None, self.reading))
-        return split(found, settings.validation_images, self.seed)
-
-    def record(self) -> Record:
-        """The run's record of its photographs."""
-        uses = zip(("training", "held out"), self.images, strict=True)
-        return {use: [[p.name, p.digest] for p in photographs] for use, photographs in uses}
-
-    @cached_property
-    def places(self) -> Places:
-        """The training pairs, for all trainings: a study trains hundreds of networks on them."""
-        pairs = self.pairs_of(self.images[0])
-        return Places(self.taught(pairs) if self.taught else pairs)
-
-    @property
-    def side(self) -> int:
-        """The side of training targets."""
-        return self.settings.patch * self.scale
-
-    @property
-    def largest_side(self) -> int:
-        """The largest possible patch, in low-resolution pixels: the side of the smallest training image."""
-        return min(min(image.size) for image in self.images[0]) * self.enlarged // self.scale
-
-    side_setting = "data.crop"
-    unpaired = False
-
-    def reals(self, use: str) -> list[Tensor]:
-        """None: the targets themselves are real, or there are no others."""
-        return []
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A short hash of the validation images and of their crops."""
-        how, taught = self.settings.degradation, self.taught
-        others: list[object] = [how.model_dump(exclude_defaults=True)] if how else []
-        others += [taught.key] if taught and taught.alone else []
-        return fingerprint(self.images[1], self.settings.crop, self.settings.validation_crops, *others)
-
-    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(number, smallest side) of the images for the search, and of those for its final front."""
-        sizes = [[self.enlarged * side for side in image.size] for image in self.images[1]]
-        crop = self.settings.crop
-        fit = sum((height // crop) * (width // crop) for height, width in sizes)
-        side, least = (side - side % self.scale for side in (crop, min(map(min, sizes))))
-        return (min(self.settings.validation_crops, fit), side), (len(sizes), least)
-
-    def training(
-        self,
-        seed: Sequence[int],
-        side: int | None = None,
-        batch: int | None = None,
-        ranks: Ranks = ALONE,
-        device: torch.device = CPU,
-    ) -> Ahead | OnDevice:
-        """Batches to train on; side (of the low-resolution patches) and batch: None for the recipe's values."""
-        patch, batch = side or self.settings.patch, batch or self.settings.batch
-        if self.degradation:
-            if device.type != "cpu":
-                self.warn("data.degradation runs on the CPU, ahead of the rounds; the GPU may wait for it")
-            pairs = self.pairs_of(self.images[0])
-            return Ahead(DegradedPatches(pairs, self.degradation, patch, batch, seed, ranks), device)
-        return self.places.batches(PatchPairs(self.places.pairs, patch, batch, seed, ranks), device)
-
-    @cached_property
-    def crops(self) -> tuple[Tensor, Tensor]:
-        """The validation crops."""
-        if self.enlarged > 1:
-            return crops_of_pairs(self.judged, self.settings.crop, self.settings.validation_crops)
-        settings = self.settings
-        return validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops, self.degradation)
-
-    def search(self) -> list[tuple[Tensor, Tensor]]:
-        """The images that all candidates are compared on: the validation crops."""
-        return [self.crops]
-
-    def full(self) -> list[tuple[Tensor, Tensor]]:
-        """The images that a final front is scored on: the whole validation images."""
-        return (
-            whole_pairs(self.judged)
-            if self.enlarged > 1
-            else whole_images(self.images[1], self.scale, self.degradation)
-        )

@@ -18,10 +18,11 @@ from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
 from supernet import checkpoint
 from supernet.batches.ahead import CPU
 from supernet.data.images import Pixels, Taught
-from supernet.data.record import Record
 from supernet.drawing.board import Board
 from supernet.latency.table import describe, read_table
 from supernet.latency.whole import timers
+from supernet.layouts.index import Index
+from supernet.layouts.record import Record
 from supernet.metrics import qualities
 from supernet.metrics.measure import Measure, Score
 from supernet.metrics.perceptual import VggFeatures
@@ -57,6 +58,9 @@ class Batches(loop.Batches, Protocol):
 class Data(Protocol):
     """The images of a job."""
 
+    taught: Taught | None
+    index: Index  # what is known of the pictures' files
+
     @property
     def side(self) -> int: ...
     @property
@@ -65,10 +69,6 @@ class Data(Protocol):
     def side_setting(self) -> str: ...  # what decides how large the judged images are; '' if they do themselves
     @property
     def fingerprint(self) -> str: ...
-    @property
-    def taught(self) -> Taught | None: ...
-    @taught.setter
-    def taught(self, taught: Taught | None) -> None: ...
     @property
     def unpaired(self) -> bool: ...  # the inputs, and beside the targets real pictures that are no partners of them
     def reals(self, use: str) -> list[Tensor]: ...  # for Frechet distances, of 'search' or 'full'; none: the targets

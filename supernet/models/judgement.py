@@ -14,13 +14,14 @@ from evo_c2f.space import Architecture
 from supernet.data import aligned
 from supernet.data.benchmarks import read_benchmark
 from supernet.data.picture_files import tell_others
+from supernet.layouts.partners import Item, relative_names
 from supernet.metrics import qualities
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.model import Model, build_network
 from supernet.models.tiling import run_tiled
 from supernet.network.cost import BYTES_PER_PARAMETER, costs, network_costs
 from supernet.network.generator import Frame
-from supernet.pictures.decoding import Depth, Reading, wider
+from supernet.pictures.decoding import Depth, Reading
 from supernet.timing import timed
 
 LATENCY_REPEATS = 7
@@ -55,16 +56,18 @@ def read_judged(
     if isinstance(model.task, SuperResolution):
         return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn, source)]
     paths = aligned.split_files(folder, split)
-    tell_others(folder / split, warn)
-    aligned.check_sizes(paths, warn, wider(source, target))
-    batches = aligned.in_batches(aligned.Pairs(paths, direction, side, source, target), 1)
+    tell_others(aligned.split_folders(folder, split).pictures, warn)
+    readings = source, target
+    aligned.check_sizes(paths, warn, direction, load_size=side, readings=readings)
+    batches = aligned.in_batches(aligned.Pairs(paths, direction, side, readings=readings), 1)
     return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
 
 
-def names_of(paths: Sequence[Path]) -> list[str]:
-    """The files' names without suffixes; with them if two names would be equal."""
-    stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [path.name for path in paths]
+def names_of(items: Sequence[Item]) -> list[str]:
+    """The files' names as seen from their folder, without suffixes; with them if two names would be equal."""
+    names = [Path(name) for name in relative_names(items).values()]
+    stems = [name.with_suffix("").as_posix() for name in names]
+    return stems if len(set(stems)) == len(stems) else [name.as_posix() for name in names]
 
 
 def forward(model: Model, device: torch.device) -> Callable[[Tensor], Tensor]:

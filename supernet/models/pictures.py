@@ -1,7 +1,7 @@
 """Pictures of any mode through a generator: the colours pass through it, everything else is kept beside it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.data.picture_files import pictures_in, tell_losses
+from supernet.layouts.partners import relative_names
 from supernet.models.tiling import Generator, tiles
 from supernet.pictures.decoding import WHITE, Layout, Levels, decoded, with_channels
 from supernet.pictures.opening import SUFFIXES
@@ -103,12 +104,13 @@ def generate(
 
 
 def plan(source: Path, out: Path, overwrite: bool, skip: bool = False, channels: int = 3) -> list[tuple[Path, Path]]:
-    """(picture, target) of a file or a folder; the names stay. InputError if there is nothing to do or too much.
+    """(picture, target) of a file or a folder; the names as seen from it stay. InputError if there is nothing to do or
+    too much.
 
     A file goes into the folder `out`, or to the file `out` if that has an image's suffix. channels: of the outputs.
     """
     if source.is_dir():
-        pictures = pictures_in(source)
+        pictures = pictures_in(source, out)
         if not pictures:
             raise InputError(f"{source} holds no image ({', '.join(sorted(SUFFIXES))})")
     elif source.is_file():
@@ -118,7 +120,9 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False, channels:
     to_file = source.is_file() and bool(out.suffix) and not out.is_dir()
     if to_file and out.suffix.lower() not in WRITTEN:
         raise InputError(f"{out} is named like no image that can be written ({', '.join(sorted(WRITTEN))})")
-    pairs = [(picture, out if to_file else out / written_name(picture, channels)) for picture in pictures]
+    root = source if source.is_dir() else source.parent
+    places = [out / picture.relative_to(root).with_name(written_name(picture, channels)) for picture in pictures]
+    pairs = [(source, out)] if to_file else [*zip(pictures, places, strict=True)]
     for target, n in Counter(target for _, target in pairs).items():
         if n > 1:
             raise InputError(f"{n} pictures would be written to {target}; put the .gif into a folder of its own")
@@ -140,7 +144,7 @@ def written_name(picture: Path, channels: int = 3) -> str:
 
 def apply(
     network: Generator,
-    pairs: Iterable[tuple[Path, Path]],
+    pairs: Sequence[tuple[Path, Path]],
     tile: int,
     device: torch.device,
     warn: Callable[[str], None],
@@ -150,7 +154,7 @@ def apply(
 
     warn: gets a message about a picture that can't be read or stored in its format, and at the end about all losses.
     """
-    losses = dict[str, tuple[str, ...]]()
+    losses, names = dict[str, tuple[str, ...]](), relative_names([source for source, _ in pairs])
     try:
         for source, target in pairs:
             try:
@@ -160,16 +164,16 @@ def apply(
                 continue
             made = generate(network, picture, tile, device)
             try:
-                losses[source.name] = (*picture.losses, *save_picture(made, target, picture.info, picture.layout))
+                losses[names[source]] = (*picture.losses, *save_picture(made, target, picture.info, picture.layout))
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno:  # of the disk, not of the format
                     raise
                 warn(f"{target} can't be written: {error}; it is left out")
                 continue
             if picture.alpha and channels not in (1, 3):
-                losses[source.name] += (NO_ALPHA,)
+                losses[names[source]] += (NO_ALPHA,)
             if target.name == written_name(source, channels) != source.name:
-                losses[source.name] += (AS_PNG if target.suffix == ".png" else AS_TIFF,)
+                losses[names[source]] += (AS_PNG if target.suffix == ".png" else AS_TIFF,)
             yield target
     finally:
         tell_losses(losses, warn)

@@ -15,7 +15,7 @@ from supernet.batches.degradation import OTHERS, Degradation, degradation_of, ga
 from supernet.batches.kept import Kept
 from supernet.batches.patches import DegradedPatches, square
 from supernet.data.images import LowAndHigh, Pixels, low_and_high
-from supernet.data.photographs import PhotographData
+from supernet.data.photograph_data import PhotographData
 from supernet.ranks import ALONE, Ranks
 
 EVERYTHING = {

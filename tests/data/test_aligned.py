@@ -68,10 +68,21 @@ def test_an_odd_width_is_refused_by_name(tmp_path: Path):
             act()
 
 
-def test_files_of_unequal_size_are_refused_by_name(tmp_path: Path):
-    write_images(tmp_path, {"a.png": random_pixels(8, 16), "b.png": random_pixels(8, 20)})
-    with pytest.raises(InputError, match=r"b\.png holds halves of 10x8, a\.png of 8x8"):
-        check_sizes(split_files(tmp_path.parent, tmp_path.name))
+@pytest.mark.parametrize("load_size", [None, 18])
+def test_files_of_unequal_sizes_are_cut_as_they_are_or_resized(tmp_path: Path, load_size: int | None):
+    sizes = [(20, 16), (17, 30), (17, 30), (16, 18)]
+    for number, split in enumerate(("train", "val")):
+        images = {f"{i}.png": random_pixels(h, 2 * w, 9 * number + i) for i, (h, w) in enumerate(sizes)}
+        write_images(tmp_path / split, images)
+    pairs = data(tmp_path, load_size=load_size, validation_images=4)
+    assert pairs.training((0,))[0][0].shape == (3, 3, 16, 16)
+    held = [tuple(source.shape) for source, _ in pairs.full()]
+    assert held == ([(4, 3, 16, 16)] if load_size else [(1, 3, 20, 16), (2, 3, 17, 30), (1, 3, 16, 18)])
+    assert pairs.counts()[1] == (4, 16) and pairs.largest_side == (load_size or 16)
+    write_images(tmp_path / "train", {"x.png": random_pixels(15, 40)})
+    if load_size is None:
+        with pytest.raises(InputError, match=r"data.crop is 16, and the images of .*train/x.png are 20x15; set a smal"):
+            _ = data(tmp_path).splits
 
 
 def test_a_broken_file_is_refused_by_name(tmp_path: Path):

@@ -6,7 +6,7 @@ from PIL import Image
 from supernet_fixtures import random_pixels, write_images
 
 from evo_c2f.errors import InputError
-from supernet.data.benchmarks import read_benchmark
+from supernet.data.benchmarks import benchmark_highs, read_benchmark
 from supernet.data.images import to_pixels
 
 
@@ -17,6 +17,17 @@ def layout(name: str, scale: int) -> tuple[str, str]:
         "folders, equal names": ("HR/{}.png", f"LR_bicubic/X{scale}/{{}}.png"),
         "flat": (f"{{}}_SRF_{scale}_HR.png", f"{{}}_SRF_{scale}_LR.png"),
     }[name]
+
+
+def test_a_benchmark_may_lie_in_two_folders(tmp_path):
+    write_images(tmp_path, {f"gt/s/{name}.png": random_pixels(24, 28, i) for i, name in enumerate("ab")})
+    write_images(tmp_path, {f"lq/s/{name}x4.png": random_pixels(6, 7, i) for i, name in enumerate("ab")})
+    found = read_benchmark(tmp_path, 4)
+    assert [name for name, *_ in found] == ["a", "b"]
+    for i, (_, low, high) in enumerate(found):
+        assert np.array_equal(to_pixels(low)[0], random_pixels(6, 7, i))
+        assert np.array_equal(to_pixels(high)[0], random_pixels(24, 28, i))
+    assert benchmark_highs(tmp_path) == [tmp_path / "gt" / "s" / "a.png", tmp_path / "gt" / "s" / "b.png"]
 
 
 every_layout = pytest.mark.parametrize("name", ["folders", "folders, equal names", "flat"])

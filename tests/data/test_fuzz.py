@@ -163,7 +163,7 @@ def fates_of(path: Path, out: Path) -> str:
         assert str(error)
         pixels, losses = None, ()
     try:
-        size = check_sizes([path])
+        size = check_sizes([path])[path]
         assert pixels is None or pixels.shape[:2] == (size[0], 2 * size[1])
     except InputError as error:
         assert path.name in str(error) and (pixels is None or pixels.shape[1] % 2)

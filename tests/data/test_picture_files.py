@@ -67,7 +67,7 @@ def test_a_picture_of_broken_exif_is_used_by_every_command(tmp_path: Path, exif:
     path.parent.mkdir()
     Image.fromarray(stored).save(path, exif=exif)
     assert read_rgb(path).shape == (48, 48, 3) and read_picture(path).colour.shape == (48, 48, 3)
-    assert check_sizes([path]) == (48, 24) and read_pair(path, "AtoB")[0].shape == (48, 24, 3)
+    assert check_sizes([path])[path] == (48, 24) and read_pair(path, "AtoB")[0].shape == (48, 24, 3)
     written, _ = through(path.parent, tmp_path / "out")
     assert [p.name for p in written] == [path.name]
     with Image.open(written[0]) as image:
@@ -94,7 +94,7 @@ def test_the_header_and_the_pixels_have_one_size_which_is_that_of_the_upright_pi
     with opening(path) as opened:
         assert opened.size == size
     assert read_rgb(path).shape[:2] == read_picture(path).colour.shape[:2] == size
-    assert check_sizes([path]) == (size[0], size[1] // 2)
+    assert check_sizes([path])[path] == (size[0], size[1] // 2)
 
 
 def test_the_exif_behind_a_pngs_pixels_is_followed_too(tmp_path: Path):
@@ -142,10 +142,12 @@ def test_what_is_not_read_of_a_folder_is_counted_and_named(tmp_path: Path):
     for name in ("c.heic", "notes.txt"):
         (tmp_path / name).touch()
     said: list[str] = []
+    (tmp_path / "more" / "d.psd").touch()
+    (tmp_path / "more" / ".e.txt").touch()
     tell_others(tmp_path, said.append)
-    assert said == [f"left out of {tmp_path}, not named like pictures (3): c.heic, more, notes.txt"]
-    tell_others(tmp_path, said.append, but=tmp_path / "more")
-    assert "(2): c.heic, notes.txt" in said[1]
+    tell_others(tmp_path, said.append, tmp_path / "more")
+    words = f"left out of {tmp_path}, not named like pictures"
+    assert said == [f"{words} (3): c.heic, more/d.psd, notes.txt", f"{words} (2): c.heic, notes.txt"]
 
 
 def test_many_losses_are_one_sentence_each():

@@ -11,11 +11,12 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.runs.sections import DataSection, PairsSection
-from supernet.data.pair_data import PairData, content_hash
-from supernet.data.photographs import PhotographData
-from supernet.data.record import Record, read_record
+from supernet.data.aligned import content_hash
+from supernet.data.pair_data import PairData
+from supernet.data.photograph_data import PhotographData
 from supernet.jobs.alone import Plan
 from supernet.jobs.finetune import Finetuning
+from supernet.layouts.record import Record, read_record
 
 
 def photograph_data(folder: Path, known: Record | None = None, warn: object = unexpected) -> PhotographData:

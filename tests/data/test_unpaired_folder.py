@@ -117,9 +117,13 @@ def test_what_an_unpaired_folder_lacks_is_named(tmp_path: Path, gone, direction,
         _ = pictures(root, direction=direction).splits
 
 
-def test_pictures_of_other_sizes_and_empty_folders_are_refused(tmp_path: Path) -> None:
+def test_pictures_smaller_than_a_crop_and_empty_folders_are_refused(
+    tmp_path: Path,
+) -> None:
     write_images(unpaired(tmp_path / "in") / "testB", {"odd.png": random_pixels(16, 21)})
-    with pytest.raises(InputError, match=r"testB/odd.png is 21x16, .* set data.load_size"):
+    assert sum(map(len, pictures(tmp_path / "in").reals("full"))) == 4
+    write_images(tmp_path / "in" / "testB", {"odd.png": random_pixels(15, 21)})
+    with pytest.raises(InputError, match=r"testB/odd.png are 21x15; set a smaller crop"):
         _ = pictures(tmp_path / "in").splits
     assert pictures(tmp_path / "in", load_size=16).counts()[1] == (4, 16)
     (unpaired(tmp_path / "empty", trainB=0) / "trainB").mkdir()

@@ -44,7 +44,7 @@ MORE: dict[str, tuple[str, ...]] = {
     "train-teacher": ("--width", "4", "--images", "2"),
     "study": (*STUDIED, *settings("search.evaluations.joint=12", "finetune.rounds=2")),
 }
-BEGIN = ("search", "train-supernet", "train-teacher", "bench", "study")  # a run of their own
+BEGIN = ("search", "train-supernet", "train-teacher", "bench", "study", "data check")  # by a recipe of their own
 # What its words become where they name what isn't here.
 INSTEAD = {
     "RUN": "results/mine",
@@ -192,7 +192,7 @@ def made_tiny(name: str, given: dict[str, Any], words: list[str]) -> list[str]:
     begun = given.get("run") and (given["run"] / "recipe.yaml").is_file()
     if name in BEGIN and not (begun and not given["recipe"]):
         more = TRANSLATION if given["recipe"] in ("openmoji", "edges2shoes") else PHOTOGRAPHS
-        words += more[: -2 if {"IN", "UNPAIRED"} & {*words} else None]
+        words += more[: -2 if {"IN", "UNPAIRED"} & {*words} or name == "data check" else None]
     return words if "--threads" in words or "device" not in given else [*words, "--threads", "1"]
 
 

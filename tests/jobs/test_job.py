@@ -23,7 +23,7 @@ from evo_c2f.space import SearchSpace, subnet_ids
 from evo_c2f.workflows.session import cores
 from supernet import checkpoint
 from supernet.batches.kept import Kept
-from supernet.data.photographs import PhotographData
+from supernet.data.photograph_data import PhotographData
 from supernet.device import choose_device
 from supernet.jobs.job import Job, StageTraining
 from supernet.metrics.tasks import SuperResolution

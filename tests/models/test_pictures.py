@@ -6,7 +6,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageOps
-from supernet_fixtures import random_images
+from supernet_fixtures import random_images, random_pixels, write_images
 
 from evo_c2f.errors import InputError
 from supernet.models.pictures import apply, generate, plan, read_picture
@@ -231,3 +231,13 @@ def test_many_channels_go_to_tiff_and_are_refused_where_the_user_names_another_f
     assert written.name == "a.tif" and tifffile.imread(written).shape == (8, 8, 7) and len(said) == 1
     assert list(apply(Sevenfold(), [(tmp_path / "a.png", tmp_path / "b.png")], 16, CPU, said.append)) == []
     assert "b.png can't be written: a .png file holds no 7 channels; name a .tif or .npy file" in said[1]
+
+
+def test_a_folder_is_applied_to_with_the_folders_within_and_its_outputs_are_no_inputs(tmp_path: Path):
+    names = ["a.png", "b/a.png", "b/c/d.gif"]
+    write_images(tmp_path, {name: random_pixels(8, 8, seed) for seed, name in enumerate(names)})
+    written = ["a.png", "b/a.png", "b/c/d.png"]
+    out = tmp_path / "out"
+    for overwrite in (False, True):
+        found = list(apply(Doubling(), plan(tmp_path, out, overwrite), 16, CPU, lambda sentence: None))
+        assert [path.relative_to(out).as_posix() for path in found] == written

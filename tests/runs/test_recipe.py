@@ -104,7 +104,6 @@ def test_the_last_of_two_changes_counts():
         ("training.stages=[paths]", "training.stages.0 is 'paths'"),
         ("seed=-1", "seed is -1"),
         ("task.scale=5", "task.scale is 5; input should be 1, 2, 3, 4 or 8"),
-        ("task.scale=1", "task.scale is 1, so networks restore what data.degradation degrades; name its steps"),
         ("data.degradation.blurr.sigma=[1, 2]", "setting 'data.degradation.blurr' is unknown; did you mean 'blur'?"),
         ("data.degradation.noise.sigma=[9, 5]", "data.degradation.noise.sigma: [9.0, 5.0] is no range; name the least"),
         ("data.degradation.noise.sigma=[0, 5]", "data.degradation.noise.sigma.0 is 0; input should be greater than 0"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from evo_c2f.errors import DamagedFileError, InputError
-from supernet.data.picture_files import names_of
+from supernet.layouts.folders import names_of
 
 Record = dict[str, list[list[str]]]  # use -> [name, hash of the content] of each picture, in order
 # The "use" of pictures that may be missing later. Older versions listed some used pictures here too, first.
