@@ -247,7 +247,7 @@ def test_no_file_is_read_twice_to_learn_what_it_is(tmp_path: Path, task: str, mo
     first.index.save()
     module, name = (aligned, "content_hash") if task == "pairs" else (reading, "first_read")
     read, whole, times = getattr(module, name), [], 4 + 4
-    monkeypatch.setattr(module, name, lambda path: whole.append(path) or read(path))
+    monkeypatch.setattr(module, name, lambda path, **how: whole.append(path) or read(path, **how))
     again = data()
     again.known = record
     assert again.counts() == first.counts() and torch.equal(again.training((0,))[2][0], first.training((0,))[2][0])
