@@ -17,7 +17,7 @@ types:
 	$(BIN)/mypy
 
 units:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(( $$(nproc) + 1 )) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=40
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
