@@ -20,7 +20,7 @@ def test_a_metric_on_whole_images_is_the_same_under_its_own_name():
     assert [m.name for m in renamed] == ["psnr_y_full", "macs", "latency_ms"]
 
 
-@pytest.mark.parametrize("name", ["psnr", "", "_full", "PSNR_Y", "macs_full", "latency_ms_full"])
+@pytest.mark.parametrize("name", ["psnr_x", "", "_full", "PSNR_Y", "macs_full", "latency_ms_full"])
 def test_an_unknown_metric_is_named_with_the_known_ones(name):
     with pytest.raises(InputError, match=f"metric '{name}' is unknown; there are psnr_y, .*macs"):
         metric(name)
@@ -71,7 +71,7 @@ def test_a_limit_reads_as_one_would_write_it():
     [
         ({"macs": 1.0}, {"macs": 2.0}, "macs can't be at least 2 and at most 1"),
         ({"mac": 1.0}, {}, "metric 'mac' is unknown"),
-        ({}, {"psnr": 1.0}, "metric 'psnr' is unknown"),
+        ({}, {"psnr_x": 1.0}, "metric 'psnr_x' is unknown"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused_by_name(maxima, minima, named):
