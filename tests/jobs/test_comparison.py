@@ -9,6 +9,7 @@ from supernet_fixtures import random_pixels, small_space, training_settings, wri
 from test_job import make_job
 from torch import Tensor
 
+from evo_c2f.errors import InputError
 from evo_c2f.runs.sections import PairsSection
 from supernet import checkpoint
 from supernet.data.pair_data import PairData
@@ -68,6 +69,18 @@ def test_after_a_setback_a_curve_keeps_no_point_of_the_rounds_that_were_undone(c
     comparison.job.data = faulty = NotFiniteOnce(comparison.job.data)
     trained = comparison.train("plain", PlainUpscaler(4, 1), ROUNDS * BATCH, 0.01)
     assert faulty.taken == 4 + ROUNDS and len(trained.curve) == ROUNDS
+
+
+def test_a_network_of_an_older_version_is_not_trained_again_and_another_is_refused(comparison: Comparison):
+    first = comparison.train("plain", PlainUpscaler(4, 1), BATCH, 0.01)
+    file = comparison.folder / "plain.safetensors"
+    tensors, metadata = checkpoint.load(file)
+    del metadata["plain"]["channels"]
+    checkpoint.save(file, tensors, metadata)
+    again = comparison.train("plain", PlainUpscaler(4, 1), BATCH, 0.01)
+    assert again.row() == first.row() and torch.equal(again.network.stem.weight, first.network.stem.weight)
+    with pytest.raises(InputError, match="holds another network"):
+        comparison.train("plain", PlainUpscaler(4, 2), BATCH, 0.01)
 
 
 def test_a_teacher_that_was_brought_is_compared_unless_its_outputs_are_the_targets(tmp_path: Path):

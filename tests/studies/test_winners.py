@@ -156,7 +156,8 @@ def test_a_plain_contestant_is_the_network_of_its_shape():
         task = SuperResolution(4)
 
     first, again = (Contestant(plain=(8, 2)).build(Job()) for _ in range(2))
-    assert isinstance(first, PlainUpscaler) and first.settings == {"width": 8, "blocks": 2, "scale": 4}
+    assert isinstance(first, PlainUpscaler)
+    assert first.settings == {"width": 8, "blocks": 2, "scale": 4, "channels": 3}
     assert all((a == b).all() for a, b in zip(first.parameters(), again.parameters(), strict=True))
 
 

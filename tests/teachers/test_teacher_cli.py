@@ -160,11 +160,11 @@ def test_one_folder_of_inputs_is_enough_to_search_what_a_plugins_function_does(p
     assert "all networks learn from it; leave out --distil" in capsys.readouterr().err
 
 
-def test_inputs_of_other_sizes_are_refused(plugin, tmp_path: Path, capsys) -> None:
+def test_inputs_smaller_than_a_crop_are_refused(plugin, tmp_path: Path, capsys) -> None:
     words = ("search", "--recipe", "openmoji", "--data", inputs(tmp_path / "in"), "--run", tmp_path / "run")
-    changes = settings(*TRANSLATION, "data.load_size=null")
+    changes = settings(*TRANSLATION, "data.load_size=null", "data.crop=37")
     assert exit_code(*words, *plugin, "--teacher", "inverse", "--threads", 1, *changes) == 2
-    assert "set data.load_size, to which all are resized" in capsys.readouterr().err
+    assert "0.png are 36x40; set a smaller crop, or a larger data.load_size" in capsys.readouterr().err
 
 
 def test_targets_by_a_teacher_need_one(photographs: Path, tmp_path: Path, capsys) -> None:
