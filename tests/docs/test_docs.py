@@ -12,7 +12,7 @@ import click
 import numpy as np
 import pytest
 import yaml
-from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, command, exit_code, settings, start, tiny
+from command_line import COMPARED, ROOT, STUDIED, TINY_PAIRS, exit_code, settings, start, tiny
 from PIL import Image
 from small_tables import write_macro
 from supernet_fixtures import write_enlarger
@@ -51,7 +51,8 @@ INSTEAD = {
     "results/sr-x4": "results/mine",
     "compare --recipe openmoji": "compare --run results/pairs",
     "--check-ranking 16": "--check-ranking 8",
-    "--devices 8": "",  # two have trained before, and tests/test_ranks.py has a discriminator on two
+    "--devices 2": "",  # tests/test_ranks.py runs that, and a discriminator on two
+    "--devices 8": "",
     "--stage all --run results/quick --workers ray": "--stage path --run results/quick --workers ray",
     "--size 64 EMOJIS": "--size 16 EMOJIS",
     "--ray-address ADDR": "",  # a cluster of this machine alone
@@ -202,13 +203,13 @@ def narrowed(words: list[str]) -> list[str]:
 
 
 def code_of(words: list[str]) -> int:
-    """Run here, or in a process of its own where the command starts others by its line, or ends by Ctrl-C alone."""
+    """Run here, or in a process of its own where the command ends by Ctrl-C alone."""
     if "--serve" in words or words[0] == "demo":
         process = start(*words, "--port", "0")
         assert process.stderr and "http://127.0.0.1:" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         return process.wait(60)
-    return command(*words).returncode if "--devices" in words else exit_code(*words)
+    return exit_code(*words)
 
 
 @pytest.mark.parametrize("page", [name for name, page in NAMES.items() if page in PAGES])
