@@ -17,9 +17,9 @@ BOTH_ROOMS = [*WORKFLOWS, "commands"]
 TORCH_ROOMS = [
     "",
     "network",
-    "batches",
     "layouts",
     "pictures",
+    "batches",
     "data",
     "metrics",
     "rounds",

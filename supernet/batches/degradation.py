@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evo_c2f.errors import InputError
+from supernet.pictures.decoding import WHITE
 
 if TYPE_CHECKING:
     from evo_c2f.runs.sections import (
@@ -81,7 +82,7 @@ class Steps:
 
 def in_255(photograph: Pixels) -> Floats:
     """The photograph as floats in 0..255, whatever its numbers are."""
-    white = {"B": 255, "H": 65535, "f": 1}[photograph.dtype.char]
+    white = WHITE[photograph.dtype]
     floats: Floats = photograph.astype(np.float32)
     return floats if white == 255 else floats * np.float32(255 / white)
 
@@ -89,7 +90,7 @@ def in_255(photograph: Pixels) -> Floats:
 def from_255(image: Floats, dtype: Any) -> Pixels:
     """The reverse for 16 bits and floats: clipped, and the former rounded."""
     share = (image / 255).clip(0, 1)
-    return share if dtype == np.float32 else (share * 65535).round().astype(dtype)
+    return share if dtype == np.float32 else (share * WHITE[np.dtype(dtype)]).round().astype(dtype)
 
 
 def eight_bits(image: Floats) -> Pixels:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,11 +12,9 @@ from torch import Tensor
 
 from supernet.batches.ahead import Ahead, in_order, sent
 from supernet.batches.patches import Cut, Pairs, Patches, as_floats, laid, signed
+from supernet.pictures.decoding import Levels
 
-if TYPE_CHECKING:
-    from supernet.data.images import Pixels
-
-    Pair = tuple[Pixels, Pixels]
+Pair = tuple[Levels, Levels]
 
 SHARE = 0.25  # of a GPU's free memory that pictures may take
 CORNERS = np.moveaxis(np.indices((2, 2), dtype=np.uint8), 0, -1)  # (row, column) of the pixels of a 2x2 square

@@ -19,7 +19,8 @@ from supernet.data.picture_files import listed, tell_losses
 from supernet.layouts.folders import SPLITS, Folders, folders_in, splits_of
 from supernet.layouts.index import Facts, Index
 from supernet.layouts.partners import Item, Partners, files_of, partners, places, relative_names
-from supernet.pictures.decoding import DTYPES, RGB, Reading, channels_of, header, read, wider
+from supernet.layouts.record import seeded_order
+from supernet.pictures.decoding import RGB, Reading, channels_of, header, read, wider
 
 Direction = Literal["AtoB", "BtoA"]
 Layout = Direction | Literal["alone"]  # alone: a picture is the input, and a teacher gives the target
@@ -117,8 +118,8 @@ def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
 
 def by_hash(items: Sequence[Item], seed: int) -> list[Item]:
     """Ordered by a hash of the seed and the names, since neighbours in a folder are often alike."""
-    names = relative_names(items)
-    return sorted(items, key=lambda item: hashlib.sha256(f"{seed}:{names[item]}".encode()).digest())
+    names, order = relative_names(items), seeded_order(seed)
+    return sorted(items, key=lambda item: order(names[item]))
 
 
 def read_pair(item: Item, layout: Layout, source: Reading = RGB, target: Reading = RGB) -> tuple[Pixels, Pixels]:
@@ -244,7 +245,7 @@ class Pairs:
         self.items, self.direction, self.load_size = list(items), direction, load_size
         self.readings = readings
         self.known = [sizes[item] for item in self.items] if sizes else []
-        pixel = sum(reading.channels * np.dtype(DTYPES[reading.depth]).itemsize for reading in readings)
+        pixel = sum(reading.bytes_a_pixel for reading in readings)
         fits = sum(pixel * height * width for height, width in self.known) <= KEPT_BYTES
         self.kept = Kept(KEPT_BYTES if fits else KEPT_BYTES // 2)
 

@@ -39,7 +39,7 @@ from supernet.layouts.folders import Folders, inputs_of, splits_of
 from supernet.layouts.index import Index, unseen
 from supernet.layouts.partners import Item, common_folder, files_of, named
 from supernet.layouts.partners import places as places_of
-from supernet.layouts.record import NOT_USED, Record, as_before
+from supernet.layouts.record import NOT_USED, Record, as_before, seeded_order
 from supernet.pictures.decoding import RGB, Reading
 from supernet.ranks import ALONE, Ranks
 
@@ -165,7 +165,7 @@ class PairData:
         The hash of the seed and the content decides, so copies of a pair get one use. InputError if none would remain.
         """
         digests, n = {item: self.digest(item) for item in items}, self.settings.validation_images
-        order = sorted(set(digests.values()), key=lambda d: hashlib.sha256(f"{self.seed}:{d}".encode()).digest())
+        order = sorted(set(digests.values()), key=seeded_order(self.seed))
         if len(order) <= n:
             raise InputError(
                 f"{common_folder(items)} holds {len(order)} different images, which leaves none to train on beside "

@@ -9,7 +9,6 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from evo_c2f.errors import InputError
@@ -21,7 +20,8 @@ from supernet.data.picture_files import place_of, tell_losses
 from supernet.layouts.folders import Folders
 from supernet.layouts.index import Facts, Index, unseen
 from supernet.layouts.partners import Partners, common_folder, named, relative_names
-from supernet.pictures.decoding import DTYPES, RGB, Reading
+from supernet.layouts.record import seeded_order
+from supernet.pictures.decoding import RGB, Reading
 
 # The photographs that scikit-image and scikit-learn carry: scenes, things and textures. Drawings, scans
 # of text, microscopy, and the second of a stereo pair (it would leak across the split) are left out.
@@ -68,7 +68,7 @@ def embedded() -> list[Path]:
 
 @dataclass(frozen=True)
 class Reader:
-    """How photographs are read.
+    """Reads photographs.
 
     warn: gets the names of unreadable ones, which are left out, and all losses. kept: keeps the pixels that fit; the
     others are read from the files again. If not all fit, files that the index knows are not decoded at first.
@@ -99,8 +99,10 @@ class Reader:
     def facts(self, paths: Sequence[Path]) -> dict[Path, Facts]:
         """What is known of the files; the pixels that were read for it are kept."""
         known = {path: facts for path in paths if (facts := self.index.known(path))}
-        pixel = self.reading.channels * np.dtype(DTYPES[self.reading.depth]).itemsize
-        if sum(pixel * facts.size[0] * facts.size[1] for facts in known.values()) > self.kept.most_bytes:
+        if (
+            sum(self.reading.bytes_a_pixel * facts.size[0] * facts.size[1] for facts in known.values())
+            > self.kept.most_bytes
+        ):
             self.kept.clear()
         lacking = [path for path in paths if self.kept.complete or path not in known]
         abouts, first = [path.stat() for path in lacking], partial(first_read, reading=self.reading)
@@ -220,7 +222,7 @@ def split(photographs: Sequence[Photograph], n_validation: int, seed: int) -> tu
 
 def by_content(photographs: Iterable[Photograph], seed: int) -> list[str]:
     """The hashes of the different images, in an order that the seed decides."""
-    return sorted({p.digest for p in photographs}, key=lambda d: hashlib.sha256(f"{seed}:{d}".encode()).digest())
+    return sorted({p.digest for p in photographs}, key=seeded_order(seed))
 
 
 def fingerprint(photographs: Iterable[Photograph], *protocol: object) -> str:

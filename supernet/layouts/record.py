@@ -1,5 +1,6 @@
 """A run's record of its pictures and their use, by content, so that the folder may be moved or renamed."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,11 @@ Record = dict[str, list[list[str]]]  # use -> [name, hash of the content] of eac
 # The "use" of pictures that may be missing later. Older versions listed some used pictures here too, first.
 NOT_USED = "not used"
 Item = TypeVar("Item")
+
+
+def seeded_order(seed: int) -> Callable[[str], bytes]:
+    """A key that sorts names or hashes in an order that the seed decides, in whatever order they come."""
+    return lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest()
 
 
 def read_record(path: Path) -> Record | None:

@@ -32,6 +32,10 @@ class Reading:
     channels: int = 3
     depth: Depth = 8
 
+    @property
+    def bytes_a_pixel(self) -> int:
+        return self.channels * int(np.dtype(DTYPES[self.depth]).itemsize)
+
 
 RGB = Reading()
 
