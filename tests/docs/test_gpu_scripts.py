@@ -21,7 +21,10 @@ PAIRS = (
 # Each script's words beside --out, and how many rows it leaves.
 SCRIPTS = {
     "01_speed": (
-        ("--data", "DIR", *("--rounds", 1, "--batch", 2, "--side", 8, "--precision", "float32"), *settings(*NARROW)),
+        (
+            *("--data", "DIR", "--rounds", 1, "--batch", 2, "--side", 8, "--precision", "float32"),
+            *settings(*TINY[-2:], *NARROW),
+        ),
         3,
     ),
     "02_sr": (("--data", "DIR", "--images", 2, *settings(*TINY[:5], "finetune.batch=2", "finetune.phases=[]")), 3),
