@@ -1,4 +1,4 @@
-"""Tears pairs apart, as CycleGAN publishes them: edges of the first half of train/, photographs of the other; val/ whole.
+"""Tears pairs apart, as CycleGAN publishes them: edges of one half of train/, photographs of the other; val/ whole.
 
 python -P results/edges2shoes/torn.py PAIRS UNPAIRED
 """

@@ -30,7 +30,7 @@ INPUTS: dict[str, tuple[str, ...]] = {"degraded": (), "bicubic": ("data.degradat
 
 
 def trained(photographs: str, inputs: str) -> Job:
-    """Train the architecture into models/<inputs>, unless that is done. Returns the job, which has the held-out images."""
+    """Train the architecture into models/<inputs>, unless that is done. Returns the job, with the held-out images."""
     settings, machine = recipe.load("sr-x4-real", (f"data.folder={photographs}", *INPUTS[inputs])), Machine(threads=1)
     run = RunFolder.begin(HERE / "models" / inputs, settings)
     session = Session(run, settings, make_job(settings, machine, run=run), machine)
