@@ -43,7 +43,7 @@ def trained(photographs: str, inputs: str) -> Job:
 
 def draw(networks: Mapping[str, Network]) -> None:
     """Write the sheet: photographs that come with scikit-image, which the networks have not seen, with degradations."""
-    job = make_job(recipe.load("sr-x4-real", ("data.folder=embedded",)), Machine(threads=1))
+    job = make_job(recipe.load("sr-x4-real", ("data.folder=embedded", "data.validation_images=10")), Machine(threads=1))
     titled = {name.replace("on ", "on\n"): network for name, network in networks.items()}
     draw_sheet(sample_columns(job.data.full(), titled, job.device), HERE / "sheet.png")
 
