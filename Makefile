@@ -16,7 +16,7 @@ test: .venv/installed-test
 types:
 	$(BIN)/mypy
 
-# A process more than there are cores, since tests wait for commands that they started, and for a browser.
+# One process more than cores, since tests wait for commands that they start, and for a browser.
 units:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations=15
 

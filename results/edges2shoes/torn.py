@@ -13,10 +13,8 @@ def half(file: Path, right: bool, folder: Path) -> None:
     """Write the left or the right half of a pair to a folder, as PNG."""
     folder.mkdir(parents=True, exist_ok=True)
     with Image.open(file) as pair:
-        width, height = pair.size
-        pair.convert("RGB").crop((right * width // 2, 0, (1 + right) * width // 2, height)).save(
-            folder / f"{file.stem}.png"
-        )
+        middle, left = pair.width // 2, pair.width // 2 if right else 0
+        pair.convert("RGB").crop((left, 0, left + middle, pair.height)).save(folder / f"{file.stem}.png")
 
 
 def main(pairs: Path, out: Path) -> None:
