@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, as cli.
 
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe
-from evo_c2f.runs.sections import PairsSection
+from evo_c2f.sections.data import PairsSection
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import make_job
 from supernet.batches.ahead import READERS

@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import json_schema
 
 from evo_c2f.files import write_text
-from evo_c2f.runs import recipe, sections
+from evo_c2f.runs import recipe
+from evo_c2f.sections import data, search, training
 
 SCHEMA = Path(__file__).with_name("recipe.schema.json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -69,7 +70,7 @@ def schema() -> dict[str, Any]:
         description=DESCRIPTION,
         schema_generator=WithoutTitles,
     )
-    models = vars(sections) | vars(recipe)
+    models = vars(data) | vars(training) | vars(search) | vars(recipe)
     for name, definition in made["$defs"].items():
         if "description" in definition:
             definition["description"] = unwrapped(definition["description"])

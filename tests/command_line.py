@@ -29,7 +29,16 @@ TINY = (
 )
 EVALUATIONS = ("--evaluations", "14")
 
-# The same of translation, and of its comparison with a teacher.
+# The least job, of one stage, on pictures of any channels.
+SMALL = (
+    *("data.patch=8", "data.batch=2", "data.crop=32", "data.validation_images=1", "data.validation_crops=2"),
+    *("training.rounds=2", "training.stages=[joint]", "finetune.rounds=2", "search.population=4", "search.screen=1"),
+    *("search.output_size=[32, 32]", "space.n_cells=2", "space.widths={1: [8], 2: [8]}"),
+    *("space.reference_path=[1, 2]", "space.operators=[pointwise, residual]", "space.inner_ratios=[0.5, 1.0]"),
+    "search.objectives=[psnr, macs]",
+)
+
+# The same as TINY of translation, and of its comparison with a teacher.
 TINY_PAIRS = (
     "data.crop=32",
     "data.load_size=32",

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from evo_c2f.runs.sections import TrainingSection
+from evo_c2f.sections.training import TrainingSection
 from evo_c2f.space import Architecture, SearchSpace
 from supernet.batches.kept import Kept
 from supernet.batches.patches import PatchPairs

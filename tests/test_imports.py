@@ -11,7 +11,20 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted(path for name in ("evo_c2f", "supernet") for path in (ROOT / name).rglob("*.py"))
 
 # From the ground up: a room imports from itself and those before it. '' is what lies beside the rooms.
-NUMPY_ROOMS = ["", "space", "objectives", "scores", "workers", "engine", "runs", "studies", "tables", "contest", "page"]
+NUMPY_ROOMS = [
+    "",
+    "space",
+    "objectives",
+    "scores",
+    "workers",
+    "engine",
+    "sections",
+    "runs",
+    "studies",
+    "tables",
+    "contest",
+    "page",
+]
 WORKFLOWS = ["workflows", "workflows.studies"]  # the only ones that know both halves
 BOTH_ROOMS = [*WORKFLOWS, "commands"]
 TORCH_ROOMS = [
@@ -171,7 +184,10 @@ def test_a_package_is_known_to_few_modules(package, homes):
         (["evo_c2f"], ["torch", "pandas", "h5py", "pymoo"]),
         (["evo_c2f.engine.search", "evo_c2f.scores.store"], ["torch", "pandas"]),
         (["evo_c2f.workflows.studies.tables"], ["torch", "torchvision", "supernet", "optuna"]),
-        (["supernet.jobs.job", "supernet.jobs.finetune"], ["pydantic", "pymoo", "h5py", "evo_c2f.runs"]),
+        (
+            ["supernet.jobs.job", "supernet.jobs.finetune"],
+            ["pydantic", "pymoo", "h5py", "evo_c2f.runs", "evo_c2f.sections"],
+        ),
     ],
     ids=["the numpy rooms", "the command line", "the package", "the search", "the study of tables", "the torch side"],
 )  # fmt: skip

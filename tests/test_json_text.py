@@ -18,10 +18,10 @@ from evo_c2f.page.data import page_data
 from evo_c2f.page.html import write_page
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
-from evo_c2f.runs.sections import DataSection
 from evo_c2f.scores import analysis, layout
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
+from evo_c2f.sections.data import DataSection
 from supernet import checkpoint
 from supernet.data.photograph_data import PhotographData
 from supernet.metrics.measure import Score

@@ -12,7 +12,7 @@ import click
 from common import Table
 
 from evo_c2f.runs import recipe
-from evo_c2f.runs.sections import TrainingSection
+from evo_c2f.sections.training import TrainingSection
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import make_job
 from supernet.jobs.bench import Step, our_loop, plain_loop, speed

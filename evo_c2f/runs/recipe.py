@@ -10,26 +10,21 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.sections import (
+from evo_c2f.sections.data import (
     BlurSection,
     DataSection,
     DegradationSection,
-    DiscriminatorSection,
-    EvaluationsSection,
-    FinetuneSection,
     JpegSection,
-    LossesSection,
     NoiseSection,
     PairsSection,
     ResizeSection,
-    SearchSection,
-    Section,
-    SurvivorsSection,
     TaskSection,
     TeacherSection,
-    TrainingSection,
     TranslationSection,
 )
+from evo_c2f.sections.search import EvaluationsSection, SearchSection, SurvivorsSection
+from evo_c2f.sections.section import Section
+from evo_c2f.sections.training import DiscriminatorSection, FinetuneSection, LossesSection, TrainingSection
 from evo_c2f.space import SearchSpace, Stage
 
 

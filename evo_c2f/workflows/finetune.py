@@ -97,7 +97,7 @@ def finetune(
     how, (stage, genome) = settings.finetune, found
     architecture = settings.space.decode(genome)
     training, guide = settings.for_finetuning(), None
-    if any(part.distillation and part.guide == "widest" for _, part in how.schedule(training.losses)):
+    if any(part.guided and part.guide == "widest" for _, part in how.schedule(training.losses)):
         guide = job.trained(ranks.from_first(run.latest_weights), ranks)
     if from_scratch:
         network = job.fresh(architecture)

@@ -16,13 +16,7 @@ from evo_c2f.errors import InputError
 from supernet.pictures.decoding import WHITE
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import (
-        BlurSection,
-        DegradationSection,
-        JpegSection,
-        NoiseSection,
-        ResizeSection,
-    )
+    from evo_c2f.sections.data import BlurSection, DegradationSection, JpegSection, NoiseSection, ResizeSection
     from supernet.data.images import Pixels
 
 # (a photograph (h, w, c), the scale, the generator of all draws) -> its input (h / scale, w / scale, c).

@@ -44,7 +44,7 @@ from supernet.pictures.decoding import RGB, Reading
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import PairsSection
+    from evo_c2f.sections.data import PairsSection
 
 USES = ("train", "search", "full")
 SOURCES: dict[str, Callable[[], Path]] = {}  # aligned folders that plugins add, by name

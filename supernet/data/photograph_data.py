@@ -52,7 +52,7 @@ from supernet.pictures.decoding import Reading, as_read, of_array
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import DataSection
+    from evo_c2f.sections.data import DataSection
 
 KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
 

@@ -19,7 +19,7 @@ from supernet.training import loop
 from supernet.training.learning import Learning
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import LossesSection, TrainingSection
+    from evo_c2f.sections.training import LossesSection, TrainingSection
 
 
 @dataclass(frozen=True)

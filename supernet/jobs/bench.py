@@ -32,7 +32,7 @@ from supernet.training.optimizer import OPTIMIZERS, is_matrix, make_optimizer, s
 from supernet.training.precision import casting
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TrainingSection
+    from evo_c2f.sections.training import TrainingSection
 
 RANDOM_SUBNETS = 20
 COMPARED = 40  # random subnets whose latencies are compared with the sums of a table

@@ -24,7 +24,7 @@ from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TrainingSection
+    from evo_c2f.sections.training import TrainingSection
 
 CURVE_POINTS = 10
 Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]]]

@@ -21,7 +21,7 @@ from supernet.models.card import write_card
 from supernet.network.generator import Supernet
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import FinetuneSection, LossesSection, TrainingSection
+    from evo_c2f.sections.training import FinetuneSection, LossesSection, TrainingSection
 
 BEGUN = "finetune.json"  # beside the model: what its training was begun with
 
@@ -33,6 +33,15 @@ def plan_of(how: FinetuneSection, losses: LossesSection, supernet: Supernet | No
     """
     sides = [(round(phase.until * how.rounds), phase.side) for phase in how.phases]
     return Plan(how.batch, sides, how.schedule(losses), supernet)
+
+
+def same(before: Any, now: Any) -> bool:
+    """Whether two values of settings mean the same; one that an older version did not have was off."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(same(before.get(key), now.get(key)) for key in {*before, *now})
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return all(map(same, before, now))
+    return before == now or (before is None and not now)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Finetuning:
                 raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
             for name, value in self.about.items():
                 # An older model may not tell of it; the data's folder may be called otherwise, its content is checked.
-                if name != "data" and before.get(name, value) != value:
+                if name != "data" and not same(before.get(name, value), value):
                     raise InputError(
                         f"{self.folder} holds another model ({name} is {before[name]} there, {value} here); "
                         "choose another --name"

@@ -43,7 +43,7 @@ from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
 from supernet.training.learning import Learning
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import LossesSection, TrainingSection
+    from evo_c2f.sections.training import LossesSection, TrainingSection
 
 OnRound = Callable[[int, float], None]
 OnSetback = Callable[[int, str], None]
@@ -207,8 +207,8 @@ class Job:
         schedule = list[tuple[int, Terms]]()
         for until, losses in parts:
             schedule.append((min(until, losses.pixel_rounds), Terms(L1Alone(losses.l1))))
-            features = VggFeatures(losses.perceptual_layers, given).to(self.device) if losses.perceptual else None
-            guide = self._guide(losses.guide, supernet) if losses.distillation else None
+            features = VggFeatures(losses.perceptual_layers, given).to(self.device) if losses.perceives else None
+            guide = self._guide(losses.guide, supernet) if losses.guided else None
             schedule.append((until, Terms(losses, features, guide)))
         return Criterion(schedule[-1][1], adversary, schedule[:-1], unpaired, given)
 

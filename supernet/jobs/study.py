@@ -18,7 +18,7 @@ from supernet.metrics.measure import Score
 from supernet.rounds.sampling import Sampler, make_rounds
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TrainingSection
+    from evo_c2f.sections.training import TrainingSection
 
 STREAM = 5  # of the job's seed: the rounds that are only counted
 

@@ -19,7 +19,7 @@ from supernet.teachers.outputs import Outputs, Taught, refuse_no_folder
 from supernet.teachers.probe import Teacher, probe
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TeacherSection
+    from evo_c2f.sections.data import TeacherSection
 
 SAMPLES = 2  # of training images that it is tried on
 OWN = "evo_c2f_teacher"  # inside of teacher.cache, which may hold files of the user that are never to be removed

@@ -34,6 +34,8 @@ class Weights(Protocol):
     def feature_matching(self) -> float: ...
     @property
     def distillation(self) -> float: ...
+    @property
+    def perceptual_distillation(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class L1Alone:
     adversarial: float = 0.0
     feature_matching: float = 0.0
     distillation: float = 0.0
+    perceptual_distillation: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,19 @@ class Criterion:
         terms = self.terms(index)
         self.weights, self.features, self.guide = terms.weights, terms.features, terms.guide
         with torch.no_grad():
-            if self.features and self.weights.perceptual:
-                self.wanted = self.features(self.target)
-                self.sizes = ranks.average(mean_sizes(self.wanted))
-            if self.guide and self.weights.distillation:
+            if self.guide:
                 self.guided = self.guide(source)
+            self.wanted = self._perceived(ranks)
         if self.adversary and self.contested:
             self.adversary.look(source, self.target, ranks, self.real)
+
+    def _perceived(self, ranks: Ranks) -> list[tuple[float, list[Tensor], Tensor]]:
+        """The features to come near to: (weight, features, their sizes) for each perceptual term."""
+        if self.features is None:
+            return []
+        images = (self.weights.perceptual, self.target), (self.weights.perceptual_distillation, self.guided)
+        wanted = [(weight, self.features(image)) for weight, image in images if weight]
+        return [(weight, features, ranks.average(mean_sizes(features))) for weight, features in wanted]
 
     @property
     def contested(self) -> bool:
@@ -120,8 +129,10 @@ class Criterion:
             loss = loss + weights.l2 * F.mse_loss(output, self.target)
         if weights.spectrum:
             loss = loss + weights.spectrum * spectrum_distance(output, self.target)
-        if self.features and weights.perceptual:
-            loss = loss + weights.perceptual * feature_distance(self.features(output), self.wanted, self.sizes)
+        if self.features and self.wanted:
+            found = self.features(output)
+            for weight, wanted, sizes in self.wanted:
+                loss = loss + weight * feature_distance(found, wanted, sizes)
         if weights.distillation:
             loss = loss + weights.distillation * F.l1_loss(output, self.guided)
         if self.adversary and self.contested:

@@ -16,7 +16,7 @@ from supernet.training.criterion import Criterion
 from supernet.training.optimizer import make_optimizer, pack, set_rate, unpack
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TrainingSection
+    from evo_c2f.sections.training import TrainingSection
 
 MOST_SETBACKS = 5
 WARM_UP_ROUNDS = 50

@@ -23,7 +23,7 @@ from supernet.training.precision import casting
 from supernet.unpaired.pool import Pool
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TrainingSection
+    from evo_c2f.sections.training import TrainingSection
 
 CYCLE = 10.0
 IDENTITY = 0.5  # as a share of CYCLE

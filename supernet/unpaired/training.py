@@ -21,7 +21,7 @@ from supernet.training.adversary import Adversary
 from supernet.unpaired.cyclegan import WAYS, CycleGan, Generators
 
 if TYPE_CHECKING:
-    from evo_c2f.runs.sections import TrainingSection
+    from evo_c2f.sections.training import TrainingSection
 
 BATCHES = 4  # the number of its batches among those of the job; a supernet's stages have 0 to 3
 

@@ -9,7 +9,7 @@ import torch
 from supernet_fixtures import photographs, random_pixels, write_images
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import DataSection, DegradationSection
+from evo_c2f.sections.data import DataSection, DegradationSection
 from supernet.batches.ahead import CPU, Ahead
 from supernet.batches.degradation import OTHERS, Degradation, degradation_of, gaussian
 from supernet.batches.kept import Kept

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from command_line import exit_code, settings
+from command_line import SMALL, exit_code, settings
 from PIL import Image
 from supernet_fixtures import random_images
 
@@ -21,14 +21,6 @@ from supernet.data.images import to_pixels
 from supernet.drawing.demo import LoadedModels
 
 pytest.importorskip("onnxruntime")
-
-SMALL = (
-    *("data.patch=8", "data.batch=2", "data.crop=32", "data.validation_images=1", "data.validation_crops=2"),
-    *("training.rounds=2", "training.stages=[joint]", "finetune.rounds=2", "search.population=4", "search.screen=1"),
-    *("search.output_size=[32, 32]", "space.n_cells=2", "space.widths={1: [8], 2: [8]}"),
-    *("space.reference_path=[1, 2]", "space.operators=[pointwise, residual]", "space.inner_ratios=[0.5, 1.0]"),
-    "search.objectives=[psnr, macs]",
-)
 
 
 def photograph(channels: int, seed: int, dtype: Any) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""`data check`, and folders of several layouts from their files to an exported model."""
+"""`data check`: what a search would use of a folder."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import EVALUATIONS, TINY_PAIRS, exit_code, settings, tiny
+from command_line import TINY_PAIRS, exit_code, settings, tiny
 from PIL import Image
 from supernet_fixtures import random_pixels, write_images
 
@@ -71,32 +71,3 @@ def test_what_keeps_a_search_from_starting_is_said(
         path.write_bytes(path.read_bytes()[:300])  # its header is whole
     assert exit_code("data", "check", tmp_path, *PAIRS, *words) == 2
     assert sentence in capsys.readouterr().err
-
-
-def test_photographs_with_their_own_inputs_become_an_exported_model(tmp_path: Path) -> None:
-    root = shapes(tmp_path / "in", {"D_train_HR/{}.png": (3, 96, 96), "D_valid_HR/{}.png": (2, 96, 96)})
-    for path in sorted(root.rglob("*.png")):
-        low = root / path.parent.name.replace("HR", "LR_bicubic") / "X4" / f"{path.stem}x4.png"
-        low.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(path) as image:
-            image.resize((24, 24)).save(low)
-    run = ("--run", tmp_path / "run", "--threads", 1)
-    changes = tiny("training.rounds=2", "training.stage_rounds=2")
-    assert exit_code("search", *run, "--data", root, *EVALUATIONS, *changes) == 0
-    record = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert [len(rows) for rows in record.values()] == [3, 2] and (tmp_path / "run" / "data-index.json").is_file()
-    assert exit_code("finetune", *run, *settings("finetune.rounds=2", "finetune.phases=[]")) == 0
-    assert exit_code("export", "--model", tmp_path / "run" / "model", tmp_path / "m.onnx") == 0
-    assert exit_code("apply", "--model", tmp_path / "run" / "model", root / "D_valid_LR_bicubic", tmp_path / "out") == 0
-    with Image.open(tmp_path / "out" / "X4" / "1x4.png") as image:
-        assert image.size == (96, 96)
-
-
-def test_pairs_of_two_folders_become_an_exported_model(tmp_path: Path) -> None:
-    root = shapes(tmp_path / "in", {"targets/{}.png": (6, 40, 36), "inputs/s/{}.png": (6, 40, 36)})
-    (root / "inputs" / "s").rename(root / "lq")
-    (root / "inputs").rmdir()
-    words = (*PAIRS, "--data", root / "targets", *settings("data.inputs=../lq", "data.load_size=null"), "--threads", 1)
-    assert exit_code("train-teacher", *words, "--run", tmp_path / "run", "--width", 4, "--images", 2) == 0
-    model = tmp_path / "run" / "models" / "teacher.safetensors"
-    assert exit_code("export", "--model", model, tmp_path / "m.onnx") == 0

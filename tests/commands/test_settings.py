@@ -18,7 +18,9 @@ from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
-from evo_c2f.runs.sections import EvaluationsSection, SearchSection, Section, SurvivorsSection, TeacherSection
+from evo_c2f.sections.data import TeacherSection
+from evo_c2f.sections.search import EvaluationsSection, SearchSection, SurvivorsSection
+from evo_c2f.sections.section import Section
 from evo_c2f.space import SearchSpace
 from evo_c2f.workflows.search import evolve
 from evo_c2f.workflows.session import Session, task_and_data
@@ -32,7 +34,7 @@ from supernet.models import model
 Outcome = Callable[[Recipe, Path], bytes]  # what comes of a recipe
 TERMS = {
     **{"l1": 1.0, "l2": 0.5, "spectrum": 0.5, "perceptual": 0.5, "perceptual_layers": ["relu1_2"], "adversarial": 0.5},
-    **{"feature_matching": 0.5, "distillation": 0.5, "guide": "widest"},
+    **{"feature_matching": 0.5, "distillation": 0.5, "perceptual_distillation": 0.5, "guide": "widest"},
 }
 SPACE = {
     **{"n_cells": 2, "widths": {1: [8, 12]}, "operators": ["pointwise", "residual"], "inner_ratios": [0.5, 1.0]},
@@ -167,6 +169,7 @@ def digest(tensors: Iterable[torch.Tensor]) -> bytes:
 
 OTHER_TERMS = {
     **dict.fromkeys(("l1", "l2", "spectrum", "perceptual", "adversarial", "feature_matching", "distillation"), 0.7),
+    "perceptual_distillation": 0.7,
     **{"perceptual_layers": ["relu2_1"], "guide": "TEACHER"},
 }
 EFFECTS: dict[Outcome, dict[str, Any]] = {

@@ -7,7 +7,7 @@ from PIL import Image
 from supernet_fixtures import random_pixels, write_images
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import PairsSection
+from evo_c2f.sections.data import PairsSection
 from supernet.batches.patches import PairBatches
 from supernet.data.aligned import (
     Pairs,

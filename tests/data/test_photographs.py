@@ -8,7 +8,7 @@ import torch
 from supernet_fixtures import low_and_high_of, photographs, random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import DataSection
+from evo_c2f.sections.data import DataSection
 from supernet.batches.kept import Kept
 from supernet.batches.patches import PatchPairs
 from supernet.data.images import (

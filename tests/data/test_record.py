@@ -10,7 +10,7 @@ from command_line import exit_code, tiny
 from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.sections import DataSection, PairsSection
+from evo_c2f.sections.data import DataSection, PairsSection
 from supernet.data.aligned import content_hash
 from supernet.data.pair_data import PairData
 from supernet.data.photograph_data import PhotographData

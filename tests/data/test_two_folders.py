@@ -8,7 +8,7 @@ import torch
 from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import DataSection, PairsSection
+from evo_c2f.sections.data import DataSection, PairsSection
 from supernet.data.aligned import read_pair, split_off
 from supernet.data.images import to_pixels
 from supernet.data.pair_data import PairData

@@ -9,7 +9,7 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import PairsSection
+from evo_c2f.sections.data import PairsSection
 from supernet.data.images import to_tensor
 from supernet.data.pair_data import PairData
 from supernet.teachers.outputs import Outputs, Taught

@@ -10,7 +10,7 @@ from test_job import make_job
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import PairsSection
+from evo_c2f.sections.data import PairsSection
 from supernet import checkpoint
 from supernet.data.pair_data import PairData
 from supernet.jobs.comparison import Comparison, baselines, widest_within

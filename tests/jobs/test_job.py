@@ -18,7 +18,7 @@ from supernet_fixtures import (
 )
 
 from evo_c2f.errors import DamagedFileError, InputError
-from evo_c2f.runs.sections import DataSection
+from evo_c2f.sections.data import DataSection
 from evo_c2f.space import SearchSpace, subnet_ids
 from evo_c2f.workflows.session import cores
 from supernet import checkpoint

@@ -15,7 +15,7 @@ from jsonschema.exceptions import best_match
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
-from evo_c2f.runs.sections import Section
+from evo_c2f.sections.section import Section
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = SimpleNamespace(**runpy.run_path(str(ROOT / "docs" / "recipe_schema.py")))

@@ -9,7 +9,7 @@ import torch
 from supernet_fixtures import random_images, random_pixels, unexpected, write_enlarger
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import TeacherSection
+from evo_c2f.sections.data import TeacherSection
 from supernet.metrics.tasks import SuperResolution
 from supernet.teachers import opening
 from supernet.teachers.bringing import bring

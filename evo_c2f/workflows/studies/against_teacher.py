@@ -12,7 +12,7 @@ from torch import nn
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts
-from evo_c2f.runs.sections import TeacherSection
+from evo_c2f.sections.data import TeacherSection
 from evo_c2f.space import subnet_id
 from evo_c2f.studies.halving import successive_halving
 from evo_c2f.studies.winners import with_interval
@@ -150,7 +150,7 @@ def untaught(session: Session) -> Session:
     """The session without its teacher, unless the targets are its outputs."""
     if session.job.judged_teacher is None:
         return session
-    losses = session.settings.training.losses.model_copy(update={"distillation": 0.0})
+    losses = session.settings.training.losses.untaught()
     training = session.settings.training.model_copy(update={"losses": losses})
     settings = session.settings.model_copy(update={"training": training, "teacher": TeacherSection()})
     return replace(session, settings=settings, job=make_job(settings, session.machine, run=session.run))

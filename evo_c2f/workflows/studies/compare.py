@@ -11,8 +11,8 @@ from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.runs.recipe import SuperResolutionRecipe
-from evo_c2f.runs.sections import LossesSection
 from evo_c2f.scores.tables import markdown
+from evo_c2f.sections.training import LossesSection
 from evo_c2f.workflows.finetune import Found, batch_of, best_alone, finetune, finetuned
 from evo_c2f.workflows.session import Session
 from supernet.jobs.alone import Plan

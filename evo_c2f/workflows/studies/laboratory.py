@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from evo_c2f.runs.sections import FinetuneSection
 from evo_c2f.scores.layout import Context
+from evo_c2f.sections.training import FinetuneSection
 from evo_c2f.studies.study import PLAIN, TRAININGS, Instrument, Laboratory
 from evo_c2f.workers.processes import Here, Task, Workers, in_processes
 from evo_c2f.workflows.search import instruments, latency_table

@@ -1,0 +1,1 @@
+"""A recipe's settings: their kinds, defaults and bounds, section by section."""

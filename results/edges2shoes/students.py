@@ -1,0 +1,114 @@
+"""The searched network and the narrow teacher with more seeds, at another size, and taught in several ways.
+
+python -P results/edges2shoes/students.py PAIRS [128]
+
+All are trained from scratch as `compare` trains them, at the learning rates that it chose. The table goes to
+students-<side>.md and .json beside this file.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from evo_c2f.json_text import to_json
+from evo_c2f.runs import recipe
+from evo_c2f.runs.recipe import Recipe
+from evo_c2f.runs.run import RunFolder, write_text
+from evo_c2f.scores.tables import markdown
+from evo_c2f.workers.machine import Machine
+from evo_c2f.workflows.session import Session, make_job
+from evo_c2f.workflows.studies.against_teacher import over_seeds
+from evo_c2f.workflows.studies.compare import comparison
+from supernet import load_model
+from supernet.jobs.comparison import Comparison, new_teacher
+from supernet.jobs.job import Job
+from supernet.network.cost import network_costs
+from supernet.teachers.opening import digest_of
+
+HERE = Path(__file__).parent
+NAMES = ["lpips", "fd_vgg_n200", "psnr_y", "ssim_y"]
+TEACHER_WIDTH, NARROW_WIDTH, TEACHER_RATE, RATE = 32, 6, 0.001, 0.004
+WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, beside the recipe's losses
+    "VGG16's features of the targets": {"perceptual": 2.0},
+    "the teacher's outputs": {"distillation": 10.0},
+    "their features of VGG16": {"perceptual_distillation": 2.0},
+    "both": {"distillation": 10.0, "perceptual_distillation": 2.0},
+}
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """Images for each network and for its teacher, and seeds of the networks without and with a teacher."""
+
+    images: int
+    teacher_images: int
+    seeds: int
+    taught_seeds: int
+
+
+AMOUNTS = {64: Amounts(6400, 12800, 8, 3), 128: Amounts(3200, 3200, 1, 0)}
+
+
+def searched(job: Job) -> nn.Module:
+    return job.fresh(load_model(HERE / "models" / "searched-inherited.safetensors").architecture)
+
+
+def trainer(run: RunFolder, settings: Recipe) -> Comparison:
+    """What trains networks by these settings into the run's models/."""
+    machine = Machine(threads=1)
+    session = Session(run, settings, make_job(settings, machine, run=run), machine)
+    return replace(comparison(session), taught_by=settings.teacher.digest)
+
+
+def taught(run: RunFolder, settings: Recipe, weights: Mapping[str, float]) -> Comparison:
+    """The same with other weights of the losses, and with the trained teacher where one of them needs it."""
+    losses = settings.training.losses.model_copy(update=dict(weights))
+    settings = settings.model_copy(update={"training": settings.training.model_copy(update={"losses": losses})})
+    if losses.guided:
+        place = str(run.folder.absolute() / "models" / "teacher.safetensors")
+        settings = settings.with_teacher(place, digest_of(place))
+    return trainer(run, settings)
+
+
+def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict[str, Any]]:
+    """A row for each network and seed."""
+    alone = trainer(run, settings)
+    score = alone.job.score(NAMES, full=True)
+
+    def row(by: Comparison, title: str, name: str, network: nn.Module, images: int, rate: float) -> dict[str, Any]:
+        found = by.train(name, network, images, rate)
+        costs = network_costs(found.network, settings.search.output_size)
+        return {"network": title, **costs, **score.of(found.network), **found.row()}
+
+    teacher = new_teacher(TEACHER_WIDTH, alone.job)
+    yield row(alone, "teacher", "teacher", teacher, amounts.teacher_images, TEACHER_RATE)
+    for number in range(amounts.seeds):
+        by = alone.with_seed(number)
+        yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), amounts.images, RATE)
+        yield row(by, "searched", "searched", searched(by.job), amounts.images, RATE)
+    for number in range(amounts.taught_seeds):
+        for way, (title, weights) in enumerate(WAYS.items()):
+            by = taught(run, settings, weights).with_seed(number)
+            yield row(by, f"searched, from {title}", f"way-{way}", searched(by.job), amounts.images, RATE)
+
+
+def main(pairs: str, side: str = "64") -> None:
+    amounts = AMOUNTS[int(side)]
+    sizes = [f"data.load_size={side}", f"data.crop={side}", f"search.output_size=[{side}, {side}]"]
+    settings = recipe.load("edges2shoes-64", (f"data.folder={pairs}", "data.direction=BtoA", *sizes))
+    run = RunFolder.begin(HERE / "models" / f"students-{side}", settings)
+    rows = list[dict[str, Any]]()
+    for each in trained(run, settings, amounts):
+        rows.append(each)
+        print(each, flush=True)
+    table = {"rows": over_seeds(rows, NAMES), "each_seed": rows}
+    write_text(HERE / f"students-{side}.json", to_json(table, indent=1) + "\n")
+    write_text(HERE / f"students-{side}.md", markdown(table["rows"]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
