@@ -162,6 +162,9 @@ def benchmark_command(
               help="winners: a size in MB that networks must fit; repeat it.  [default: 0.6, 1.49]")  # fmt: skip
 @click.option("--ratio", "ratios", type=float, multiple=True,
               help="winners: a latency that networks must fit, over the plain network's; repeat it.")  # fmt: skip
+@click.option("--against", "rivals", type=click.Choice(["random", "hand-made"]), multiple=True,
+              default=("random", "hand-made"), show_default=True,
+              help="winners: whom the search's networks race; repeat it.")  # fmt: skip
 @click.option("--benchmark", "benchmarks", type=PATH, multiple=True,
               help="winners: judge them on this benchmark at the end; repeat it.")  # fmt: skip
 @options("candidates", "trial_images")
@@ -180,6 +183,7 @@ def study_command(
     costs: int,
     sizes: tuple[float, ...],
     ratios: tuple[float, ...],
+    rivals: tuple[str, ...],
     benchmarks: tuple[Path, ...],
     candidates: int,
     trial_images: int,
@@ -210,7 +214,7 @@ def study_command(
 
     if what == "winners":
         amounts = (candidates, trial_images, seeds or 3)
-        session, table = study_winners(given, sizes, ratios, benchmarks, amounts)
+        session, table = study_winners(given, sizes, ratios, rivals, benchmarks, amounts)
     elif what == "operators":
         session, table = study_operators(given, costs)
     elif what == "stages":
@@ -226,6 +230,7 @@ def study_winners(
     given: Given,
     sizes: tuple[float, ...],
     ratios: tuple[float, ...],
+    rivals: tuple[str, ...],
     benchmarks: tuple[Path, ...],
     amounts: tuple[int, int, int],
 ) -> "tuple[Session, dict[str, Any]]":
@@ -236,7 +241,7 @@ def study_winners(
     session = opened(given)
     check_benchmarks(session, benchmarks, "study winners")
     wanted = budgets(session, sizes or (() if ratios else (0.6, 1.49)), ratios)
-    found = [(one, contestants_of(session, one, amounts[0])) for one in wanted]
+    found = [(one, contestants_of(session, one, amounts[0], rivals)) for one in wanted]
     claim(session.run, until_the_end())
     return session, winners_study(session, found, benchmarks, Amounts(*amounts))
 

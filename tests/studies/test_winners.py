@@ -193,6 +193,9 @@ def test_the_study_trains_searched_random_and_hand_made_networks_alike_and_resum
     assert {path: path.stat().st_mtime_ns for path in models} == models
     assert len(models) == len([*(run / "winners").iterdir()])
     assert json.loads((run / "winners.json").read_text()) == table
+    assert exit_code(*study, "--benchmark", benchmark, *few, "--against", "hand-made") == 0
+    kinds = {row["kind"]: row for row in json.loads((run / "winners.json").read_text())["rows"]}
+    assert kinds == {kind: row for kind, row in rows.items() if kind != "random"}
 
 
 def test_the_study_of_winners_is_refused_before_it_trains(photographs: Path, tmp_path: Path, capsys) -> None:

@@ -99,20 +99,25 @@ def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -
     return found
 
 
-def contestants_of(session: Session, budget: Budget, n: int) -> dict[str, dict[str, Contestant]]:
-    """Kind -> name -> network, for one budget: searched, random (as many) and hand-made networks.
+def contestants_of(
+    session: Session, budget: Budget, n: int, rivals: Sequence[str] = ("random", "hand-made")
+) -> dict[str, dict[str, Contestant]]:
+    """Kind -> name -> network, for one budget: searched, and of these rivals random (as many) and hand-made ones.
 
     InputError if the run has no subnet within the budget.
     """
     space, cost, most = session.settings.space, budget.cost, budget.most
     limits = [Limit(metric(cost), "min", FILL * most), Limit(metric(cost), "max", most)]
     searched = candidates_of(session, limits, n)
-    rng = np.random.default_rng([session.settings.seed, RANDOM_NETWORKS])
-    drawn = winners.random_within(space, budget.of_subnet, cost, (LEAST * most, most), len(searched), rng)
-    hand_made = plain_networks(budget) | single_operator_networks(space, budget)
-    of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()], "random": drawn}
+    of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()]}
+    if "random" in rivals:
+        rng = np.random.default_rng([session.settings.seed, RANDOM_NETWORKS])
+        within = (LEAST * most, most)
+        of_space["random"] = winners.random_within(space, budget.of_subnet, cost, within, len(searched), rng)
     found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
-    return {**found, "hand-made": hand_made}
+    if "hand-made" in rivals:
+        found["hand-made"] = plain_networks(budget) | single_operator_networks(space, budget)
+    return found
 
 
 def train_contenders(
