@@ -16,7 +16,7 @@ from evo_c2f.workers.machine import Machine
 
 if TYPE_CHECKING:
     from evo_c2f.runs.recipe import Recipe
-    from supernet.data.aligned import Direction
+    from supernet.pictures.pairs import Direction
 
 
 @click.command("recipes")

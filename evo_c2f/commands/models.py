@@ -26,7 +26,7 @@ from evo_c2f.space import STAGES
 from evo_c2f.workers.machine import Machine
 
 if TYPE_CHECKING:
-    from supernet.data.aligned import Direction
+    from supernet.pictures.pairs import Direction
 
 MODEL = click.option(
     "--model", type=PATH, required=True, help="A model: its folder or .safetensors file; evaluate also takes .onnx."

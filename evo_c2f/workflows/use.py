@@ -19,7 +19,6 @@ from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import cores, make_job
-from supernet.data.aligned import Direction
 from supernet.data.picture_files import tell_others
 from supernet.device import choose_device
 from supernet.drawing.demo import LoadedModels
@@ -36,6 +35,7 @@ from supernet.models import pictures
 from supernet.models.card import write_card
 from supernet.models.judgement import costs_of, judge, latency, read_judged
 from supernet.models.model import Model, file_of, load_network, read_model
+from supernet.pictures.pairs import Direction
 
 log = logging.getLogger(__name__)
 

@@ -45,7 +45,8 @@ class Plugged:
     made: Degradation
 
     def __call__(self, photograph: Pixels, scale: int, rng: np.random.Generator) -> Pixels:
-        found, (height, width, n) = self.made(photograph, scale, rng), photograph.shape
+        height, width, n = photograph.shape
+        found = self.made(photograph.copy(), scale, rng)  # it may write there, and the photograph is kept
         if found.shape != (height // scale, width // scale, n) or found.dtype != photograph.dtype:
             given = f"{found.dtype} {found.shape} of {photograph.shape} at scale {scale}"
             wanted = f"{photograph.dtype} (h / scale, w / scale, {n})"

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 class Kept:
     """Pictures by key, made on first use. The first ones are kept, up to a number of bytes; threads may share it.
 
-    None makes room for another: patches are drawn at random, so each picture is as likely to be needed as the others.
+    A kept picture is never dropped for a new one: patches are drawn at random, so all are as likely to be needed.
     """
 
     def __init__(self, most_bytes: int, partly: bool = True):
         """partly: whether some are kept where not all fit."""
         self.most_bytes, self.partly, self.bytes = most_bytes, partly, 0
-        self.complete = True  # nothing was too much, or dropped
+        self.complete = True  # until a picture did not fit, or clear() was called
         self.known: dict[Hashable, tuple[Pixels, ...]] = {}
         self.memory: NDArray[np.uint8] | None = None
         self.lock = Lock()

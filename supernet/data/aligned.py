@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.batches.ahead import in_order
 from supernet.batches.kept import Kept
 from supernet.data.images import Pixels, resized, to_tensor
 from supernet.data.picture_files import listed, tell_losses
 from supernet.layouts.folders import SPLITS, Folders, folders_in, splits_of
-from supernet.layouts.index import Facts, Index
+from supernet.layouts.index import Index, unseen
 from supernet.layouts.partners import Item, Partners, files_of, partners, places, relative_names
 from supernet.layouts.record import seeded_order
-from supernet.pictures.decoding import RGB, Reading, channels_of, header, read, wider
+from supernet.pictures.decoding import RGB, Reading
+from supernet.pictures.pairs import Direction, Layout, facts_of, read_pair, refuse_odd
 
-Direction = Literal["AtoB", "BtoA"]
-Layout = Direction | Literal["alone"]  # alone: a picture is the input, and a teacher gives the target
 EVALUATION_BATCH = 64
 KEPT_BYTES = 1 << 30  # of decoded pairs, if all fit; of a larger set, half as much
 ALIGNED = "an aligned folder holds train/ and val/ or test/, or two folders such as inputs/ and targets/"
@@ -52,8 +52,9 @@ def split_folders(root: Path, split: str, inputs: Path | None = None) -> Folders
 
 def items_in(folders: Folders, scale: int = 1) -> list[Item]:
     """The pictures of a folder, or the partners of two. InputError if there are none, or one has no partner."""
-    pictures = listed(folders.pictures)
-    return [*(partners(folders, listed(folders.inputs), pictures, scale) if folders.inputs else pictures)]
+    if folders.inputs is None:
+        return [*listed(folders.pictures)]
+    return [*partners(folders, listed(folders.inputs), listed(folders.pictures, folders.inputs), scale)]
 
 
 def held_out(root: Path, domain: str = "", inputs: Path | None = None) -> tuple[str, str]:
@@ -105,7 +106,7 @@ def split_off(root: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
     for name, members in splits.items():
         for path in (path for item in members for path in files_of(item)):
             folders = path.relative_to(root).parts
-            at = next(i for i, folder in enumerate(folders) if folder in SPLITS)
+            at = next(i for i, folder in enumerate(folders) if folder.lower() in SPLITS)
             target = partial.joinpath(*folders[:at], name, *folders[at + 1 :])
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -120,29 +121,6 @@ def by_hash(items: Sequence[Item], seed: int) -> list[Item]:
     """Ordered by a hash of the seed and the names, since neighbours in a folder are often alike."""
     names, order = relative_names(items), seeded_order(seed)
     return sorted(items, key=lambda item: order(names[item]))
-
-
-def read_pair(item: Item, layout: Layout, source: Reading = RGB, target: Reading = RGB) -> tuple[Pixels, Pixels]:
-    """(source, target), the halves of the file exactly as cut; of an input alone, twice the whole picture.
-
-    InputError if a file can't be read or halved, or a picture has not the channels of its reading.
-    """
-    if isinstance(item, Partners):
-        one, other = reversed(item) if layout == "BtoA" else item
-        return read_pair(one, "alone", source)[0], read_pair(other, "alone", target)[0]
-    path = item
-    try:
-        if layout == "alone":
-            pixels, _ = read(path, source)
-            return pixels, pixels
-        pixels, _ = read(path, wider(source, target))
-        width = pixels.shape[1]
-        refuse_odd(path, width)
-        a, b = pixels[:, : width // 2], pixels[:, width // 2 :]
-        first, second = (a, b) if layout == "AtoB" else (b, a)
-        return channels_of(first, source.channels), channels_of(second, target.channels)
-    except ValueError as error:
-        raise InputError(f"{path} can't be read: {error}") from None
 
 
 def check_sizes(
@@ -177,32 +155,28 @@ def check_sizes(
     return sizes
 
 
-def facts_of(item: Item, layout: Layout, index: Index, source: Reading, target: Reading) -> list[Facts]:
-    """The facts of each of a pair's files."""
-    both = [target, source] if layout == "BtoA" else [source, target]
-    one = [source if layout == "alone" else wider(source, target)]
-    readings = both if isinstance(item, Partners) else one
-    return [index.of(*each) for each in zip(files_of(item), map(learning, readings), strict=True)]
+def tell_pixel_losses(
+    names: Mapping[Item, str],
+    warn: Callable[[str], None],
+    layout: Layout,
+    index: Index,
+    readings: tuple[Reading, Reading],
+    on_read: Callable[[int, int], None] = unseen,
+) -> None:
+    """Decode all pairs, and tell what their pixels lose and their headers don't show. names: by item.
 
+    InputError if one can't be decoded.
+    """
 
-def learning(reading: Reading) -> Callable[[Path], Facts]:
-    """What learns the facts that a file's header and its bytes tell."""
+    def lost(item: Item) -> list[str]:
+        told = {loss for facts in facts_of(item, layout, index, *readings) for loss in facts.losses}
+        return [loss for loss in read_pair(item, layout, *readings).losses if loss not in told]
 
-    def facts(path: Path) -> Facts:
-        digest = content_hash(path)
-        try:
-            size, losses = header(path, reading)
-        except ValueError as error:
-            return Facts((0, 0), digest, fault=str(error))
-        return Facts(size, digest, losses)
-
-    return facts
-
-
-def content_hash(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    losses = dict[str, list[str]]()
+    for name, found in zip(names.values(), in_order(lost, names, torch.get_num_threads()), strict=True):
+        losses[name] = found
+        on_read(len(losses), len(names))
+    tell_losses(losses, warn)
 
 
 def refuse_unequal(item: Partners, sizes: Sequence[tuple[int, int]], load_size: int | None) -> None:
@@ -212,11 +186,6 @@ def refuse_unequal(item: Partners, sizes: Sequence[tuple[int, int]], load_size: 
             f"{item.input} is {width}x{height}, and its partner {item.target} {other_width}x{other_height}; make "
             "them of one size, or set data.load_size, to which all are resized"
         )
-
-
-def refuse_odd(path: Path, width: int) -> None:
-    if width % 2:
-        raise InputError(f"{path} is {width} pixels wide, which is odd; A and B must stand side by side in it")
 
 
 def resize(pixels: Pixels, side: int | None) -> Pixels:
@@ -266,8 +235,8 @@ class Pairs:
         return source, target
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
-        source, target = (resize(half, self.load_size) for half in read_pair(item, self.direction, *self.readings))
-        return source, target
+        pair = read_pair(item, self.direction, *self.readings)
+        return resize(pair.source, self.load_size), resize(pair.target, self.load_size)
 
     @property
     def at_hand(self) -> bool:
@@ -287,3 +256,17 @@ def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:
             sources, targets = (to_tensor(np.stack(side)) for side in zip(*group, strict=True))
             batches.append((sources, targets))
     return batches
+
+
+def unique(found: Mapping[str, Sequence[Item]]) -> list[Item]:
+    """Each file once, in order."""
+    return list(dict.fromkeys(item for items in found.values() for item in items))
+
+
+def fingerprint(items: Sequence[Item], *protocol: object) -> str:
+    """A short hash of the files' bytes and of their use."""
+    digest = hashlib.sha256(repr(protocol).encode())
+    for item in items:
+        for path in files_of(item):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,34 +13,35 @@ import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
-from supernet.batches.ahead import CPU, Ahead, in_order
+from supernet.batches.ahead import CPU, Ahead
 from supernet.batches.beside import Beside
 from supernet.batches.on_device import OnDevice, Places
 from supernet.batches.patches import PairBatches
 from supernet.data import openmoji
 from supernet.data.aligned import (
     EVALUATION_BATCH,
-    Layout,
     Pairs,
     by_hash,
     check_sizes,
-    facts_of,
+    fingerprint,
     held_out,
     in_batches,
     is_unpaired,
     items_in,
-    read_pair,
     split_folders,
+    tell_pixel_losses,
+    unique,
     unpaired_folders,
 )
 from supernet.data.images import Pixels, Taught
 from supernet.data.picture_files import tell_others, tell_unused
-from supernet.layouts.folders import Folders, inputs_of, splits_of
+from supernet.layouts.folders import Folders, inputs_of, names_of, splits_of
 from supernet.layouts.index import Index, unseen
-from supernet.layouts.partners import Item, common_folder, files_of, named
+from supernet.layouts.partners import Item, common_folder, named
 from supernet.layouts.partners import places as places_of
 from supernet.layouts.record import NOT_USED, Record, as_before, seeded_order
 from supernet.pictures.decoding import RGB, Reading
+from supernet.pictures.pairs import Layout, facts_of
 from supernet.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -103,15 +104,16 @@ class PairData:
         inputs = inputs_of(root, settings.inputs)
         if is_unpaired(root) and inputs is None:
             return unpaired_folders(root, settings.direction)
-        found, whole = dict[str, Folders](), splits_of(root, inputs).get("")
+        whole = splits_of(root, inputs).get("")
         if whole and (whole.inputs or self.alone):
-            found[""] = whole
+            found = {"": whole}
         else:
             splits = ("train", *held_out(root, inputs=inputs))
             found = {use: split_folders(root, split, inputs) for use, split in zip(USES, splits, strict=True)}
-        if self.alone and settings.direction == "AtoB":
-            return {use: Folders(folders.inputs or folders.pictures) for use, folders in found.items()}
-        return {use: Folders(folders.pictures) for use, folders in found.items()} if self.alone else found
+        if not self.alone:
+            return found
+        first = settings.direction == "AtoB"
+        return {use: Folders((first and both.inputs) or both.pictures) for use, both in found.items()}
 
     @cached_property
     def found(self) -> dict[str, list[Item]]:
@@ -129,8 +131,19 @@ class PairData:
         if self.known:
             held = [(name, self.digest(item), item) for item, name in places_of(unique(self.found)).items()]
             return as_before(self.known, held, str(self.settings.folder), self.warn)
-        first = by_hash(self.found["search"], self.seed)[: self.settings.validation_images]
-        return {**self.found, "search": sorted(first, key=named)}
+        found = {use: self.without_copies(use) if use.endswith("train") else items for use, items in self.found.items()}
+        first = by_hash(found["search"], self.seed)[: self.settings.validation_images]
+        return {**found, "search": sorted(first, key=named)}
+
+    def without_copies(self, use: str) -> list[Item]:
+        """The training files that are no copies of held-out ones. InputError if none remains."""
+        held = {self.digest(i) for other in ("search", "full") for i in self.found[use.replace("train", other)]}
+        names = {item: name for item, name in places_of(self.found[use]).items() if self.digest(item) in held}
+        if len(names) == len(self.found[use]):
+            raise InputError(f"all pictures of {self.folders[use].pictures} are held out too; add others")
+        if names:
+            self.warn(f"not trained on, as they are held out too ({len(names)}): {names_of(names.values())}")
+        return [item for item in self.found[use] if item not in names]
 
     @cached_property
     def sizes(self) -> dict[Item, tuple[int, int]]:
@@ -181,9 +194,7 @@ class PairData:
         InputError if one can't be decoded: now, not after hours of training.
         """
         splits, names = self.splits, places_of(unique(self.found))
-        decoded = in_order(lambda item: read_pair(item, self.layout, *self.readings), names, torch.get_num_threads())
-        for done, _ in enumerate(decoded, 1):
-            self.on_read(done, len(names))
+        tell_pixel_losses(names, self.warn, self.layout, self.index, self.readings, self.on_read)
         uses = {use: [[names[item], self.digest(item)] for item in items] for use, items in splits.items()}
         used = {digest for of_use in uses.values() for _, digest in of_use}
         beside = [[names[item], self.digest(item)] for item in self.found["search"]]
@@ -284,17 +295,3 @@ class PairData:
     def full(self) -> list[tuple[Tensor, Tensor]]:
         """The images that a final front is scored on."""
         return self.judged("full")
-
-
-def unique(found: Mapping[str, Sequence[Item]]) -> list[Item]:
-    """Each file once, in order."""
-    return list(dict.fromkeys(item for items in found.values() for item in items))
-
-
-def fingerprint(items: Sequence[Item], *protocol: object) -> str:
-    """A short hash of the files' bytes and of their use."""
-    digest = hashlib.sha256(repr(protocol).encode())
-    for item in items:
-        for path in files_of(item):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]

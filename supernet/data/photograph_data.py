@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,12 +39,12 @@ from supernet.data.photographs import (
     embedded,
     fingerprint,
     load,
-    photograph,
     read_sets,
     refuse_benchmark_images,
+    refuse_small,
     split,
 )
-from supernet.data.picture_files import is_picture, tell_others, tell_unused
+from supernet.data.picture_files import is_picture, tell_losses, tell_others, tell_unused
 from supernet.layouts.folders import Folders, inputs_of, names_of, of_photographs
 from supernet.layouts.index import Index, unseen
 from supernet.layouts.record import NOT_USED, Record, as_before
@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from evo_c2f.sections.data import DataSection
 
 KEPT_BYTES = 512 << 20  # of decoded photographs, if all fit
+
+
+def unheard(sentence: str) -> None:
+    """For pictures that may be of no use."""
 
 
 @dataclass
@@ -119,7 +123,8 @@ class PhotographData:
             self.refuse_inputs(False)
         if settings.folder in SOURCES:
             made = self.made(settings.folder)
-            return {"": [photograph(n, p.shape[:2], digest_of(p), partial(np.asarray, p), least) for n, p in made]}
+            refuse_small(made, least)
+            return {"": made}
         if settings.folder == "embedded":
             return {"": load(embedded(), least, self.warn, self.kept, self.reading)}
         folders, root = self.folders, Path(settings.folder)
@@ -130,17 +135,27 @@ class PhotographData:
         for folder in used:
             tell_others(folder, self.warn)
         tell_unused(root, used, self.warn)
-        beside = [] if root in used else [path for path in sorted(root.iterdir()) if is_picture(path)]
-        if self.known and beside:  # which older versions took, whatever folders were there
-            found["beside"] = load(beside, least, self.warn, self.kept, self.reading)
+        there = {p.key for photographs in found.values() for p in photographs}
+        if self.known and root not in used and any(d not in there for rows in self.known.values() for _, d in rows):
+            # Older versions took what lies beside the folders.
+            beside = [path for path in sorted(root.iterdir()) if is_picture(path)]
+            names = {path: path.name for path in beside}
+            found["beside"] = [*replace(reader, warn=unheard).readable(names).values()]
         return found
 
-    def made(self, source: str) -> list[tuple[str, Pixels]]:
-        """The pictures of a plugin's source, by name. InputError if they are not of these channels."""
+    def made(self, source: str) -> list[Photograph]:
+        """The pictures of a plugin's source. InputError if they are not of these channels."""
+        found, losses = list[Photograph](), dict[str, tuple[str, ...]]()
         try:
-            return [(name, as_read(of_array(np.atleast_3d(p)), self.reading)[0]) for name, p in SOURCES[source]()]
+            for name, numbers in SOURCES[source]():
+                levels = np.atleast_3d(numbers)
+                levels = levels.astype(np.float32) if levels.dtype.kind == "f" else levels
+                pixels, losses[name] = as_read(of_array(levels), self.reading)
+                found.append(Photograph(name, pixels.shape[:2], digest_of(pixels), partial(np.asarray, pixels)))
         except ValueError as error:
             raise InputError(f"the pictures of {source} can't be used: {error}") from None
+        tell_losses(losses, self.warn)
+        return found
 
     @cached_property
     def folders(self) -> dict[str, Folders]:
@@ -151,6 +166,13 @@ class PhotographData:
             raise InputError(f"{root} holds {' and '.join(found)}, but no train; name the folder to train on by --data")
         if self.alone:
             return {split: Folders(both.inputs or both.pictures) for split, both in found.items()}
+        used = [found[split] for split in ("train", "val" if "val" in found else "test") if split in found]
+        if not self.known and len({both.inputs is None for both in used}) > 1:
+            lacking = next(both.pictures for both in used if both.inputs is None)
+            raise InputError(
+                f"{lacking} lies without inputs, and those of another split are there; add its own, or name the "
+                "folder of the targets alone by --data"
+            )
         return found
 
     @cached_property

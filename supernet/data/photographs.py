@@ -17,8 +17,8 @@ from supernet.batches.kept import Kept
 from supernet.data.aligned import items_in
 from supernet.data.images import LowAndHigh, Pixels, first_read, read_again
 from supernet.data.picture_files import place_of, tell_losses
-from supernet.layouts.folders import Folders
-from supernet.layouts.index import Facts, Index, unseen
+from supernet.layouts.folders import Folders, names_of
+from supernet.layouts.index import Facts, Index, about_file, unseen
 from supernet.layouts.partners import Partners, common_folder, named, relative_names
 from supernet.layouts.record import seeded_order
 from supernet.pictures.decoding import RGB, Reading
@@ -82,7 +82,15 @@ class Reader:
     reading: Reading = RGB
 
     def photographs(self, names: Mapping[Path, str]) -> dict[Path, Photograph]:
-        """The photographs in the files, by these names. InputError if none remains, or if one is too small."""
+        """The photographs in the files, by these names. InputError if none remains, or if some are too small."""
+        found = self.readable(names)
+        if not found:
+            raise InputError(f"none of the {len(names)} images in {common_folder(list(names))} can be read")
+        refuse_small(found.values(), self.least_side)
+        return found
+
+    def readable(self, names: Mapping[Path, str]) -> dict[Path, Photograph]:
+        """The same, of any size, and perhaps none."""
         found, losses = dict[Path, Photograph](), dict[str, tuple[str, ...]]()
         for path, facts in self.facts(list(names)).items():
             if facts.fault:
@@ -90,10 +98,8 @@ class Reader:
                 continue
             losses[names[path]] = facts.losses
             read = partial(read_again, path, facts.digest, self.kept, self.reading)
-            found[path] = photograph(names[path], facts.size, facts.digest, read, self.least_side)
+            found[path] = Photograph(names[path], facts.size, facts.digest, read)
         tell_losses(losses, self.warn)
-        if not found:
-            raise InputError(f"none of the {len(names)} images in {common_folder(list(names))} can be read")
         return found
 
     def facts(self, paths: Sequence[Path]) -> dict[Path, Facts]:
@@ -105,7 +111,7 @@ class Reader:
         ):
             self.kept.clear()
         lacking = [path for path in paths if self.kept.complete or path not in known]
-        abouts, first = [path.stat() for path in lacking], partial(first_read, reading=self.reading)
+        abouts, first = [about_file(path) for path in lacking], partial(first_read, reading=self.reading)
         found = in_order(first, lacking, torch.get_num_threads())
         for done, (path, about, read) in enumerate(zip(lacking, abouts, found, strict=True), 1):
             self.on_read(done, len(lacking))
@@ -131,17 +137,17 @@ def load(
     return [*reader.photographs({path: path.name for path in paths}).values()]
 
 
-def photograph(
-    name: str, size: tuple[int, int], digest: str, read: Callable[[], Pixels], least_side: int
-) -> Photograph:
-    """A photograph of this (height, width). InputError if it is smaller than `least_side`."""
-    height, width = size
-    if min(height, width) < least_side:
+def refuse_small(photographs: Iterable[Photograph], least_side: int) -> None:
+    """InputError that counts and names those with a side below `least_side`."""
+    small = [p for p in photographs if min(p.size) < least_side]
+    if small:
+        first, *rest = small
+        more = f" (and so small are {len(rest)} others: {names_of(p.name for p in rest)})" if rest else ""
+        height, width = first.size
         raise InputError(
-            f"{name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs; "
-            "remove it, or set a smaller data.patch and data.crop"
+            f"{first.name} is {width}x{height} pixels, less than the {least_side} that a patch or a crop needs{more}; "
+            f"remove {'them' if rest else 'it'}, or set a smaller data.patch and data.crop"
         )
-    return Photograph(name, (height, width), digest, read)
 
 
 class OwnInputs(LowAndHigh):

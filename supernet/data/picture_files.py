@@ -56,11 +56,14 @@ def pictures_in(folder: Path, *but: Path) -> list[Path]:
     return [Path(file) for file in sorted(filter(is_picture, files_in(folder, *but)))]
 
 
-def listed(folder: Path) -> list[Path]:
-    """The pictures in a folder and in the folders within. InputError if it is no folder, or holds none."""
+def listed(folder: Path, *but: Path) -> list[Path]:
+    """The pictures in a folder and in the folders within. InputError if it is no folder, or holds none.
+
+    but: folders to leave out.
+    """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; --data takes a folder of pictures")
-    paths = pictures_in(folder)
+    paths = pictures_in(folder, *but)
     if not paths:
         raise InputError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     return paths

@@ -1,6 +1,7 @@
 """Which folders of a set hold which pictures: its splits, and inputs apart from their targets."""
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ SPLITS = ("train", "val", "test")
 SIDES = (("inputs", "targets"), ("input", "target"), ("lq", "gt"))  # of inputs and of targets, in any case
 DOMAINS = ("a", "b")
 MOST_NAMES = 10  # in one sentence
+HIGH = re.compile(r".*HR|(.*[._-])?hr", re.DOTALL)
 WAY_OUT = "name the one folder by --data, and that of its inputs by data.inputs"
 
 
@@ -22,7 +24,7 @@ class Folders(NamedTuple):
 
     def split(self, name: str) -> "Folders":
         """The folders of that name within."""
-        return Folders(self.pictures / name, self.inputs and self.inputs / name)
+        return Folders(child(self.pictures, name), self.inputs and child(self.inputs, name))
 
 
 def names_of(names: Iterable[str]) -> str:
@@ -39,6 +41,16 @@ def subfolders(folder: Path) -> list[Path]:
         return sorted(Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
+def by_name(folder: Path) -> dict[str, Path]:
+    """The folders in a folder by their names in lower case."""
+    return {path.name.lower(): path for path in subfolders(folder)}
+
+
+def child(folder: Path, name: str) -> Path:
+    """The folder of that name within, in upper or lower case."""
+    return by_name(folder).get(name.lower(), folder / name)
+
+
 def folders_in(folder: Path) -> str:
     """What a folder holds, as the end of a sentence that says what it lacks."""
     there = [path.name for path in subfolders(folder)]
@@ -47,7 +59,7 @@ def folders_in(folder: Path) -> str:
 
 def two_sides(folder: Path, sides: Sequence[tuple[str, str]]) -> Folders | None:
     """Its two folders of inputs and of targets, if it has them. InputError if it has more than two."""
-    there = {path.name.lower(): path for path in subfolders(folder)}
+    there = by_name(folder)
     found = [Folders(there[b], there[a]) for a, b in sides if a in there and b in there]
     if len(found) > 1:
         names = ", ".join(f"{one.inputs.name}/ with {one.pictures.name}/" for one in found if one.inputs)
@@ -73,10 +85,10 @@ def splits_of(
     """
     both = Folders(root, inputs) if inputs else two_sides(root, sides)
     if both:
-        within = {name: both.split(name) for name in SPLITS if any((side / name).is_dir() for side in both if side)}
+        within = {name: both.split(name) for name in SPLITS if any(child(side, name).is_dir() for side in both if side)}
     else:
-        there = [name for name in SPLITS if (root / name).is_dir()]
-        within = {name: two_sides(root / name, sides) or Folders(root / name) for name in there}
+        there = {name: child(root, name) for name in SPLITS}
+        within = {name: two_sides(path, sides) or Folders(path) for name, path in there.items() if path.is_dir()}
     return within or {"": both or Folders(root)}
 
 
@@ -85,24 +97,27 @@ def of_photographs(root: Path, inputs: Path | None, scale: int) -> dict[str, Fol
     found = splits_of(root, inputs, SIDES)
     if found == {"": Folders(root)}:
         return high_and_low(root, scale) or found
-    return found
+    return {
+        split: both if both.inputs else high_and_low(both.pictures, scale).get("", both)
+        for split, both in found.items()
+    }
 
 
 def high_and_low(root: Path, scale: int) -> dict[str, Folders]:
-    """The folders of DIV2K's names: `*_train_HR` with `*_train_LR_*/X4`, `*_valid_HR`; or `HR` with `LR_*/X4`.
+    """The folders of DIV2K's names: `*_train_HR` with `*_train_LR_*/X4`, `*_valid_HR`; or `HR` with `LR` or `LR_*/X4`.
 
     Without LR there are no inputs. InputError if several sets or kinds of inputs could be meant, or if there are inputs
     of other scales alone.
     """
     found, there = dict[str, Folders](), subfolders(root)
-    for high in (path for path in there if path.name.endswith("HR")):
-        name = high.name.removesuffix("HR")
+    for high in (path for path in there if HIGH.fullmatch(path.name)):
+        name = high.name[:-2].lower()
         words = {"train": "train", "valid": "val", "val": "val", "test": "test"}
-        split = next((split for word, split in words.items() if word in name.lower()), "")
+        split = next((split for word, split in words.items() if word in name), "")
         if split in found:
             raise InputError(f"{root} holds both {found[split].pictures.name}/ and {high.name}/; {WAY_OUT}")
-        kinds = [path for path in there if path.name.startswith(f"{name}LR")]
-        lows = [kind / f"X{scale}" for kind in kinds if (kind / f"X{scale}").is_dir()]
+        kinds = [path for path in there if path.name.lower().startswith(f"{name}lr")]
+        lows = [low for kind in kinds if (low := child(kind, f"X{scale}") if subfolders(kind) else kind).is_dir()]
         if len(lows) > 1 or (kinds and not lows):
             fault = "several inputs" if lows else f"no inputs X{scale}/"
             places = ", ".join(f"{path.parent.name}/{path.name}" for kind in kinds for path in subfolders(kind))

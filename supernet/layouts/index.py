@@ -44,19 +44,21 @@ class Index:
 
     def known(self, path: Path) -> Facts | None:
         """The facts of a file; None if they are not known, or the file has changed."""
-        name, about = str(path).removeprefix(self.prefix), path.stat()
-        row = self.rows.get(name) or self.before.get(name)
-        if row is None or row[:2] != [about.st_size, about.st_mtime_ns]:
+        name = str(path).removeprefix(self.prefix)
+        row, about = self.rows.get(name) or self.before.get(name), about_file(path)
+        if row is None or about is None or row[:2] != [about.st_size, about.st_mtime_ns]:
             return None
         self.rows[name] = row
         return facts_in(row)
 
     def of(self, path: Path, read: Callable[[Path], Facts]) -> Facts:
         """The facts of a file, which are read if they are not known."""
-        return self.known(path) or self.keep(path, path.stat(), read(path))
+        return self.known(path) or self.keep(path, about_file(path), read(path))
 
-    def keep(self, path: Path, about: os.stat_result, facts: Facts) -> Facts:
-        """Keep the facts of a file. about: of the file, before it was read."""
+    def keep(self, path: Path, about: os.stat_result | None, facts: Facts) -> Facts:
+        """Keep the facts of a file. about: of the file, before it was read; None: it is not there."""
+        if about is None:
+            return facts
         name = str(path).removeprefix(self.prefix)
         self.rows[name] = [about.st_size, about.st_mtime_ns, *facts]
         if about.st_mtime_ns > time.time_ns() - SETTLED_NS:
@@ -72,6 +74,14 @@ class Index:
         settled = {name: row for name, row in self.rows.items() if name not in self.unsettled}
         if self.file and (settled != self.before or not self.file.exists()):
             write_text(self.file, to_json(settled))
+
+
+def about_file(path: Path) -> os.stat_result | None:
+    """Its size and time of change; None if it is not there, as behind a link that leads nowhere."""
+    try:
+        return path.stat()
+    except OSError:
+        return None
 
 
 def facts_in(row: list[Any]) -> Facts:

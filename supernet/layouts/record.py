@@ -18,7 +18,8 @@ Item = TypeVar("Item")
 
 def seeded_order(seed: int) -> Callable[[str], bytes]:
     """A key that sorts names or hashes in an order that the seed decides, in whatever order they come."""
-    return lambda text: hashlib.sha256(f"{seed}:{text}".encode()).digest()
+    # A file's name may hold bytes that are no text.
+    return lambda text: hashlib.sha256(f"{seed}:{text}".encode(errors="surrogateescape")).digest()
 
 
 def read_record(path: Path) -> Record | None:

@@ -14,6 +14,7 @@ from evo_c2f.space import Architecture
 from supernet.data import aligned
 from supernet.data.benchmarks import read_benchmark
 from supernet.data.picture_files import tell_others
+from supernet.layouts.index import Index
 from supernet.layouts.partners import Item, relative_names
 from supernet.metrics import qualities
 from supernet.metrics.tasks import SuperResolution
@@ -22,6 +23,7 @@ from supernet.models.tiling import run_tiled
 from supernet.network.cost import BYTES_PER_PARAMETER, costs, network_costs
 from supernet.network.generator import Frame
 from supernet.pictures.decoding import Depth, Reading
+from supernet.pictures.pairs import Direction
 from supernet.timing import timed
 
 LATENCY_REPEATS = 7
@@ -41,7 +43,7 @@ def read_judged(
     model: Model,
     folder: Path,
     split: str,
-    direction: aligned.Direction,
+    direction: Direction,
     side: int | None,
     warn: Callable[[str], None] = lambda sentence: None,
 ) -> list[Judged]:
@@ -58,7 +60,9 @@ def read_judged(
     paths = aligned.split_files(folder, split)
     tell_others(aligned.split_folders(folder, split).pictures, warn)
     readings = source, target
-    aligned.check_sizes(paths, warn, direction, load_size=side, readings=readings)
+    index = Index()
+    aligned.check_sizes(paths, warn, direction, side, index, readings)
+    aligned.tell_pixel_losses(relative_names(paths), warn, direction, index, readings)
     batches = aligned.in_batches(aligned.Pairs(paths, direction, side, readings=readings), 1)
     return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
 

@@ -10,7 +10,16 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from supernet.pictures.opening import EIGHT_BITS, FIRST_PAGE, ON_WHITE, TO_RGB, in_few_words, low_bytes, opening
+from supernet.pictures.opening import (
+    EIGHT_BITS,
+    FIRST_PAGE,
+    ON_WHITE,
+    TO_RGB,
+    deep_grey_with_alpha,
+    in_few_words,
+    low_bytes,
+    opening,
+)
 
 Levels = NDArray[Any]  # (height, width, channels): uint8, uint16, or float32 in 0..1
 Depth = Literal[8, 16, "float"]
@@ -111,19 +120,35 @@ def decoded(path: Path, channels: int) -> Decoded:
             levels = np.ascontiguousarray(raw.load(), np.float32 if raw.dtype.kind == "f" else raw.dtype)
             return replace(of_array(levels), losses=raw.losses, layout=raw.layout, tags=raw.tags)
     with opening(path) as opened:
+        grey_with_alpha = deep_grey_with_alpha(path, opened)
         image, losses, low = opened.upright(), opened.losses, low_bytes(path, opened)
         profile = None if TO_RGB in losses else image.info.get("icc_profile")
         info = {name: it for name, it in {"icc_profile": profile, "exif": opened.exif}.items() if it}
         if image.mode.startswith("I"):
-            return Decoded(np.asarray(image).clip(0, 65535).astype(np.uint16)[..., None], None, info, losses)
+            grey = np.asarray(image).clip(0, 65535).astype(np.uint16)[..., None]
+            return Decoded(grey, alpha_of(grey, image.info.get("transparency")), info, losses)
+        if grey_with_alpha is not None or low is not None:
+            losses = tuple(loss for loss in losses if loss != EIGHT_BITS)
+        if grey_with_alpha is not None:
+            return Decoded(grey_with_alpha[..., :1], grey_with_alpha[..., 1:], info, losses)
         if low is not None:
             whole = np.asarray(image).astype(np.uint16) * 256 + np.asarray(low)
-            losses = tuple(loss for loss in losses if loss != EIGHT_BITS)
-            return Decoded(whole[..., :3], whole[..., 3:] if image.mode == "RGBA" else None, info, losses)
+            levels, alpha = whole[..., :3], whole[..., 3:] if image.mode == "RGBA" else None
+            if alpha is None:
+                alpha = alpha_of(levels, image.info.get("transparency"))
+            return Decoded(levels, alpha, info, losses)
         alpha = np.asarray(image.convert("RGBA"))[..., 3:] if image.has_transparency_data else None
         if image.mode in ("1", "L", "LA", "La"):
             return Decoded(np.asarray(image.convert("L"))[..., None], alpha, info, losses)
         return Decoded(np.asarray(image.convert("RGB")), alpha, info, losses)
+
+
+def alpha_of(levels: Levels, transparent: Any) -> Levels | None:
+    """The alpha of 16 bits (h, w, 1) where one grey, or one colour, is transparent; None if none is."""
+    if transparent is None:
+        return None
+    seen: Levels = (levels != np.asarray(transparent, np.uint16)).any(axis=2, keepdims=True)
+    return np.where(seen, np.uint16(65535), np.uint16(0))
 
 
 def raw_header(path: Path, channels: int) -> Raw | None:
@@ -142,11 +167,15 @@ def raw_header(path: Path, channels: int) -> Raw | None:
 
 
 def is_unusual(path: Path) -> bool:
-    """Whether a TIFF has floats, or too many channels for Pillow. False if it can't be read: Pillow then says why."""
+    """Whether a TIFF has what Pillow doesn't read, or reads wrongly: floats, more than 4 channels, 16 bits with each
+    channel on a plane of its own, or grey of 16 bits with alpha. False if it can't be read: Pillow then says why.
+    """
     try:
         with tifffile.TiffFile(path) as file:
             page: Any = file.pages[0]
-            return bool(page.dtype.kind == "f" or page.samplesperpixel > 4)
+            planes = page.samplesperpixel > 1 and page.planarconfig == 2
+            deep = page.bitspersample == 16 and (planes or page.samplesperpixel == 2)
+            return bool(page.dtype.kind == "f" or page.samplesperpixel > 4 or deep)
     except Exception:
         return False
 

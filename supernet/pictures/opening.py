@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import png
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.Image import Transpose
 
@@ -99,9 +102,10 @@ def refuse_unscaled(file: Image.Image) -> None:
 def read_exif(file: Image.Image, path: Path) -> tuple[Transpose | None, bytes | None]:
     """(the transposition that makes it upright, the other EXIF); the latter is None if it can't be read."""
     try:
-        late = file.format == "PNG" and "exif" not in file.info and any(map(path.read_bytes().__contains__, LATE_EXIF))
+        content = path.read_bytes() if file.format == "PNG" and "exif" not in file.info else b""
+        late = any(mark in content for mark in LATE_EXIF)
         exif = file.getexif() if late else Image.Image.getexif(file)
-        if not len(exif):  # of what it failed to read as it opened the file, Pillow says no second time that it can't
+        if not len(exif):  # `getexif` hides that it failed to read them: read them again, so that the error is raised
             Image.Exif().load(file.info.get("exif", b""))
         orientation = exif.get(EXIF_ORIENTATION, 1)
         turn = TURNS.get(orientation)
@@ -142,6 +146,20 @@ def bits_of(file: Image.Image, path: Path) -> int:
         flags = int.from_bytes(path.read_bytes().partition(b"av1C")[2][2:3])
         return 8 + 2 * bool(flags & 0x40) + 2 * bool(flags & 0x20)
     return 8
+
+
+def deep_grey_with_alpha(path: Path, opened: Opened) -> NDArray[np.uint16] | None:
+    """(h, w, 2) of a PNG's grey of 16 bits with alpha, which Pillow gives as colours of 8; None of another file.
+
+    Before it is decoded.
+    """
+    if not any(str(tile[3]).startswith("LA;16") for tile in opened.file.tile):  # type: ignore[attr-defined]
+        return None
+    width, height, rows, _ = png.Reader(filename=str(path)).asDirect()
+    both = np.array([*rows], np.uint16).reshape(height, width, 2)
+    planes = [Image.fromarray(np.ascontiguousarray(both[..., channel])) for channel in (0, 1)]
+    turned = planes if opened.turn is None else [plane.transpose(opened.turn) for plane in planes]
+    return np.dstack([np.asarray(plane, np.uint16) for plane in turned])
 
 
 def low_bytes(path: Path, opened: Opened) -> Image.Image | None:

@@ -119,6 +119,17 @@ def test_a_plugin_that_gives_no_input_is_named(monkeypatch):
         degraded(random_pixels(20, 20), {"plugin": "rain"})
 
 
+def test_a_plugin_may_write_into_the_photograph_that_it_is_given(monkeypatch):
+    def blacken(photograph, scale, rng):
+        photograph[:] = 0
+        return photograph[::scale, ::scale]
+
+    monkeypatch.setitem(OTHERS, "blacken", blacken)
+    photograph = random_pixels(20, 20)
+    assert degraded(photograph, {"plugin": "blacken"}).max() == 0
+    assert np.array_equal(photograph, random_pixels(20, 20))
+
+
 # -- patches ----------------------------------------------------------------------------------------------
 
 

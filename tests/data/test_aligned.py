@@ -9,17 +9,12 @@ from supernet_fixtures import random_pixels, write_images
 from evo_c2f.errors import InputError
 from evo_c2f.sections.data import PairsSection
 from supernet.batches.patches import PairBatches
-from supernet.data.aligned import (
-    Pairs,
-    check_sizes,
-    held_out,
-    in_batches,
-    read_pair,
-    split_files,
-    split_off,
-)
+from supernet.data.aligned import Pairs, check_sizes, held_out, in_batches, split_files, split_off
 from supernet.data.images import to_tensor
 from supernet.data.pair_data import PairData
+from supernet.pictures.decoding import TO_GREY
+from supernet.pictures.opening import ON_WHITE
+from supernet.pictures.pairs import read_pair
 
 
 def write_pairs(root: Path, splits: dict[str, int], height: int = 20, width: int = 24) -> Path:
@@ -190,3 +185,19 @@ def test_the_search_takes_as_many_as_asked_and_the_fingerprint_tells_what_they_a
     assert data(root).fingerprint == few.fingerprint
     write_images(root / "val", {"0.png": random_pixels(20, 48, 999)})
     assert data(root).fingerprint != few.fingerprint
+
+
+def test_what_the_pixels_of_pairs_lose_is_told_once(tmp_path: Path):
+    clear = np.dstack([random_pixels(16, 32), np.full((16, 32), 9, np.uint8)])
+    for name in ("train/a.png", "train/b.png", "val/c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(clear + np.uint8(len(name + name[-5]) * ord(name[-5]) % 7)).save(tmp_path / name)
+    said: list[str] = []
+    how = {"folder": str(tmp_path), "crop": 16, "batch": 1, "validation_images": 1}
+    PairData(PairsSection.model_validate(how), 0, warn=said.append).record()
+    assert said == [
+        "not used as in the file (3), its transparency is laid on white: train/a.png, train/b.png, val/c.png"
+    ]
+    said.clear()
+    PairData(PairsSection.model_validate(how), 0, warn=said.append, channels=(1, 1)).record()
+    assert [one.partition(": ")[0].partition("), ")[2] for one in said] == [TO_GREY, ON_WHITE]

@@ -23,6 +23,7 @@ from supernet.data.images import (
 from supernet.data.photograph_data import PhotographData
 from supernet.data.photographs import (
     EMBEDDED,
+    SOURCES,
     LowAndHigh,
     Photograph,
     embedded,
@@ -32,6 +33,8 @@ from supernet.data.photographs import (
     split,
 )
 from supernet.data.picture_files import listed
+from supernet.pictures.decoding import TO_GREY
+from supernet.pictures.opening import EIGHT_BITS
 
 
 def turned(pixels: Pixels) -> list[Pixels]:
@@ -94,6 +97,24 @@ def test_an_image_smaller_than_a_patch_is_named_with_its_size(tmp_path, height, 
     assert len(load(listed(tmp_path), 7, unexpected)) == 2
     with pytest.raises(InputError, match=f"small.png is {width}x{height} pixels, less than the 8"):
         load(listed(tmp_path), 8, unexpected)
+    write_images(tmp_path, {"tiny.png": random_pixels(3, 4), "b.png": random_pixels(9, 9)})
+    with pytest.raises(InputError, match=r"and so small are 1 others: tiny.png\); remove them"):
+        load(listed(tmp_path), 8, unexpected)
+
+
+def test_a_source_of_a_plugin_may_give_floats_and_its_losses_are_told(monkeypatch):
+    grey = np.linspace(0, 1, 32 * 32).reshape(32, 32)  # numpy's own floats, of 64 bits
+    coloured = (np.dstack([grey, grey**2, grey**3]) * 65535).astype(np.uint16)
+    how = {"patch": 8, "batch": 2, "crop": 16, "validation_images": 1, "validation_crops": 1, "folder": "mine"}
+    said: list[str] = []
+    for pixels, depth, channels in ((grey, "float", 1), (coloured, 8, 1)):
+        monkeypatch.setitem(SOURCES, "mine", lambda pixels=pixels: [("a", pixels), ("b", pixels[::-1])])
+        settings = DataSection.model_validate({**how, "depth": depth})
+        (image, _) = PhotographData(settings, 2, 0, said.append, channels=channels).found[""]
+        assert image.pixels.shape == (32, 32, 1)
+    assert [one.partition(": ")[0] for one in said] == [
+        f"not used as in the file (2), {loss}" for loss in (EIGHT_BITS, TO_GREY)
+    ]
 
 
 def test_the_digest_is_of_the_pixels_not_of_the_file(tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
-from supernet.data.aligned import check_sizes, read_pair, split_files
+from supernet.data.aligned import check_sizes, split_files
 from supernet.data.benchmarks import benchmark_highs, read_benchmark
 from supernet.data.images import read_rgb
 from supernet.data.photographs import load
@@ -21,6 +21,7 @@ from supernet.data.picture_files import listed, tell_losses, tell_others
 from supernet.models.pictures import apply, plan, read_picture
 from supernet.pictures.decoding import RGB, read
 from supernet.pictures.opening import EIGHT_BITS, FIRST_PAGE, NO_EXIF, ON_WHITE, SUFFIXES, TO_RGB, opening
+from supernet.pictures.pairs import read_pair
 from supernet.pictures.writing import NO_EXIF_HERE, save_picture
 
 CPU = torch.device("cpu")

@@ -1,6 +1,7 @@
 """A run knows its pictures by content: they may be moved and renamed, and what is missing is named."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,13 +11,16 @@ from command_line import exit_code, tiny
 from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.sections.data import DataSection, PairsSection
-from supernet.data.aligned import content_hash
+from supernet.data.images import Pixels
 from supernet.data.pair_data import PairData
 from supernet.data.photograph_data import PhotographData
 from supernet.jobs.alone import Plan
 from supernet.jobs.finetune import Finetuning
 from supernet.layouts.record import Record, read_record
+from supernet.pictures.pairs import content_hash
 
 
 def photograph_data(folder: Path, known: Record | None = None, warn: object = unexpected) -> PhotographData:
@@ -160,3 +164,54 @@ def test_a_model_is_trained_on_from_a_folder_of_another_name_but_not_by_other_se
     assert begun(data="new/", images=100) == tmp_path / "model.safetensors"
     with pytest.raises(InputError, match="images is 100 there, 200 here"):
         begun(data="old/", images=200)
+
+
+def in_splits(height: int, width: int) -> dict[str, Pixels]:
+    """Three pictures in train/ and three in val/."""
+    names = [f"{split}/{i}.png" for split in ("train", "val") for i in range(3)]
+    return {name: random_pixels(height, width, seed) for seed, name in enumerate(names)}
+
+
+def test_a_small_or_broken_picture_beside_the_splits_keeps_no_run_from_going_on(tmp_path: Path) -> None:
+    write_images(tmp_path, in_splits(24, 24) | {"logo.png": random_pixels(8, 8)})
+    (tmp_path / "broken.png").write_bytes(b"nonsense")
+    numbers = {"patch": 8, "batch": 4, "crop": 16, "validation_images": 2, "validation_crops": 3}
+    settings, said = DataSection.model_validate({"folder": str(tmp_path), **numbers}), list[str]()
+    before = PhotographData(settings, 2, 0, said.append)
+    again = PhotographData(settings, 2, 0, said.append, before.record())
+    assert again.record() == before.record() and len(said) == 2 and all("broken.png, logo.png" in one for one in said)
+
+
+def test_pairs_that_are_held_out_too_are_not_trained_on(tmp_path: Path) -> None:
+    images = in_splits(16, 32)
+    write_images(tmp_path, images | {"train/copy.png": images["val/1.png"]})
+    said = list[str]()
+    how = PairsSection.model_validate({"folder": str(tmp_path), "crop": 16, "batch": 2, "validation_images": 1})
+    data = PairData(how, 0, warn=said.append)
+    assert [path.name for path in data.splits["train"]] == ["0.png", "1.png", "2.png"]
+    assert said == ["not trained on, as they are held out too (1): train/copy.png"]
+    again = PairData(how, 0, warn=said.append, known=data.record())
+    assert again.splits["train"] == data.splits["train"]
+    for i in range(3):
+        (tmp_path / f"train/{i}.png").unlink()
+    with pytest.raises(InputError, match="all pictures of .*train are held out too; add others"):
+        _ = PairData(how, 0, warn=said.append).splits
+
+
+def test_names_that_are_no_text_and_links_that_lead_nowhere_are_no_surprise(tmp_path: Path) -> None:
+    root, said = tmp_path / "in", list[str]()
+    write_images(root, in_splits(16, 32))
+    os.rename(root / "val" / "0.png", os.fsencode(root / "val") + b"/caf\xe9.png")
+    how = {"folder": str(root), "crop": 16, "batch": 2, "validation_images": 2}
+    data = PairData(PairsSection.model_validate(how), 0, warn=said.append)
+    assert len(data.splits["search"]) == 2
+    record = tmp_path / "data.json"
+    write_text(record, to_json(data.record()))
+    assert read_record(record) == data.record()
+    (root / "train" / "gone.png").symlink_to(root / "none.png")
+    with pytest.raises(InputError, match=r"train/gone.png can't be read: .*No such file"):
+        _ = PairData(PairsSection.model_validate(how), 0, warn=said.append).splits
+    numbers = {"patch": 8, "batch": 4, "crop": 16, "validation_images": 2, "validation_crops": 3}
+    settings = DataSection.model_validate({"folder": str(root / "train"), **numbers})
+    assert len(PhotographData(settings, 2, 0, said.append).found[""]) == 3
+    assert len(said) == 1 and said[0].startswith("gone.png is left out: ")

@@ -9,13 +9,14 @@ from supernet_fixtures import random_pixels, unexpected, write_images
 
 from evo_c2f.errors import InputError
 from evo_c2f.sections.data import DataSection, PairsSection
-from supernet.data.aligned import read_pair, split_off
+from supernet.data.aligned import split_off
 from supernet.data.images import to_pixels
 from supernet.data.pair_data import PairData
 from supernet.data.photograph_data import PhotographData
 from supernet.layouts.index import Index
 from supernet.layouts.partners import Partners
 from supernet.layouts.record import Record
+from supernet.pictures.pairs import read_pair
 from supernet.teachers.outputs import Outputs, Taught
 
 SCALE = 2
@@ -190,6 +191,24 @@ def test_inputs_that_cannot_serve_are_refused(tmp_path: Path, changes, scale, se
         _ = photographs(tmp_path, scale, **changes).images
 
 
+@pytest.mark.parametrize("lacking", ["train", "val"])
+def test_inputs_of_one_split_alone_are_refused_since_the_others_would_be_of_another_kind(
+    tmp_path: Path, lacking
+) -> None:
+    write_sides(tmp_path, LAYOUTS["sides in splits"], SCALE)
+    for path in (tmp_path / lacking / "lq").iterdir():
+        path.unlink()
+    (tmp_path / lacking / "lq").rmdir()
+    with pytest.raises(InputError, match=rf"/{lacking} lies without inputs, and those of another split are there; add"):
+        _ = photographs(tmp_path).images
+
+
+def test_inputs_may_lie_within_the_folder_of_the_targets(tmp_path: Path) -> None:
+    write_sides(tmp_path, {"{}.png": "blurred/{}.png"}, n=5)
+    assert is_paired(*photographs(tmp_path, 1, inputs="blurred").training((0,))[0])
+    assert is_paired(*pairs(tmp_path, inputs="blurred").training((0,))[0])
+
+
 def test_restoration_needs_inputs_or_a_degradation(tmp_path: Path) -> None:
     assert is_paired(*photographs(write_sides(tmp_path, {"target/{}.png": "input/{}.png"}), 1).training((0,))[0])
     for how in (None, {}):
@@ -228,8 +247,8 @@ def test_no_file_is_read_twice_to_learn_what_it_is(tmp_path: Path, task: str, mo
     import os
 
     from supernet.batches.kept import Kept
-    from supernet.data import aligned
     from supernet.data import photographs as reading
+    from supernet.pictures import pairs as files
 
     root = write_sides(tmp_path / "in", LAYOUTS["two folders"], SCALE if task != "pairs" else 1)
     for path in root.rglob("*.png"):
@@ -245,7 +264,7 @@ def test_no_file_is_read_twice_to_learn_what_it_is(tmp_path: Path, task: str, mo
     first = data()
     record = first.record()
     first.index.save()
-    module, name = (aligned, "content_hash") if task == "pairs" else (reading, "first_read")
+    module, name = (files, "content_hash") if task == "pairs" else (reading, "first_read")
     read, whole, times = getattr(module, name), [], 4 + 4
     monkeypatch.setattr(module, name, lambda path, **how: whole.append(path) or read(path, **how))
     again = data()

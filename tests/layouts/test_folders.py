@@ -28,8 +28,11 @@ def shown(root: Path, found: dict[str, Folders]) -> dict[str, tuple[str, ...]]:
         (["LQ/train", "GT/train"], {"train": ("GT/train", "LQ/train")}),
         (["lq", "gt"], {"": ("gt", "lq")}),
         (["2019", "2020"], {"": (".",)}),
+        (["Train", "VAL"], {"train": ("Train",), "val": ("VAL",)}),
+        (["Targets/Train", "Targets/Test", "inputs/train", "inputs/test"],
+         {"train": ("Targets/Train", "inputs/train"), "test": ("Targets/Test", "inputs/test")}),
     ],
-)
+)  # fmt: skip
 def test_pairs_lie_in_splits_or_in_two_folders_or_in_both(tmp_path: Path, folders, expected) -> None:
     assert shown(tmp_path, splits_of(made(tmp_path, *folders))) == expected
 
@@ -48,6 +51,12 @@ DIV2K = ["DIV2K_train_HR", "DIV2K_train_LR_bicubic/X2", "DIV2K_train_LR_bicubic/
         (["Flickr2K_HR", "DIV2K_valid_HR"], {"val": ("DIV2K_valid_HR",), "train": ("Flickr2K_HR",)}),
         (["x_train_HR", "x_valid_HR"], {"train": ("x_train_HR",), "val": ("x_valid_HR",)}),
         (["A", "B"], {"": (".",)}),  # photographs by letters
+        (["shr", "LR"], {"": (".",)}),
+        (["Train", "Test"], {"train": ("Train",), "test": ("Test",)}),
+        (["d_train_hr", "d_train_lr_x/x4"], {"train": ("d_train_hr", "d_train_lr_x/x4")}),
+        (["HR", "LR"], {"": ("HR", "LR")}),
+        (["train/HR", "train/LR", "val/HR", "val/LR_x/X4"],
+         {"train": ("train/HR", "train/LR"), "val": ("val/HR", "val/LR_x/X4")}),
     ],
 )  # fmt: skip
 def test_photographs_may_lie_in_the_folders_of_div2k(tmp_path: Path, folders, expected) -> None:

@@ -23,6 +23,7 @@ def paired(lows: list[str], highs: list[str], scale: int = 4) -> list[tuple[str,
         (["a_SRF_4_LR.png", "aLRBI.png"], ["a_SRF_4_HR.png", "aLRBI.png"]),
         (["ax4.png", "ax4x4.png"], ["a.png", "ax4.png"]),
         (["max4.png"], ["max4.png"]),  # equal names as they are
+        (["caf\u00e9.png"], ["cafe\u0301.png"]),  # one character, or two
     ],
 )
 def test_partners_have_equal_names_but_for_endings_and_kinds_of_files(lows, highs) -> None:
@@ -35,6 +36,8 @@ def test_partners_have_equal_names_but_for_endings_and_kinds_of_files(lows, high
         (["a.png", "c.png"], ["a.png", "b.png"],
          r"1 of 2 pictures in gt have no partner in lq, looked for by name: b.png; that one holds 2: a.png, c.png"),
         (["a.png", "b.png"], ["a.png"], r"1 of 2 pictures in lq have no partner in gt, .*: b.png; that one holds 1: a"),
+        (["box4.png", "bax4.png", "c.png"], ["box4.png", "bax4.png"], r"1 of 3 pictures in lq .* by name: c.png; that"),
+        (["ax4.png", "bx4.png", "cx4.png"], ["a.png", "b.png"], r"1 of 3 pictures in lq .* by name: cx4.png; that"),
         (["ax2.png"], ["a.png"], r"no partner in lq, looked for by name: a.png; that one holds 1: ax2.png"),
         (["c/a.png"], ["a.png"], "no partner"),
         (["a.png", "a.jpg"], ["a.png"], r"a.png, a.jpg in lq have one name, .* in gt can't be told; rename"),

@@ -1,5 +1,7 @@
 """Pictures of other channels and numbers than 8-bit RGB: read as they are, or refused in one sentence."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from supernet.data.photographs import load
 from supernet.data.picture_files import listed
 from supernet.pictures.decoding import RGB, TO_GREY, Reading, header, read
 from supernet.pictures.opening import EIGHT_BITS, FIRST_PAGE, ON_WHITE
+from supernet.pictures.writing import save_deep
 
 DTYPES: dict[Any, Any] = {8: np.uint8, 16: np.uint16, "float": np.float32}
 
@@ -147,3 +150,43 @@ def test_a_photograph_of_other_channels_is_named_and_left_out(tmp_path):
     assert found.pixels.shape == (6, 9, 7) and said == ["5.npy is left out: it has 5 channels, not 7"]
     with pytest.raises(InputError, match="none of the 2 images"):
         load(listed(tmp_path), 1, said.append, reading=Reading(4))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_in_planes_of_their_own_are_read_whole(tmp_path: Path, channels: int, compression) -> None:
+    pixels = levels(channels, 16)
+    how: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", np.moveaxis(pixels, 2, 0), **how)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", Reading(channels, 16))[0], pixels)
+
+
+def test_grey_of_sixteen_bits_with_alpha_is_read_whole(tmp_path: Path) -> None:
+    both = levels(2, 16)
+    save_deep(both, tmp_path / "a.png", {})
+    pixels, losses = read(tmp_path / "a.png", Reading(2, 16))
+    np.testing.assert_array_equal(pixels, both)
+    assert losses == () == header(tmp_path / "a.png", Reading(2, 16))[1]
+    grey, losses = read(tmp_path / "a.png", Reading(1))
+    assert grey.shape == (6, 9, 1) and losses == (EIGHT_BITS, ON_WHITE)
+    tifffile.imwrite(tmp_path / "a.tif", both, photometric="minisblack", planarconfig="contig", extrasamples=[2])
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", Reading(2, 16))[0], both)
+    with pytest.raises(ValueError, match="it has 2 channels, not 1"):
+        read(tmp_path / "a.tif", Reading(1, 16))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_grey_or_colour_of_sixteen_bits_is_laid_on_white(tmp_path: Path, channels: int) -> None:
+    pixels = levels(channels, 16)
+    save_deep(pixels, tmp_path / "a.png", {})
+    transparent = pixels[2, 3].astype(">u2").tobytes()
+    content = (tmp_path / "a.png").read_bytes()
+    chunk = b"tRNS" + transparent
+    chunk = struct.pack(">I", len(transparent)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    at = content.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(content[:at] + chunk + content[at:])
+    found, losses = read(tmp_path / "a.png", Reading(channels, 16))
+    expected = pixels.copy()
+    expected[(pixels == pixels[2, 3]).all(axis=2)] = 65535
+    np.testing.assert_array_equal(found, expected)
+    assert losses == (ON_WHITE,)
