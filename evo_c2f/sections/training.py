@@ -39,6 +39,10 @@ class LossesSection(Section):
         """Whether a term needs VGG16."""
         return bool(self.perceptual or self.perceptual_distillation)
 
+    def parts(self, end: int) -> list[tuple[int, "LossesSection"]]:
+        """(until which round, the losses until then) up to round `end`: L1 alone, and then all terms."""
+        return [(min(end, self.pixel_rounds), LossesSection(l1=self.l1 or 1.0)), (end, self)]
+
     def taught(self) -> Self:
         """The same losses with a teacher as the guide; without a weight for it, it counts as much as the target."""
         weight = self.distillation if self.guided else self.l1 or 1.0

@@ -39,7 +39,7 @@ from supernet.rounds.students import SharedSubnets
 from supernet.teachers.bringing import Brought
 from supernet.training import loop
 from supernet.training.adversary import Adversary
-from supernet.training.criterion import Criterion, Guide, L1Alone, Terms
+from supernet.training.criterion import Criterion, Guide, Terms
 from supernet.training.learning import Learning
 
 if TYPE_CHECKING:
@@ -189,10 +189,11 @@ class Job:
                 "it with --teacher and --set data.target=teacher"
             )
         parts: list[tuple[int, LossesSection]] = []
-        for until, losses in [*earlier, (settings.rounds, settings.losses)]:
-            if until > begun:
-                parts.append((until, losses))
-                begun = until
+        for end, usual in [*earlier, (settings.rounds, settings.losses)]:
+            for until, losses in usual.parts(end):
+                if until > begun:
+                    parts.append((until, losses))
+                    begun = until
         adversary = None
         if any(losses.adversarial or losses.feature_matching for _, losses in parts):
             if unpaired and judge.conditioned:
@@ -206,7 +207,6 @@ class Job:
             adversary = Adversary(discriminator, judge.loss, judge.learning_rate)
         schedule = list[tuple[int, Terms]]()
         for until, losses in parts:
-            schedule.append((min(until, losses.pixel_rounds), Terms(L1Alone(losses.l1))))
             features = VggFeatures(losses.perceptual_layers, given).to(self.device) if losses.perceives else None
             guide = self._guide(losses.guide, supernet) if losses.guided else None
             schedule.append((until, Terms(losses, features, guide)))

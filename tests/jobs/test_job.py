@@ -19,6 +19,7 @@ from supernet_fixtures import (
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.sections.data import DataSection
+from evo_c2f.sections.training import LossesSection
 from evo_c2f.space import SearchSpace, subnet_ids
 from evo_c2f.workflows.session import cores
 from supernet import checkpoint
@@ -349,3 +350,28 @@ def test_without_a_number_of_threads_they_are_the_cores_that_a_scheduler_gave():
     finally:
         os.sched_setaffinity(0, before)
     assert cores() == len(before)
+
+
+# -- the losses -----------------------------------------------------------------------------------------
+
+
+def weights_of(job: Job, rounds: int, losses: LossesSection, ends: list[int]) -> list[tuple[float, float]]:
+    """The weights of L1 and the spectrum in each round, for phases that end after these rounds."""
+    criterion = job.criterion(training_settings(rounds, losses=losses), None, [(end, losses) for end in ends])
+    return [(t.weights.l1, t.weights.spectrum) for t in map(criterion.terms, range(rounds))]
+
+
+@pytest.mark.parametrize("ends", [[], [8], [8, 10], [2, 5, 10], [5]])
+def test_l1_stands_alone_in_the_first_rounds_alone_however_many_phases_there_are(folder, ends):
+    losses = LossesSection(l1=2.0, spectrum=0.5, pixel_rounds=5)
+    assert weights_of(make_job(folder), 10, losses, ends) == [(2.0, 0.0)] * 5 + [(2.0, 0.5)] * 5
+
+
+def test_a_phase_without_rounds_of_l1_alone_has_none(folder):
+    losses = LossesSection(spectrum=0.5)
+    assert weights_of(make_job(folder), 4, losses, [2, 4]) == [(1.0, 0.5)] * 4
+
+
+def test_the_rounds_of_l1_alone_train_where_l1_has_no_weight_later(folder):
+    losses = LossesSection(l1=0.0, spectrum=0.5, pixel_rounds=1)
+    assert weights_of(make_job(folder), 3, losses, []) == [(1.0, 0.0)] + [(0.0, 0.5)] * 2
