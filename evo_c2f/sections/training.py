@@ -29,6 +29,12 @@ class LossesSection(Section):
     guide: str = "widest"  # the widest subnet, 'teacher' (see `teacher`), or the file of a model of this project
     pixel_rounds: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _something_counts(self) -> Self:
+        if not self.in_words():
+            raise ValueError("no term has a weight above 0, so nothing would be learned; set one, such as l1: 1")
+        return self
+
     @property
     def guided(self) -> bool:
         """Whether a term needs the guide's output."""
@@ -49,8 +55,9 @@ class LossesSection(Section):
         return self.model_copy(update={"guide": "teacher", "distillation": weight})
 
     def untaught(self) -> Self:
-        """The same losses without a guide."""
-        return self.model_copy(update={"distillation": 0.0, "perceptual_distillation": 0.0})
+        """The same losses without a guide; if nothing else has a weight, L1 to the target takes its place."""
+        kept = self.model_copy(update={"distillation": 0.0, "perceptual_distillation": 0.0})
+        return kept if kept.in_words() else kept.model_copy(update={"l1": 1.0})
 
     def in_words(self) -> str:
         """The terms with a weight above 0, with their weights."""

@@ -4,6 +4,7 @@ import yaml
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
+from evo_c2f.sections.training import LossesSection
 
 
 @pytest.fixture(scope="session")
@@ -117,6 +118,8 @@ def test_the_last_of_two_changes_counts():
         ("training.losses.l3=1", "setting 'training.losses.l3' is unknown"),
         ("finetune.phases=[{until: 0.5}]", "the phases end at [0.5]"),
         ("finetune.phases=[{until: 0.5}, {until: 0.4}, {until: 1}]", "the phases end at [0.5, 0.4, 1.0]"),
+        ("training.losses.l1=0", "training.losses: no term has a weight above 0, so nothing would be learned"),
+        ("finetune.phases=[{until: 1, losses: {l1: 0}}]", "finetune.phases.0.losses: no term has a weight above 0"),
         ("training.losses.l1=-1", "training.losses.l1 is -1"),
         ("training.discriminator.loss=wgan", "training.discriminator.loss is 'wgan'"),
         ("search.rescore=[macs]", "search.rescore names macs, which is no quality"),
@@ -156,6 +159,13 @@ def test_a_bad_setting_is_refused_in_a_sentence_that_names_it(override, named):
         search.metrics(), search.limits()
     assert named in str(caught.value)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_losses_without_their_guide_keep_a_term():
+    both = LossesSection(l1=0.5, distillation=1.0).untaught()
+    assert (both.l1, both.distillation) == (0.5, 0.0)
+    assert LossesSection(l1=0.0, spectrum=0.5, perceptual_distillation=1.0).untaught().in_words() == "0.5 spectrum"
+    assert LossesSection(l1=0.0, distillation=1.0).untaught().in_words() == "1 l1"
 
 
 @pytest.mark.parametrize("stages", ["[operator]", "[]", "[channel, operator]"])
