@@ -59,6 +59,10 @@ class LossesSection(Section):
         kept = self.model_copy(update={"distillation": 0.0, "perceptual_distillation": 0.0})
         return kept if kept.in_words() else kept.model_copy(update={"l1": 1.0})
 
+    def without_supernet(self) -> Self:
+        """The same losses for a training without a supernet, whose widest subnet then can't guide."""
+        return self.untaught() if self.guide == "widest" else self
+
     def in_words(self) -> str:
         """The terms with a weight above 0, with their weights."""
         terms = {name: value for name, value in self if isinstance(value, float) and value}
@@ -163,6 +167,14 @@ class FinetuneSection(Section):
         if ends and (ends != sorted(set(ends)) or ends[-1] != 1):
             raise ValueError(f"the phases end at {ends}; each must end after the one before, and the last at 1")
         return phases
+
+    def without_supernet(self) -> Self:
+        """The same fine-tuning without a supernet, whose widest subnet then can't guide."""
+        phases = [
+            phase.model_copy(update={"losses": phase.losses and phase.losses.without_supernet()})
+            for phase in self.phases
+        ]
+        return self.model_copy(update={"phases": phases})
 
     def schedule(self, usual: LossesSection) -> list[tuple[int, LossesSection]]:
         """(until which round, the losses until then); `usual` for a phase without losses."""

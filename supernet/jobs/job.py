@@ -177,9 +177,9 @@ class Job:
     ) -> Criterion:
         """The recipe's losses, and those until certain rounds. InputError if one of them is not available.
 
-        earlier: (until which round, the losses until then). supernet: its widest subnet may guide. The first
-        `pixel_rounds` rounds use L1 alone: before a generator makes an image, perceptual and adversarial terms only
-        disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
+        earlier: (until which round, the losses until then). supernet: its widest subnet may guide; without one,
+        its guidance is left out. The first `pixel_rounds` rounds use L1 alone: before a generator makes an image,
+        perceptual and adversarial terms only disturb it (SRGAN, arXiv 1609.04802, sec. 3.2).
         """
         judge, begun, unpaired = settings.discriminator, 0, self.data.unpaired
         taken, given = self.task.frame.input_channels, self.task.frame.output_channels
@@ -190,7 +190,7 @@ class Job:
             )
         parts: list[tuple[int, LossesSection]] = []
         for end, usual in [*earlier, (settings.rounds, settings.losses)]:
-            for until, losses in usual.parts(end):
+            for until, losses in (usual if supernet else usual.without_supernet()).parts(end):
                 if until > begun:
                     parts.append((until, losses))
                     begun = until
@@ -226,8 +226,7 @@ class Job:
             return None
         if name != "widest":
             return load_network(Path(name)).to(self.device)
-        if supernet is None:
-            raise InputError("losses.guide is 'widest', which only a supernet has; name the file of a teacher")
+        assert supernet is not None  # else nothing is guided by it
         return partial(supernet, architecture=self.space.decode(self.space.reference))
 
     def batches(self, number: int, side: int | None = None, batch: int | None = None) -> Batches:

@@ -19,7 +19,7 @@ from supernet_fixtures import (
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.sections.data import DataSection
-from evo_c2f.sections.training import LossesSection
+from evo_c2f.sections.training import FinetuneSection, LossesSection, PhaseLossesSection, PhaseSection
 from evo_c2f.space import SearchSpace, subnet_ids
 from evo_c2f.workflows.session import cores
 from supernet import checkpoint
@@ -375,3 +375,15 @@ def test_a_phase_without_rounds_of_l1_alone_has_none(folder):
 def test_the_rounds_of_l1_alone_train_where_l1_has_no_weight_later(folder):
     losses = LossesSection(l1=0.0, spectrum=0.5, pixel_rounds=1)
     assert weights_of(make_job(folder), 3, losses, []) == [(1.0, 0.0)] + [(0.0, 0.5)] * 2
+
+
+def test_without_a_supernet_its_widest_subnet_does_not_guide(folder):
+    job = make_job(folder)
+    losses = LossesSection(l1=2.0, distillation=1.0)
+    settings = training_settings(4, losses=losses)
+    guided, alone = (job.criterion(settings, supernet).terms(0) for supernet in (job.supernet(), None))
+    assert (guided.weights.l1, guided.weights.distillation) == (2.0, 1.0) and guided.guide
+    assert (alone.weights.l1, alone.weights.distillation) == (2.0, 0.0) and alone.guide is None
+    phases = [PhaseSection(until=0.5, losses=PhaseLossesSection(distillation=1.0)), PhaseSection(until=1.0)]
+    how = FinetuneSection(phases=phases).without_supernet()
+    assert how.losses_in_words(losses.without_supernet()) == "1 l1, then 2 l1"

@@ -111,9 +111,9 @@ def train_plain(session: Session, images: int, habits: str) -> None:
         training = settings.training.model_copy(update=others)
         name, words, plan = f"plain-{images}", "l1", Plan(BATCH, [(rounds, PATCH)])
     else:
-        training = settings.for_finetuning()
-        name, words = f"plain-alike-{images}", settings.finetune.losses_in_words(training.losses)
-        plan = plan_of(settings.finetune, training.losses, None)
+        training, how = settings.for_finetuning(), settings.finetune.without_supernet()
+        losses = training.losses.without_supernet()
+        name, words, plan = f"plain-alike-{images}", how.losses_in_words(losses), plan_of(how, losses, None)
     about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
     about["data"] = data_name(settings.data.folder)
     torch.manual_seed(job.seed)

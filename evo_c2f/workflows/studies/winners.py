@@ -147,7 +147,8 @@ def train_contenders(
 def train_contender(session: Session, network: Contestant, folder: Path, images: int) -> None:
     """Train one network by the settings' `finetune`, on this number of images, into a folder of the run."""
     session = on_images(session, images)
-    how, losses = session.settings.finetune, session.settings.training.losses
+    how = session.settings.finetune.without_supernet()
+    losses = session.settings.training.losses.without_supernet()
     training = session.settings.for_finetuning()
     about = {
         "start": "scratch",
