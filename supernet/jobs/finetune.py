@@ -35,13 +35,16 @@ def plan_of(how: FinetuneSection, losses: LossesSection, supernet: Supernet | No
     return Plan(how.batch, sides, how.schedule(losses), supernet)
 
 
-def same(before: Any, now: Any) -> bool:
-    """Whether two values of settings mean the same; one that an older version did not have was off."""
+def difference(name: str, before: Any, now: Any) -> str:
+    """The first setting that differs, in words; '' if none does. One that an older version did not have was off."""
     if isinstance(before, dict) and isinstance(now, dict):
-        return all(same(before.get(key), now.get(key)) for key in {*before, *now})
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        return all(map(same, before, now))
-    return before == now or (before is None and not now)
+        inside = [(key, before.get(key), now.get(key)) for key in {**before, **now}]
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        inside = [(index, *values) for index, values in enumerate(zip(before, now, strict=True))]
+    else:
+        alike = before == now or (before is None and not now)
+        return "" if alike else f"{name} is {before} there, {now} here"
+    return next(filter(None, (difference(f"{name}.{key}", *values) for key, *values in inside)), "")
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,11 @@ class Finetuning:
                 raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
             for name, value in self.about.items():
                 # An older model may not tell of it; the data's folder may be called otherwise, its content is checked.
-                if name != "data" and not same(before.get(name, value), value):
+                other = "" if name == "data" else difference(name, before.get(name, value), value)
+                if other:
                     raise InputError(
-                        f"{self.folder} holds another model ({name} is {before[name]} there, {value} here); "
-                        "choose another --name"
+                        f"{self.folder} holds another model ({other}); remove that folder, or use the settings that it "
+                        "was made with; what 'finetune' is told to make may also take another --name"
                     )
         else:
             write_text(begun, to_json(self.about, indent=1) + "\n")

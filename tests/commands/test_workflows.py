@@ -10,6 +10,7 @@ from command_line import exit_code
 from PIL import Image
 from supernet_fixtures import random_pixels
 
+from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
@@ -17,6 +18,8 @@ from evo_c2f.space import subnet_id
 from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
 from evo_c2f.workflows.search import evolve, latency_table, search
 from evo_c2f.workflows.session import Session, task_and_data
+from evo_c2f.workflows.studies import compare
+from evo_c2f.workflows.studies.compare import train_plain
 from evo_c2f.workflows.studies.winners import FILL, contestants_of, train_contenders
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
@@ -141,6 +144,24 @@ def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
     networks = [("a", network, 0), ("b", network, 0), ("c", network, 1)]
     same, again, other = (row["psnr_y"] for row in train_contenders(session_of(run), networks, 4, []))
     assert same == again != other
+
+
+def test_a_network_that_is_there_by_other_settings_is_not_taken_and_the_first_of_them_is_named(run, monkeypatch):
+    monkeypatch.setattr(compare, "finetuned", lambda session, work, network: work.begin())  # without the rounds
+    other = session_of(run, "finetune.learning_rate=0.5")
+    found = candidates_of(other, [], 2)
+    train_plain(session_of(run), 4, "alike")
+    best_alone(session_of(run), found, 2)
+    for again in (lambda: train_plain(other, 4, "alike"), lambda: best_alone(other, found, 2)):
+        with pytest.raises(InputError) as refused:
+            again()
+        said = str(refused.value)
+        assert "holds another model (finetune.learning_rate is 0.001 there, 0.5 here); remove that folder" in said
+        assert len(said) < 400
+    kept = run.folder / "models" / "plain-alike-4" / "finetune.json"
+    older = {key: value for key, value in json.loads(kept.read_text()).items() if key != "finetune"}
+    kept.write_text(json.dumps(older))
+    train_plain(other, 4, "alike")  # a file of an older version does not tell
 
 
 @pytest.mark.parametrize("first", ["joint", "path"])

@@ -105,6 +105,7 @@ def train_plain(session: Session, images: int, habits: str) -> None:
     habits: 'usual': by the customary settings for such networks; 'alike': by the recipe's `finetune`.
     """
     settings, job = upscalers_only(session, "benchmark"), session.job
+    about: dict[str, Any] = {"network": "plain", "start": "scratch", "images": images}
     if habits == "usual":
         rounds = -(-images // BATCH)
         others = {"rounds": rounds, "losses": LossesSection(), **SETTINGS}
@@ -114,8 +115,8 @@ def train_plain(session: Session, images: int, habits: str) -> None:
         training, how = settings.for_finetuning(), settings.finetune.without_supernet()
         losses = training.losses.without_supernet()
         name, words, plan = f"plain-alike-{images}", how.losses_in_words(losses), plan_of(how, losses, None)
-    about = {"network": "plain", "start": "scratch", "losses": words, "images": images}
-    about["data"] = data_name(settings.data.folder)
+        about["finetune"] = how.model_dump(mode="json")
+    about |= {"losses": words, "data": data_name(settings.data.folder)}
     torch.manual_seed(job.seed)
     network = PlainUpscaler(scale=settings.task.scale)
     finetuned(session, Finetuning(job, session.run.folder / "models" / name, training, plan, about), network)
