@@ -157,8 +157,18 @@ class RunFolder:
         return [stage for stage in order if self.front(stage).is_file()]
 
     def seconds_of(self, event: str) -> float:
-        """The logged seconds of an event, over all stages; for a repeated stage, the last time."""
-        return float(sum(line["seconds"] for line in self.last(event).values()))
+        """The logged seconds of 'trained' or 'evolved' over the recipe's stages; what studies log is no part of them.
+
+        A training's line tells the seconds of all its sittings, and the last line is of the weights that are there. A
+        search's line tells those of one sitting alone; one that measured nothing was a replay, in no time.
+        """
+        if event == "trained":
+            found = self.last(event)
+            return float(sum(found[stage]["seconds"] for stage in self.recipe.training.stages if stage in found))
+        lines = [line for line in read_log(self.log_file) if line["event"] == event and line.get("measured") != 0]
+        # A run may be searched jointly instead; beside the stages that is a comparison.
+        own = [line for line in lines if line["stage"] in STAGES] or lines
+        return float(sum(line["seconds"] for line in own))
 
     def last(self, event: str) -> dict[str, dict[str, Any]]:
         """The last log line of an event, for each stage."""

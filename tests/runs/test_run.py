@@ -189,12 +189,12 @@ def test_what_can_t_be_written_leaves_the_old_file(tmp_path):
 
 
 def test_a_line_that_a_killed_writer_left_half_is_passed_over_and_then_replaced(run):
-    run.log("trained", stage="joint", seconds=1.0)
+    run.log("trained", stage="path", seconds=1.0)
     with run.log_file.open("a") as file:
         file.write('{"time": 1, "event": "trai')
     assert run.seconds_of("trained") == 1
     run.log("trained", stage="operator", seconds=2.0)
-    assert [line["stage"] for line in read_log(run.log_file)] == ["joint", "operator"]
+    assert [line["stage"] for line in read_log(run.log_file)] == ["path", "operator"]
 
 
 def test_several_processes_log_without_loss(run):
@@ -232,10 +232,20 @@ def test_the_ledgers_of_all_trainings_are_kept_side_by_side(run):
     assert json.loads(run.ledger.read_text()) == {"joint": {"path": [4, 4]}, "operator": {"operator": [1]}}
 
 
-def test_the_seconds_of_an_event_are_those_of_each_stage_s_last_time(tmp_path, quick):
-    run = RunFolder(tmp_path, quick)
+def test_the_seconds_of_the_trainings_are_those_of_the_weights_that_are_there(tmp_path):
+    run = RunFolder(tmp_path, recipe.load("quick", ("training.stages=[joint, operator]",)))
     assert run.seconds_of("trained") == 0
-    for stage, seconds in (("joint", 5.0), ("operator", 2.0), ("joint", 3.0)):
+    for stage, seconds in (("joint", 5.0), ("operator", 2.0), ("joint", 3.0), ("fair-0", 50.0)):
         run.log("trained", stage=stage, seconds=seconds)
-    run.log("evolved", stage="path", seconds=100.0)
+    run.log("evolved", stage="path", seconds=100.0, measured=3)
     assert run.seconds_of("trained") == 5.0
+
+
+def test_the_seconds_of_the_searches_are_those_of_every_sitting_that_measured(tmp_path, quick):
+    run = RunFolder(tmp_path, quick)
+    assert run.seconds_of("evolved") == 0
+    run.log("evolved", stage="joint", seconds=70.0, measured=9)
+    assert run.seconds_of("evolved") == 70  # a run that is searched jointly
+    for stage, seconds, measured in (("path", 5.0, 4), ("operator", 2.0, 4), ("path", 3.0, 2), ("path", 0.5, 0)):
+        run.log("evolved", stage=stage, seconds=seconds, measured=measured)
+    assert run.seconds_of("evolved") == 10.0
