@@ -183,10 +183,10 @@ class Comparison:
 
 def baselines(job: Job, score: Score) -> list[dict[str, Any]]:
     """Rows of what is not trained here: the input, the mean image, and the teacher that was brought, if any."""
-    others: dict[str, Callable[[Tensor], Tensor]] = {
-        "the input itself": job.task.baseline,
-        "the mean image": mean_target(job.data.search()),
-    }
+    others: dict[str, Callable[[Tensor], Tensor]] = {"the input itself": job.task.baseline}
+    search, full = job.data.search(), job.data.full()
+    if len({target.shape[1:] for _, target in (*search, *full)}) == 1:  # images of several sizes have no mean
+        others["the mean image"] = mean_target(search)
     if job.judged_teacher:
         others["the teacher that was brought"] = job.judged_teacher
     return [{"network": name, **score.of(network)} for name, network in others.items()]

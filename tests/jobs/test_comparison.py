@@ -96,6 +96,15 @@ def test_a_teacher_that_was_brought_is_compared_unless_its_outputs_are_the_targe
         assert rows[-1]["network"] == last and all(3 < row["psnr_y"] < 30 for row in rows)
 
 
+def test_images_of_several_sizes_are_compared_without_their_mean(tmp_path: Path):
+    write_images(tmp_path / "train", {"a.png": random_pixels(16, 32, 0)})
+    write_images(tmp_path / "val", {f"{side}.png": random_pixels(16, 2 * side, side) for side in (16, 24)})
+    section = {"folder": str(tmp_path), "load_size": None, "crop": 16, "batch": 1, "validation_images": 2}
+    data = PairData(PairsSection.model_validate(section), 0)
+    job = Job(small_space(), Translation(), data, 0, torch.device("cpu"))
+    assert [row["network"] for row in baselines(job, job.score(["psnr_y"], full=True))] == ["the input itself"]
+
+
 def test_the_narrow_teacher_is_the_widest_that_exceeds_neither_cost():
     size = (16, 32)
     of_seven, of_five = (network_costs(ResNetGenerator(width), size) for width in (7, 5))

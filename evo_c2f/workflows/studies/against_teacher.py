@@ -96,8 +96,9 @@ class AgainstTeacher:
         if not narrow:
             log.warning("the narrowest teacher costs more than the searched network; no narrow one is compared")
         score = job.score(self.names, full=True)
+        untrained = baselines(self.session.job, score)  # what fails here would lose what is trained next
         each, more = self.train(self.contenders(chosen, narrow), score)
-        rows = baselines(self.session.job, score) + over_seeds(each, self.names)
+        rows = untrained + over_seeds(each, self.names)
         table = {"rows": rows, "each_seed": each, "subnet": best, "narrow_width": narrow, "limits": self.limits}
         table |= {"test_images": job.data.counts()[1][0], "trials": tried + more}
         table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
