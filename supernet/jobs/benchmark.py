@@ -16,6 +16,11 @@ from supernet.models.model import Model, read_model
 NAMES = ("psnr_y", "ssim_y", "psnr_rgb", "lpips")
 
 
+def names_with(first: str) -> tuple[str, ...]:
+    """These qualities and the first one; a benchmark has too few images for Frechet distances."""
+    return NAMES if qualities.is_frechet(first) else tuple(dict.fromkeys([*NAMES, first]))
+
+
 def check(benchmarks: Sequence[Path], scale: int, warn: Callable[[str], None] = lambda sentence: None) -> None:
     """InputError if a model can't be read or judged, or if two would have the same name in a table.
 
@@ -32,9 +37,14 @@ def check(benchmarks: Sequence[Path], scale: int, warn: Callable[[str], None] = 
 
 
 def side_by_side(
-    models: Mapping[str, Path], benchmarks: Sequence[Path], output_size: tuple[int, int], device: torch.device
+    models: Mapping[str, Path],
+    benchmarks: Sequence[Path],
+    output_size: tuple[int, int],
+    device: torch.device,
+    names: Sequence[str] = NAMES,
 ) -> list[dict[str, Any]]:
-    """One row a model: costs for an output of (height, width), training, `<benchmark> <metric>` of each benchmark.
+    """One row a model: costs for an output of (height, width), training, `<benchmark> <metric>` of each benchmark,
+    for the qualities of these names.
 
     InputError if a model or a benchmark is missing, or belongs to another task.
     """
@@ -43,7 +53,7 @@ def side_by_side(
         model = read_model(path)
         row: dict[str, Any] = {"model": name} | costs_of(model, output_size) | training_of(model)
         for folder in benchmarks:
-            mean = judge(model, read_judged(model, folder, "test", "AtoB", None), NAMES, device)["mean"]
+            mean = judge(model, read_judged(model, folder, "test", "AtoB", None), names, device)["mean"]
             row |= {f"{folder.resolve().name} {metric}": value for metric, value in mean.items()}
         rows.append(row)
     return rows

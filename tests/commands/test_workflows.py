@@ -20,9 +20,10 @@ from evo_c2f.workflows.search import evolve, latency_table, search
 from evo_c2f.workflows.session import Session, task_and_data
 from evo_c2f.workflows.studies import compare
 from evo_c2f.workflows.studies.compare import train_plain
-from evo_c2f.workflows.studies.winners import FILL, contestants_of, train_contenders
+from evo_c2f.workflows.studies.winners import FILL, Amounts, contestants_of, train_contenders, winners_study
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
+from supernet.jobs.benchmark import NAMES, names_with
 from supernet.jobs.contestants import Contestant, in_size
 from supernet.jobs.job import Job
 from supernet.models.model import load_network
@@ -101,11 +102,26 @@ def test_the_candidate_that_is_best_from_scratch_goes_on(run):
     assert stage in STAGES
 
 
+def small_benchmark(folder: Path) -> Path:
+    for name, side in (("HR", 64), ("LR_bicubic/X2", 32)):
+        (folder / name).mkdir(parents=True)
+        Image.fromarray(random_pixels(side, side)).save(folder / name / "a.png")
+    return folder
+
+
 def test_sizes_and_limits_narrow_who_is_tried(run, tmp_path, capsys):
-    for folder, side in (("HR", 64), ("LR_bicubic/X2", 32)):
-        (tmp_path / "Set1" / folder).mkdir(parents=True)
-        Image.fromarray(random_pixels(side, side)).save(tmp_path / "Set1" / folder / "a.png")
-    benchmark = ("benchmark", tmp_path / "Set1", "--run", run.folder, "--threads", 1, "--size", 2, "--candidates", 1)
+    benchmark = (
+        "benchmark",
+        small_benchmark(tmp_path / "Set1"),
+        "--run",
+        run.folder,
+        "--threads",
+        1,
+        "--size",
+        2,
+        "--candidates",
+        1,
+    )
     assert exit_code(*benchmark, "--fill", 0.5) == 2
     assert "has size_mb >= 1 and size_mb <= 2; allow more" in capsys.readouterr().err
     for pick in ("knee", "best"):
@@ -162,6 +178,16 @@ def test_a_network_that_is_there_by_other_settings_is_not_taken_and_the_first_of
     older = {key: value for key, value in json.loads(kept.read_text()).items() if key != "finetune"}
     kept.write_text(json.dumps(older))
     train_plain(other, 4, "alike")  # a file of an older version does not tell
+
+
+def test_winners_are_judged_on_benchmarks_by_the_quality_that_decides(run, tmp_path):
+    benchmark = small_benchmark(tmp_path / "Set1")
+    session = session_of(run, "search.objectives=[ssim_rgb, macs]")
+    one, budget = Contestant(plain=(4, 1)), in_size(1, session.job.task.frame)
+    found = [(budget, {"searched": {"ours": one}, "hand-made": {"theirs": one}})]
+    ours, theirs = winners_study(session, found, [benchmark], Amounts(1, 2, 1))["rows"]
+    assert 0 < ours["Set1 ssim_rgb"] == theirs["Set1 ssim_rgb"] <= 1 and theirs["Set1 ssim_rgb lead"] == 0
+    assert names_with("lpips") == names_with("fd_vgg_n4") == NAMES  # too few images for Frechet distances
 
 
 @pytest.mark.parametrize("first", ["joint", "path"])

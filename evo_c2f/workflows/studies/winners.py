@@ -19,7 +19,7 @@ from evo_c2f.workflows.search import latency_table
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.compare import upscalers_only
 from supernet import checkpoint
-from supernet.jobs.benchmark import side_by_side
+from supernet.jobs.benchmark import names_with, side_by_side
 from supernet.jobs.contestants import (
     LEAST,
     Budget,
@@ -59,6 +59,8 @@ def winners_study(
     """
     run, first = session.run, session.first_quality
     images = session.settings.finetune.rounds * batch_of(session)
+    judged = [folder.resolve().name for folder in benchmarks if first.name in names_with(first.name)]
+    qualities = [first.name, *(f"{title} {first.name}" for title in judged)]
     rows, trials, finals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for budget, kinds in found:
         limit = {"budget": budget.cost, "most": budget.most}
@@ -71,7 +73,6 @@ def winners_study(
             return train_contenders(session, networks, seen, benchmarks if seen == images else ())
 
         tried, last = winners.study_winners(kinds, amounts.trial_images, images, amounts.seeds, train, first)
-        qualities = [first.name, *(f"{folder.resolve().name} {first.name}" for folder in benchmarks)]
         trials += [{**limit, **trial} for trial in tried]
         finals += [{**limit, **final} for final in last]
         rows += [
@@ -139,7 +140,8 @@ def train_contenders(
         with session.show(f"{len(work)} networks on {images:,} images", len(work)) as reporter:
             for _ in in_processes(n_processes, torch.get_num_threads(), train_contender, quiet):
                 reporter.step()
-    rows = side_by_side(files, benchmarks, settings.search.output_size, session.job.device)
+    names = names_with(session.first_quality.name)
+    rows = side_by_side(files, benchmarks, settings.search.output_size, session.job.device, names)
     numbers = [{key: value for key, value in row.items() if isinstance(value, int | float)} for row in rows]
     return [row | checkpoint.load(file)[1]["metrics"] for row, file in zip(numbers, files.values(), strict=True)]
 
