@@ -112,6 +112,11 @@ def read_tensors(path: Path) -> Mapping[str, Any]:
             ".safetensors"
         ) from None
     except Exception as error:  # a file that is cut short raises whatever its reader meets first
+        if "TorchScript" in str(error):
+            raise InputError(
+                f"{path} is a TorchScript archive, which is a program, so it is not opened; save its state_dict alone, "
+                "or export it to ONNX"
+            ) from None
         raise DamagedFileError(f"{path} can't be read ({type(error).__name__}); get the teacher's file again") from None
     inside = next((found[key] for key in INSIDE if isinstance(found, dict) and isinstance(found.get(key), dict)), found)
     if not isinstance(inside, dict) or not inside or not all(isinstance(one, Tensor) for one in inside.values()):

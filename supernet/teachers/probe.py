@@ -52,7 +52,9 @@ def probe(
 
     given: its range, if the user names it; None: found out. InputError if it does not fit, or gives no images.
     """
-    cut = [cut_to(found, *sample) for sample in samples]
+    every = [cut_to(found, *sample) for sample in samples]
+    # Of a flat picture, such as a white page, a good teacher's output is flat too, which tells nothing.
+    cut = [(source, wanted) for source, wanted in every if source.std() >= LEAST_SPREAD] or every
     known = given or found.range
     pairs = [(known, known)] if known else [(takes, gives) for takes in RANGES for gives in RANGES]
     best: tuple[float, Range, Range] | None = None

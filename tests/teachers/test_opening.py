@@ -158,6 +158,14 @@ def test_no_pickle_is_ever_executed(tmp_path, suffix):
     assert not mark.exists()
 
 
+def test_a_torchscript_archive_is_told_from_a_damaged_file(tmp_path):
+    torch.jit.trace(Enlarger(), torch.zeros(1, 3, 4, 4)).save(str(tmp_path / "traced.pt"))
+    with pytest.raises(
+        InputError, match=r"traced\.pt is a TorchScript archive.*; save its state_dict alone, or export"
+    ):
+        find(tmp_path / "traced.pt")
+
+
 def test_files_that_are_no_teacher_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist; name an .onnx, .pth or .safetensors file$"):
         opening.place_of(str(tmp_path / "absent.onnx"))

@@ -75,6 +75,15 @@ def test_what_does_not_fit_is_refused(run, scale, words):
         tried(run, scale)
 
 
+def test_a_flat_picture_among_the_samples_tells_nothing():
+    page, run = torch.ones(1, 3, 24, 32), in_range("-1..1", "-1..1")
+    samples = [(x, enlarged(x)) for x in (page, SOURCES[0])]
+    teacher = probe(Found(run, "a test"), samples, 2, "FILE", None)
+    assert (teacher.takes, teacher.gives) == ("-1..1", "-1..1")
+    with pytest.raises(InputError, match="all its values are nearly the same"):
+        probe(Found(run, "a test"), samples[:1], 2, "FILE", None)
+
+
 def test_a_teacher_of_one_size_takes_no_other():
     with pytest.raises(InputError, match="a test takes images of 16x16 alone, these are 32x24"):
         tried(enlarged, size=(16, 16))
