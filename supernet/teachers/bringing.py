@@ -61,7 +61,8 @@ def bring(
     """
     assert settings.file is not None
     place = opening.place_of(settings.file)
-    if opening.digest_of(place) != settings.digest:
+    digest = opening.digest_of(place)
+    if settings.digest not in (digest, opening.digest_of(place, whole=False)):
         raise InputError(f"{place} is not the teacher that the run was begun with; name that one with --teacher")
     if not is_of_rgb(task) or samples[0][0].dtype != np.uint8:
         raise InputError("a teacher takes and gives RGB of 8 bits; leave it out, or set 3 channels and data.depth=8")
@@ -72,7 +73,7 @@ def bring(
     cache = Path(settings.cache) / OWN if settings.cache else folder
     refuse_no_folder(cache)
     brought = Brought(place, (scale, teacher.takes, teacher.gives), PLUGGED.get(place), teacher)
-    key = f"{settings.digest}-{teacher.takes}-{teacher.gives}-x{scale}"
+    key = f"{digest}-{teacher.takes}-{teacher.gives}-x{scale}"
     return brought, Taught(Outputs(cache, key, brought, int(settings.cache_gb * 1e9), device), scale, alone)
 
 

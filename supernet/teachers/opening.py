@@ -33,14 +33,27 @@ def place_of(name: str) -> str:
     return str(path)
 
 
-def digest_of(place: str) -> str:
-    """A short hash of the file's content; of a plugin's teacher, of the file that makes it."""
+def digest_of(place: str, whole: bool = True) -> str:
+    """A short hash of the file's content; of a plugin's teacher, of the file that makes it.
+
+    whole: with the weights of a plugin's module, and the files that hold tensors of an ONNX file. Without these it is
+    the hash in runs of older versions.
+    """
+    content = hashlib.sha256()
     if place in PLUGGED:
         source = inspect.getsourcefile(PLUGGED[place])
-        content = Path(source).read_bytes() if source and Path(source).is_file() else b""
-        return hashlib.sha256(place.encode() + content).hexdigest()[:16]
-    with Path(place).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        content.update(place.encode() + (Path(source).read_bytes() if source and Path(source).is_file() else b""))
+        network = PLUGGED[place]() if whole else None
+        for name, tensor in network.state_dict().items() if isinstance(network, nn.Module) else ():
+            content.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+            content.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
+        return content.hexdigest()[:16]
+    path = Path(place)
+    more = onnx_files.external_data(path) if whole and path.suffix == ".onnx" else []
+    for each in (path, *more):
+        with each.open("rb") as file:
+            hashlib.file_digest(file, lambda: content)
+    return content.hexdigest()[:16]
 
 
 def find(place: str, warn: Callable[[str], None]) -> Found:

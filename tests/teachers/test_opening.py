@@ -136,6 +136,36 @@ def test_a_plugin_adds_a_teacher(tmp_path, monkeypatch):
         del PLUGGED["inverse"]
 
 
+def test_a_plugins_module_is_told_by_its_weights_too(monkeypatch):
+    network = Enlarger()
+    network.register_buffer("odd", torch.tensor(True))
+    monkeypatch.setitem(PLUGGED, "mine", lambda: network)
+    before, older = opening.digest_of("mine"), opening.digest_of("mine", whole=False)
+    assert opening.digest_of("mine") == before != older
+    with torch.no_grad():
+        network.convolution.bias += 1
+    assert opening.digest_of("mine") != before and opening.digest_of("mine", whole=False) == older
+
+
+@pytest.mark.parametrize("name", ["any.onnx.data", 50 * "long" + ".bin"])
+def test_an_onnx_file_is_told_by_its_external_tensors_too(tmp_path, name):
+    pytest.importorskip("onnx")
+    from onnx import load, save
+
+    path = write_enlarger(tmp_path / "any.onnx")
+    inside = opening.digest_of(str(path))
+    assert inside == opening.digest_of(str(path), whole=False)  # as in runs of older versions
+    save(load(path), path, save_as_external_data=True, location=name, size_threshold=0)
+    before, older = opening.digest_of(str(path)), opening.digest_of(str(path), whole=False)
+    assert before != older
+    other = bytearray((tmp_path / name).read_bytes())
+    other[0] ^= 1
+    (tmp_path / name).write_bytes(other)
+    assert opening.digest_of(str(path)) != before and opening.digest_of(str(path), whole=False) == older
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    assert len(opening.digest_of(str(tmp_path / "empty.onnx"))) == 16
+
+
 class Evil:
     """Touches a file when it is unpickled."""
 
