@@ -192,7 +192,7 @@ def make_job(settings: Recipe, machine: Machine, ranks: Ranks = ALONE, run: RunF
         job.board = Board(run.folder / "tensorboard", task, data.search, job.device)
     if run and settings.teacher.file:
         bring_teacher(settings, job, run)
-    elif settings.data.target == "teacher":
+    elif run and settings.data.target == "teacher":  # what serves no run needs none
         raise InputError("data.target is teacher, and none is named; name one with --teacher FILE")
     # Refuse what can't work now, not after hours of training.
     refuse_unreachable(settings.search.limits(), settings.space, job.costs(settings.search.output_size))

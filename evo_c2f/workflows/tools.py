@@ -61,8 +61,11 @@ def check_data(settings: Recipe, machine: Machine, show: Show) -> dict[str, Any]
             reporters[0].update(done, "")
 
         data.on_read = on_read
-        search = settings.search
-        job.check(settings.training, wanted_metrics(search.metrics(), search.limits()), search.rescore)
+        search, training = settings.search, settings.training
+        # Of pictures without pairs a teacher is trained first, which the losses need.
+        job.check(
+            None if job.data.unpaired else training, wanted_metrics(search.metrics(), search.limits()), search.rescore
+        )
         record = job.data.record()
     known = job.data.index.facts()
     sizes = sorted({facts.size for facts in known.values() if not facts.fault}, key=lambda size: size[0] * size[1])

@@ -46,6 +46,7 @@ def bench(
 ) -> dict[str, Any]:
     """Step rates inside the supernet against plain modules, and the cost of a round and of an evaluation."""
     low, high = (t.to(job.device, memory_format=torch.channels_last) for t in job.data.training((job.seed,))[0])
+    high = own(job, high)
     supernet = job.supernet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     space = job.space
     results: dict[str, Any] = {"device": str(job.device), "threads": torch.get_num_threads()}
@@ -59,7 +60,7 @@ def bench(
     say(f"the same of {RANDOM_SUBNETS} random subnets: median {median(ratios):.3f}, lowest {min(ratios):.3f}")
 
     rounds = FairRounds(space, "joint", None, np.random.default_rng(job.seed))
-    students, criterion = SharedSubnets(supernet, rounds), Criterion(Terms(L1Alone()))
+    students, criterion = SharedSubnets(supernet, rounds), l1_of(job)
     optimizer = torch.optim.Adam(supernet.parameters(), lr=1e-6, fused=True)
 
     def one_round() -> None:
@@ -79,6 +80,16 @@ def bench(
     steps = ", ".join(f"{name} {ms:.1f} ms" for name, ms in results["optimizer_ms"].items())
     say(f"a step of the optimiser over the widest subnet: {steps}")
     return results
+
+
+def l1_of(job: Job) -> Criterion:
+    """L1 to the targets of the job's task."""
+    return Criterion(Terms(L1Alone()), channels=job.task.frame.output_channels)
+
+
+def own(job: Job, target: Tensor) -> Tensor:
+    """The channels of the target itself, without the real pictures that stand beside it where there are no pairs."""
+    return target[:, : job.task.frame.output_channels]
 
 
 def bench_alone(
@@ -124,7 +135,7 @@ def our_loop(
     students: Students = Alone(network)
     if isinstance(network, Supernet):
         students = SharedSubnets(network, FairRounds(job.space, "joint", None, np.random.default_rng(0)))
-    learning = Learning(students, Criterion(Terms(L1Alone())), how)
+    learning = Learning(students, l1_of(job), how)
     run: Round = partial(loop.one_round, learning)
     if can_be_recorded(learning) if recorded is None else recorded:
         run = Captured(learning, run, loop.recordable_round)
@@ -141,6 +152,7 @@ def plain_loop(job: Job, network: nn.Module, how: TrainingSection, side: int, ba
     """The loop that one writes by hand around the same network: always on the same batch, and without an EMA."""
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     source, target = (t.to(job.device) for t in job.data.training((job.seed, 0, 3), side, batch)[0])
+    target = own(job, target)
     optimizer = make_optimizer(how.optimizer, list(network.parameters()), how.learning_rate, (0.9, 0.99))
 
     def step(index: int) -> Tensor:

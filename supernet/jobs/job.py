@@ -123,17 +123,18 @@ class Job:
         # Another process that unpickles them imports the plugins that they are of.
         self.operators = [OPERATORS[name] for name in self.space.operators]
 
-    def check(self, settings: TrainingSection, names: Sequence[str], rescored: Sequence[str]) -> None:
+    def check(self, settings: TrainingSection | None, names: Sequence[str], rescored: Sequence[str]) -> None:
         """InputError, before training starts, if the images, the space, the losses or the metrics are not usable.
 
-        names: the metrics of the search and of its final front; rescored: additional metrics of that front.
+        settings: None: its losses can't be told yet. names: metrics of the search and its front; rescored: more of it.
         """
         (n, side), full = self.data.counts()
         wanted = [name for name in names if qualities.is_quality(name, self.task)]
         for name in wanted:
             qualities.check(name, self.task, n, side, self.data.side_setting)
         self.check_full([*(qualities.for_count(name, full[0]) for name in wanted), *rescored])
-        self.criterion(settings, self.supernet())
+        if settings:
+            self.criterion(settings, self.supernet())
 
     def check_full(self, names: Sequence[str]) -> None:
         """InputError if one of these qualities can't be measured on the images for final fronts."""

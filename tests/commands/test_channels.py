@@ -9,16 +9,19 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from command_line import SMALL, exit_code, settings
+from command_line import SMALL, TINY_PAIRS, exit_code, settings
 from PIL import Image
-from supernet_fixtures import random_images
+from supernet_fixtures import random_images, random_pixels, write_images
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
+from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import task_and_data
+from evo_c2f.workflows.tools import Benchmark
 from supernet import load_model
 from supernet.data.images import to_pixels
 from supernet.drawing.demo import LoadedModels
+from supernet.jobs import bench
 
 pytest.importorskip("onnxruntime")
 
@@ -103,6 +106,24 @@ def test_a_translation_s_outputs_may_have_other_channels_than_its_inputs(tmp_pat
     _, other = translation(tmp_path, "task.output_channels=1")
     with pytest.raises(InputError, match="a half of it has more than 1 channels"):
         other.search()
+
+
+GREY = ("quick", *SMALL, "task.channels=1")
+APART = ("openmoji", *TINY_PAIRS, "data.target=teacher", "search.objectives=[psnr_rgb, macs]", "search.rescore=[]")
+
+
+@pytest.mark.parametrize("changes", [GREY, APART], ids=["grey photographs", "two domains without a teacher yet"])
+def test_costs_are_measured_on_pictures_of_other_channels(changes, tmp_path: Path, monkeypatch) -> None:
+    for name in ("RANDOM_SUBNETS", "BLOCKS", "STEPS", "SPEED_ROUNDS"):
+        monkeypatch.setattr(bench, name, 1)
+    if changes is GREY:
+        write(tmp_path / "data", ".png", [photograph(1, seed, np.uint8) for seed in range(3)])
+    else:
+        pictures = [f"{split}{side}/{i}.png" for split in ("train", "test") for side in "AB" for i in range(4)]
+        write_images(tmp_path / "data", {name: random_pixels(32, 32, seed) for seed, name in enumerate(pictures)})
+    chosen = recipe.load(changes[0], (*changes[1:], f"data.folder={tmp_path / 'data'}"))
+    results = Benchmark(chosen, Machine("cpu", threads=1)).everything(10)
+    assert results["round_ms"] > 0 and results["alone"].keys() == {"ours", "plain torch"}
 
 
 TOLD = {

@@ -53,6 +53,17 @@ def test_what_a_search_would_use_of_pairs_is_counted(tmp_path: Path, capsys: pyt
     assert "reading pictures 11/11" in said.err
 
 
+def test_a_folder_is_checked_before_there_is_a_teacher(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone, apart = tmp_path / "alone", tmp_path / "apart"
+    shapes(alone, {"train/{}.png": (5, 32, 32), "val/{}.png": (4, 32, 32)})
+    assert check(capsys, alone, *PAIRS, "--set", "data.target=teacher")["used"] == {"train": 5, "search": 4, "full": 4}
+    shapes(apart, {"trainA/{}.png": (5, 32, 32), "trainB/{}.png": (6, 32, 32), "testA/{}.png": (4, 32, 32)})
+    shapes(apart, {"testB/{}.png": (4, 32, 32)})
+    for words in ((), ("--set", "data.target=teacher")):
+        used = check(capsys, apart, *PAIRS, *words)["used"]
+        assert isinstance(used, dict) and (used["train"], used["real train"]) == (5, 6)
+
+
 @pytest.mark.parametrize(
     ("broken", "words", "sentence"),
     [
