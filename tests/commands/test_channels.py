@@ -108,16 +108,16 @@ def test_a_translation_s_outputs_may_have_other_channels_than_its_inputs(tmp_pat
         other.search()
 
 
-GREY = ("quick", *SMALL, "task.channels=1")
+SEVEN = ("quick", *SMALL, "task.channels=7")
 APART = ("openmoji", *TINY_PAIRS, "data.target=teacher", "search.objectives=[psnr_rgb, macs]", "search.rescore=[]")
 
 
-@pytest.mark.parametrize("changes", [GREY, APART], ids=["grey photographs", "two domains without a teacher yet"])
+@pytest.mark.parametrize("changes", [SEVEN, APART], ids=["7 channels", "two domains without a teacher yet"])
 def test_costs_are_measured_on_pictures_of_other_channels(changes, tmp_path: Path, monkeypatch) -> None:
     for name in ("RANDOM_SUBNETS", "BLOCKS", "STEPS", "SPEED_ROUNDS"):
         monkeypatch.setattr(bench, name, 1)
-    if changes is GREY:
-        write(tmp_path / "data", ".png", [photograph(1, seed, np.uint8) for seed in range(3)])
+    if changes is SEVEN:
+        write(tmp_path / "data", ".npy", [photograph(7, seed, np.uint8) for seed in range(3)])
     else:
         pictures = [f"{split}{side}/{i}.png" for split in ("train", "test") for side in "AB" for i in range(4)]
         write_images(tmp_path / "data", {name: random_pixels(32, 32, seed) for seed, name in enumerate(pictures)})
