@@ -90,9 +90,9 @@ def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict
         yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), amounts.images, RATE)
         yield row(by, "searched", "searched", searched(by.job), amounts.images, RATE)
     for number in range(amounts.taught_seeds):
-        for way, (title, weights) in enumerate(WAYS.items()):
-            by = taught(run, settings, weights).with_seed(number)
-            yield row(by, f"searched, from {title}", f"way-{way}", searched(by.job), amounts.images, RATE)
+        for title, weights in WAYS.items():
+            by, name = taught(run, settings, weights).with_seed(number), "-".join(weights)
+            yield row(by, f"searched, from {title}", f"searched-{name}", searched(by.job), amounts.images, RATE)
 
 
 def main(pairs: str, side: str = "64") -> None:

@@ -1,7 +1,5 @@
 """A teacher in any ONNX file: only its outputs are needed."""
 
-import mmap
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,22 +14,21 @@ FLOATS = {"tensor(float)", "tensor(float16)"}
 NUMBERS = FLOATS | {"tensor(double)", "tensor(uint8)"}
 
 
-# In the file's message, an entry of a tensor's external_data: field 1 is the key, 2 the value, by its length.
-LOCATION = re.compile(rb"\x0a\x08location\x12([\x80-\xff]?[\x00-\x7f])")
-
-
 def external_data(path: Path) -> list[Path]:
-    """The files beside an ONNX file that hold some of its tensors. The package onnx isn't needed to find them."""
-    names = set[bytes]()
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            for found in LOCATION.finditer(content):
-                length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
-                names.add(content[found.end() : found.end() + length])
-    beside = [path.parent / name.decode(errors="replace") for name in sorted(names)]
-    return [file for file in beside if "\0" not in str(file) and file.is_file()]
+    """The files beside an ONNX file that hold some of its tensors; none of a file that is no ONNX.
+
+    InputError if the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise InputError("an .onnx teacher needs the package onnx; run \"pip install '.[teachers]'\"") from None
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except Exception:  # protobuf raises errors of several kinds; reading the file says what is wrong
+        return []
+    names = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    return [file for file in (path.parent / name for name in sorted(names)) if file.is_file()]
 
 
 def read(path: Path, warn: Callable[[str], None]) -> Found:

@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import pickle
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,9 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 def read_tensors(path: Path) -> Mapping[str, Any]:
     """The weights in a .pth file, read without executing anything in it. InputError if it holds more than tensors."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of TorchScript, which is refused below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} holds Python objects that could run code, so it is not opened; save its state_dict alone, or as "

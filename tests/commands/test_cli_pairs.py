@@ -50,6 +50,7 @@ def translated(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = command("compare", "--run", folder, *COMPARED, "--json")
         assert done.returncode == 0, done.stderr
         (folder / "compared.json").write_text(done.stdout)
+        (folder / "compared.txt").write_text(done.stderr)
     return folder
 
 
@@ -105,6 +106,11 @@ def test_a_comparison_tells_costs_curves_and_baselines(translated: Path) -> None
     assert first["params"] == rows["searched-inherited"]["params"]
     assert [trial["learning_rate"] for trial in table["trials"][-2:]] == [0.002, 0.002]
     assert rows["teacher"]["learning_rate"] == best["learning_rate"] and best["images"] == 4
+    word = "largest" if best["learning_rate"] == 0.001 else "smallest"
+    said = (translated / "compared.txt").read_text()
+    assert (
+        f"teacher learns best with the {word} learning rate tried" in said and "searched-inherited learns" not in said
+    )
     assert table["supernet_seconds"] > 0 and table["search_seconds"] > 0 and table["test_images"] == 6
     assert (translated / "comparison.md").read_text().count("\n") == 8
 

@@ -141,10 +141,22 @@ class AgainstTeacher:
                 if one.name not in rates:
                     rates[one.name], more = trainer.best_rate(one, self.trials)
                     tried += more
+                    tell_edge(one, rates[one.name])
                 trained = trainer.train(one.name, one.make(trainer), self.trials.images, rates[one.name])
                 costs = network_costs(trained.network, self.search.output_size)
                 rows.append({"network": one.name, **costs, **score.of(trained.network), **trained.row()})
         return rows, tried
+
+
+def tell_edge(contender: Contender, best: float) -> None:
+    """Warn if the best learning rate is the largest or the smallest of several: a better one may lie beyond it."""
+    edges = {"largest": max(contender.rates), "smallest": min(contender.rates)}
+    for word, rate in edges.items() if len(contender.rates) > 1 else ():
+        if rate == best:
+            log.warning(
+                f"{contender.name} learns best with the {word} learning rate tried, {best:g}; try others by --rate and "
+                "--searched-rate"
+            )
 
 
 def untaught(session: Session) -> Session:
