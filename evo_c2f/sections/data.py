@@ -31,6 +31,7 @@ class TranslationSection(Section):
     name: Literal["translation"]
     input_channels: Channels = 3
     output_channels: Channels = 3
+    bounded: bool = True  # outputs pass a sigmoid, so that white and black are reached and kept
 
 
 class BlurSection(Section):

@@ -229,7 +229,7 @@ def task_and_data(settings: Recipe, run: RunFolder | None = None) -> tuple[Image
         return SuperResolution(scale, n), photographs
     assert isinstance(settings, TranslationRecipe)
     channels = settings.task.input_channels, settings.task.output_channels
-    return Translation(*channels), PairData(
+    return Translation(*channels, settings.task.bounded), PairData(
         settings.data, settings.seed, rendering, log.warning, known, index=index, channels=channels
     )
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from torch import nn
 
+from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
-from evo_c2f.runs.run import RunFolder, write_text
+from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores.tables import markdown
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import Session, make_job
@@ -73,8 +74,14 @@ def taught(run: RunFolder, settings: Recipe, weights: Mapping[str, float]) -> Co
     return trainer(run, settings)
 
 
+def unbounded(settings: Recipe) -> Recipe:
+    """The same settings with the outputs that the search's networks had."""
+    return settings.model_copy(update={"task": settings.task.model_copy(update={"bounded": False})})
+
+
 def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict[str, Any]]:
     """A row for each network and seed."""
+    bounded, settings = trainer(run, settings), unbounded(settings)
     alone = trainer(run, settings)
     score = alone.job.score(NAMES, full=True)
 
@@ -89,6 +96,8 @@ def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict
         by = alone.with_seed(number)
         yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), amounts.images, RATE)
         yield row(by, "searched", "searched", searched(by.job), amounts.images, RATE)
+        by = bounded.with_seed(number)
+        yield row(by, "searched, bounded output", "bounded", searched(by.job), amounts.images, RATE)
     for number in range(amounts.taught_seeds):
         for title, weights in WAYS.items():
             by, name = taught(run, settings, weights).with_seed(number), "-".join(weights)

@@ -164,7 +164,7 @@ class Job:
         """
         supernet = self.supernet()
         tensors, metadata = ranks.from_first(lambda: checkpoint.load(path))
-        older = {**asdict(self.task.frame), "activation": "gelu"}
+        older = {**asdict(self.task.frame), "activation": "gelu", "bounded": False}
         if Frame(**metadata.get("frame", older)) != self.task.frame:
             raise InputError(f"{path} was trained for networks of an older version; remove it and train again")
         try:

@@ -103,13 +103,14 @@ class Translation:
 
     name = "translation"
 
-    def __init__(self, input_channels: int = 3, output_channels: int = 3) -> None:
+    def __init__(self, input_channels: int = 3, output_channels: int = 3, bounded: bool = True) -> None:
         self.frame = Frame(
             input_level=0,
             residual=False,
             normalise=True,
             input_channels=input_channels,
             output_channels=output_channels,
+            bounded=bounded,
         )
         self.baseline_name = INPUT if input_channels == output_channels else "the mean of the input's channels"
         self.border = 0

@@ -25,7 +25,8 @@ class Frame:
     """The settings of generators that a task fixes.
 
     `residual`: the output is added to the enlarged input. `normalise`: operators see instance-normalised features
-    (without running statistics or parameters, so that any prefix of the channels is normalised alike).
+    (without running statistics or parameters, so that any prefix of the channels is normalised alike). `bounded`: the
+    output passes a sigmoid, so that white and black are reached and kept (docs/decisions/0020).
     """
 
     input_level: int  # x4 super-resolution: 2
@@ -35,6 +36,7 @@ class Frame:
     first_step: int = 2  # from level 1 to level 0, the output; x3: 3 (docs/decisions/0019). All others are 2.
     input_channels: int = 3
     output_channels: int = 3  # as many where `residual`
+    bounded: bool = False  # not where `residual`
 
     def span(self, level: int) -> int:
         """Pixels of the output that a position of the level spans along a side."""
@@ -175,7 +177,7 @@ def reach(part: Part, frame: Frame) -> float:
 
 
 def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Module], frame: Frame) -> Tensor:
-    """x (b, c, h, w) in 0..1 at the input's level -> the output at level 0, not clamped.
+    """x (b, c, h, w) in 0..1 at the input's level -> the output at level 0, not clamped unless it is bounded.
 
     The input is reflect-padded to a multiple of the coarsest visited level, and the output cropped. InputError if x has
     other channels than the frame's input.
@@ -194,7 +196,8 @@ def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Mod
         elif part.kind == "operator":
             held[part.level] = run_part(part, module(index, part), held[part.level], frame)
     output = run_part(route[-1], module(len(route) - 1, route[-1]), held[route[-1].level], frame)
-    return output[..., : height * frame.scale, : width * frame.scale] + start
+    output = output[..., : height * frame.scale, : width * frame.scale]
+    return torch.sigmoid(4 * output) if frame.bounded else output + start  # of slope 1 around mid-grey, as without
 
 
 class Subnet(nn.Module):

@@ -227,6 +227,7 @@ READ = {
 # In tests of their own.
 OUTSIDE = {"data.degradation.plugin"}  # in tests/test_plugins.py
 OUTSIDE |= {"task.input_channels", "task.output_channels"}  # in tests/commands/test_channels.py
+OUTSIDE |= {"task.bounded"}  # in tests/network/test_generator.py and tests/runs/test_recipe.py
 OUTSIDE |= {"data.inputs"}  # in tests/data/test_two_folders.py
 TAUGHT = {"data.target", *(f"teacher.{key}" for key in TeacherSection.model_fields)}  # in tests/teachers
 REFUSED = {"task.name", "finetune.phases.0.losses.pixel_rounds", "data.benchmarks", "space.n_cells"}
