@@ -25,8 +25,7 @@ class Frame:
     """The settings of generators that a task fixes.
 
     `residual`: the output is added to the enlarged input. `normalise`: operators see instance-normalised features
-    (without running statistics or parameters, so that any prefix of the channels is normalised alike). `bounded`: the
-    output passes a sigmoid, so that white and black are reached and kept (docs/decisions/0020).
+    (without running statistics or parameters, so that any prefix of the channels is normalised alike).
     """
 
     input_level: int  # x4 super-resolution: 2
@@ -36,7 +35,7 @@ class Frame:
     first_step: int = 2  # from level 1 to level 0, the output; x3: 3 (docs/decisions/0019). All others are 2.
     input_channels: int = 3
     output_channels: int = 3  # as many where `residual`
-    bounded: bool = False  # not where `residual`
+    bounded: bool = False  # the output passes a sigmoid (docs/decisions/0020); not where `residual`
 
     def span(self, level: int) -> int:
         """Pixels of the output that a position of the level spans along a side."""
@@ -232,9 +231,7 @@ class Subnet(nn.Module):
 
     @property
     def reach(self) -> int:
-        """In pixels of the input: the largest distance that an output pixel looks, except through pools over the whole
-        image.
-        """
+        """In pixels of the input: how far an output pixel looks, except through pools over the whole image."""
         return math.ceil(sum(reach(part, self.frame) for part in self.route))
 
     def forward(self, x: Tensor) -> Tensor:
