@@ -157,11 +157,7 @@ def load(name_or_file: str, overrides: tuple[str, ...] = ()) -> Recipe:
 def load_run(path: Path) -> Recipe:
     """The resolved recipe of a run. DamagedFileError if it can't be read."""
     try:
-        data = parsed(path.read_text(encoding="utf-8"), str(path))
-        task = data.get("task")
-        if isinstance(task, dict) and task.get("name") == "translation":
-            task.setdefault("bounded", False)  # so older versions, which did not write it, made networks
-        return checked(data, (), str(path))
+        return checked(parsed(path.read_text(encoding="utf-8"), str(path)), (), str(path))
     except (InputError, UnicodeDecodeError) as error:
         raise DamagedFileError(f"{path} is damaged ({error}); restore it, or use another --run") from None
 

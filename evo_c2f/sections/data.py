@@ -31,7 +31,7 @@ class TranslationSection(Section):
     name: Literal["translation"]
     input_channels: Channels = 3
     output_channels: Channels = 3
-    bounded: bool = True  # outputs pass a sigmoid, so that white and black are reached and kept
+    bounded: bool = False  # outputs pass a sigmoid, so that white and black are reached and kept (docs/decisions/0020)
 
 
 class BlurSection(Section):

@@ -7,12 +7,13 @@ students-<side>.md and .json beside this file.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
@@ -36,21 +37,21 @@ TEACHER_WIDTH, NARROW_WIDTH, TEACHER_RATE, RATE = 32, 6, 0.001, 0.004
 WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, beside the recipe's losses
     "VGG16's features of the targets": {"perceptual": 2.0},
     "the teacher's outputs": {"distillation": 10.0},
-    "the teacher's outputs and their features": {"distillation": 10.0, "perceptual_distillation": 2.0},
 }
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """Images for each network and for its teacher, and seeds of the networks without and with a teacher."""
+    """Images for each network and for its teacher, and the seeds: of all, of bounded outputs, of other losses."""
 
     images: int
     teacher_images: int
     seeds: int
+    bounded_seeds: int
     taught_seeds: int
 
 
-AMOUNTS = {64: Amounts(6400, 12800, 6, 3), 128: Amounts(3200, 3200, 1, 0)}
+AMOUNTS = {64: Amounts(6400, 12800, 6, 3, 1), 128: Amounts(3200, 3200, 1, 1, 0)}
 
 
 def searched(job: Job) -> nn.Module:
@@ -74,21 +75,27 @@ def taught(run: RunFolder, settings: Recipe, weights: Mapping[str, float]) -> Co
     return trainer(run, settings)
 
 
-def unbounded(settings: Recipe) -> Recipe:
-    """The same settings with the outputs that the search's networks had."""
-    return settings.model_copy(update={"task": settings.task.model_copy(update={"bounded": False})})
+def with_bounds(settings: Recipe) -> Recipe:
+    """The same settings with outputs that pass a sigmoid."""
+    return settings.model_copy(update={"task": settings.task.model_copy(update={"bounded": True})})
+
+
+@torch.inference_mode()
+def white(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """The share of the outputs' pixels whose mean is above 0.97; of val/ itself it is 0.574."""
+    return float(torch.cat([network(source).mean(dim=1) for source, _ in batches]).gt(0.97).float().mean())
 
 
 def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict[str, Any]]:
     """A row for each network and seed."""
-    bounded, settings = trainer(run, settings), unbounded(settings)
-    alone = trainer(run, settings)
+    alone, bounded = trainer(run, settings), trainer(run, with_bounds(settings))
     score = alone.job.score(NAMES, full=True)
 
     def row(by: Comparison, title: str, name: str, network: nn.Module, images: int, rate: float) -> dict[str, Any]:
         found = by.train(name, network, images, rate)
         costs = network_costs(found.network, settings.search.output_size)
-        return {"network": title, **costs, **score.of(found.network), **found.row()}
+        seen = {"white": white(found.network, alone.job.data.full())}
+        return {"network": title, **costs, **score.of(found.network), **seen, **found.row()}
 
     teacher = new_teacher(TEACHER_WIDTH, alone.job)
     yield row(alone, "teacher", "teacher", teacher, amounts.teacher_images, TEACHER_RATE)
@@ -96,6 +103,7 @@ def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict
         by = alone.with_seed(number)
         yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), amounts.images, RATE)
         yield row(by, "searched", "searched", searched(by.job), amounts.images, RATE)
+    for number in range(amounts.bounded_seeds):
         by = bounded.with_seed(number)
         yield row(by, "searched, bounded output", "bounded", searched(by.job), amounts.images, RATE)
     for number in range(amounts.taught_seeds):
@@ -113,7 +121,7 @@ def main(pairs: str, side: str = "64") -> None:
     for each in trained(run, settings, amounts):
         rows.append(each)
         print(each, flush=True)
-    table = {"rows": over_seeds(rows, NAMES), "each_seed": rows}
+    table = {"rows": over_seeds(rows, [*NAMES, "white"]), "each_seed": rows}
     write_text(HERE / f"students-{side}.json", to_json(table, indent=1) + "\n")
     write_text(HERE / f"students-{side}.md", markdown(table["rows"]))
 

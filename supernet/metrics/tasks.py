@@ -103,7 +103,7 @@ class Translation:
 
     name = "translation"
 
-    def __init__(self, input_channels: int = 3, output_channels: int = 3, bounded: bool = True) -> None:
+    def __init__(self, input_channels: int = 3, output_channels: int = 3, bounded: bool = False) -> None:
         self.frame = Frame(
             input_level=0,
             residual=False,

@@ -290,14 +290,3 @@ def test_names_and_search_settings_make_no_difference(quick):
 def test_a_resolved_recipe_is_plain_yaml(quick):
     plain = yaml.safe_load(quick.to_yaml())
     assert plain["search"]["output_size"] == [720, 1280] and plain["training"]["ema"] == 0.999
-
-
-def test_a_run_of_a_version_without_bounded_outputs_keeps_its_networks(tmp_path):
-    found = recipe.load("openmoji")
-    assert found.task.bounded
-    text = found.to_yaml()
-    assert "  bounded: true\n" in text
-    (tmp_path / "recipe.yaml").write_text(text.replace("  bounded: true\n", ""))
-    assert not recipe.load_run(tmp_path / "recipe.yaml").task.bounded
-    (tmp_path / "recipe.yaml").write_text(text)
-    assert recipe.load_run(tmp_path / "recipe.yaml") == found
