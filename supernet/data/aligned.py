@@ -212,7 +212,7 @@ class Pairs:
         each one's images then; None: of all, as of the first.
         """
         self.items, self.direction, self.load_size = list(items), direction, load_size
-        self.readings = readings
+        self.readings, self.losses = readings, dict[Item, tuple[str, ...]]()  # losses: of those that were read
         self.known = [sizes[item] for item in self.items] if sizes else []
         pixel = sum(reading.bytes_a_pixel for reading in readings)
         fits = sum(pixel * height * width for height, width in self.known) <= KEPT_BYTES
@@ -236,6 +236,7 @@ class Pairs:
 
     def read(self, item: Item) -> tuple[Pixels, Pixels]:
         pair = read_pair(item, self.direction, *self.readings)
+        self.losses[item] = pair.losses
         return resize(pair.source, self.load_size), resize(pair.target, self.load_size)
 
     @property

@@ -87,8 +87,8 @@ def splits_of(
     if both:
         within = {name: both.split(name) for name in SPLITS if any(child(side, name).is_dir() for side in both if side)}
     else:
-        there = {name: child(root, name) for name in SPLITS}
-        within = {name: two_sides(path, sides) or Folders(path) for name, path in there.items() if path.is_dir()}
+        there = by_name(root)
+        within = {name: two_sides(there[name], sides) or Folders(there[name]) for name in SPLITS if name in there}
     return within or {"": both or Folders(root)}
 
 

@@ -60,9 +60,10 @@ def partners(folders: Folders, inputs: Sequence[Path], targets: Sequence[Path], 
     sides: list[Side] = [(folders.pictures, targets), (folders.inputs, inputs)]
     endings = "HR|GT", rf"LR|LQ|(LR|BI|BD)?x{scale}"
     ends = [re.compile(rf"[._-]?(SRF_{scale}_)?({ending})$", re.IGNORECASE) for ending in endings]
-    whole = [by_name(*side) for side in sides]
-    shortened = [by_name(*side, end) for side, end in zip(sides, ends, strict=True)]
-    highs, lows = min(whole, shortened, key=lambda both: len(both[0].keys() ^ both[1].keys()))
+    highs, lows = (by_name(*side) for side in sides)
+    if highs.keys() != lows.keys():
+        shortened = [by_name(*side, end) for side, end in zip(sides, ends, strict=True)]
+        highs, lows = min((highs, lows), shortened, key=lambda both: len(both[0].keys() ^ both[1].keys()))
     for side, other, mine, theirs in ((sides[0], sides[1], highs, lows), (sides[1], sides[0], lows, highs)):
         refuse_lacking(side, other, [path for name, paths in mine.items() if name not in theirs for path in paths])
         refuse_double(side, other, mine)

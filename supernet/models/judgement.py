@@ -13,9 +13,8 @@ from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture
 from supernet.data import aligned
 from supernet.data.benchmarks import read_benchmark
-from supernet.data.picture_files import tell_others
-from supernet.layouts.index import Index
-from supernet.layouts.partners import Item, relative_names
+from supernet.data.picture_files import tell_losses, tell_others
+from supernet.layouts.partners import Item, places, relative_names
 from supernet.metrics import qualities
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.model import Model, build_network
@@ -60,10 +59,10 @@ def read_judged(
     paths = aligned.split_files(folder, split)
     tell_others(aligned.split_folders(folder, split).pictures, warn)
     readings = source, target
-    index = Index()
-    aligned.check_sizes(paths, warn, direction, side, index, readings)
-    aligned.tell_pixel_losses(relative_names(paths), warn, direction, index, readings)
-    batches = aligned.in_batches(aligned.Pairs(paths, direction, side, readings=readings), 1)
+    aligned.check_sizes(paths, layout=direction, load_size=side, readings=readings)
+    pairs = aligned.Pairs(paths, direction, side, readings=readings)
+    batches = aligned.in_batches(pairs, 1)
+    tell_losses({name: pairs.losses[item] for item, name in places(paths).items()}, warn)
     return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
 
 

@@ -9,6 +9,7 @@ from supernet_fixtures import random_pixels
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.models.judgement import judge, read_judged
 from supernet.models.model import Model
+from supernet.pictures.opening import ON_WHITE
 
 
 @pytest.mark.parametrize(("second", "names"), [("a.bmp", ["a.bmp", "a.png"]), ("b.bmp", ["a", "b"])])
@@ -34,3 +35,13 @@ def test_pictures_of_one_channel_are_judged_with_all_their_bits(tmp_path: Path) 
     assert image.target.shape == (1, 1, 24, 32) and image.source.shape == (1, 1, 12, 16)
     assert np.array_equal((image.target[0, 0] * 65535).round(), high)
     assert judge(model, [image], ["psnr"], torch.device("cpu"))["mean"]["psnr"] > 5
+
+
+def test_what_is_not_used_of_judged_pairs_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    for seed, name in enumerate(("a.png", "b.png")):
+        clear = np.dstack([random_pixels(16, 32, seed), np.full((16, 32), 9, np.uint8)])
+        Image.fromarray(clear if name == "a.png" else clear[..., :3]).save(tmp_path / "test" / name)
+    said: list[str] = []
+    read_judged(Model(lambda x: x, Translation(), {}), tmp_path, "test", "AtoB", None, said.append)
+    assert said == [f"not used as in the file (1), {ON_WHITE}: test/a.png"]
