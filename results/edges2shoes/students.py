@@ -37,6 +37,7 @@ TEACHER_WIDTH, NARROW_WIDTH, TEACHER_RATE, RATE = 32, 6, 0.001, 0.004
 WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, beside the recipe's losses
     "VGG16's features of the targets": {"perceptual": 2.0},
     "the teacher's outputs": {"distillation": 10.0},
+    "the teacher's outputs and their features": {"distillation": 10.0, "perceptual_distillation": 2.0},
 }
 
 
