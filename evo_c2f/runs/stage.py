@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +123,13 @@ def run_stage(
     tools: Instruments,
     seed: int,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    pause: Callable[[], None] = lambda: None,
+    on_front: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
     run: its recipe may differ from the stored one in its search settings.
-    pause: called after each measurement of the final front; an error it raises stops the stage, and nothing is lost.
+    on_front: called with (done, total) after each measurement of the final front. An error that it raises stops the
+        stage, and nothing is lost.
     InputError if no subnet meets the limits.
     """
     recipe, how, space = run.recipe, run.recipe.search, run.recipe.space
@@ -150,7 +152,7 @@ def run_stage(
         order = Order(run.order(stage), search, budget.evaluations) if how.steady_state else None
         setup = StageSetup(stage, seeds, evaluator, judge, budget)
         result = evolve(setup, box, earlier, rng, on_progress, order)
-        frame = _front_frame(setup, result, tools, pause)
+        frame = _front_frame(setup, result, tools, on_front)
     from evo_c2f.runs.plots import draw_front  # matplotlib takes a second to load, and training needs none
 
     write_asked(run.asked(stage), tools, different(np.concatenate([known, result.genomes])))
@@ -179,7 +181,7 @@ def run_stage(
 
 
 def _front_frame(
-    setup: StageSetup, result: StageResult, tools: Instruments, pause: Callable[[], None]
+    setup: StageSetup, result: StageResult, tools: Instruments, on_front: Callable[[int, int], None]
 ) -> analysis.Frame:
     """The stage's front, one row a subnet; the last stage's is scored again on the whole images."""
     space, stage, judge, names = setup.space, setup.stage, setup.judge, tools.names
@@ -187,12 +189,18 @@ def _front_frame(
     if not space.still_open(stage).any():
         whole = Evaluator(space, setup.evaluator.store, Here(Task(tools.full, tools.full_names)))
         names = names + tools.full_names
-        metrics = np.concatenate([metrics, whole(genomes, stage, 0, pause)], axis=1)
+        metrics = np.concatenate([metrics, whole(genomes, stage, 0, counting(on_front, len(genomes)))], axis=1)
         final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
         kept = best_front(space, genomes, metrics, final)
         genomes, metrics = genomes[kept], metrics[kept]
         if tools.int8:
             files = Evaluator(space, setup.evaluator.store, Here(Task(tools.int8, tools.int8_names)))
             names = names + tools.int8_names
-            metrics = np.concatenate([metrics, files(genomes, stage, 0, pause)], axis=1)
+            metrics = np.concatenate([metrics, files(genomes, stage, 0, counting(on_front, len(genomes)))], axis=1)
     return analysis.front_frame(space, genomes, dict(zip(names, metrics.T, strict=True)), result.survivors)
+
+
+def counting(on_step: Callable[[int, int], None], total: int) -> Callable[[], None]:
+    """A function that calls on_step(1, total), on_step(2, total) and so on."""
+    steps = count(1)
+    return lambda: on_step(next(steps), total)

@@ -87,8 +87,11 @@ def evolve(
             note = f"generation {progress.generation}{known}, hypervolume {progress.hypervolume:.4f}"
             reporter.update(progress.asked, note)
 
+        def on_front(done: int, total: int) -> None:
+            reporter.update(reporter.total, f"the front on whole images: {done} of {total}")
+
         searched = replace(run, recipe=settings)
-        summary = run_stage(searched, stage, tools, seed, on_progress, reporter.pause)
+        summary = run_stage(searched, stage, tools, seed, on_progress, on_front)
     objectives = [o.name for o in settings.search.metrics()]
     run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
     log.info(

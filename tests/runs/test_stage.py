@@ -178,12 +178,18 @@ def test_a_final_front_is_scored_in_8_bits_once_if_that_is_wanted(copied):
         objectives(["psnr_y_int8", "macs"], [], [])
 
 
-def test_one_that_is_to_pause_stops_between_the_whole_images(copied):
-    def stop():
-        raise KeyboardInterrupt
+def test_each_subnet_of_the_front_is_told_and_one_may_be_the_last(copied):
+    seen = []
+
+    def stop_at_second(done, total):
+        seen.append((done, total))
+        if done == 2:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        staged.search(copied, "channel", pause=stop)
+        staged.search(copied, "channel", on_front=stop_at_second)
+    total = seen[0][1]
+    assert total > 2 and seen == [(1, total), (2, total)]
 
 
 # -- what it is told -------------------------------------------------------------------------------------
