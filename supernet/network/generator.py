@@ -196,7 +196,7 @@ def run_route(x: Tensor, route: list[Part], module: Callable[[int, Part], nn.Mod
             held[part.level] = run_part(part, module(index, part), held[part.level], frame)
     output = run_part(route[-1], module(len(route) - 1, route[-1]), held[route[-1].level], frame)
     output = output[..., : height * frame.scale, : width * frame.scale]
-    return torch.sigmoid(4 * output) if frame.bounded else output + start  # of slope 1 around mid-grey, as without
+    return torch.sigmoid(2 * output) if frame.bounded else output + start
 
 
 class Subnet(nn.Module):

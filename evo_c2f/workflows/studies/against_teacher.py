@@ -83,15 +83,8 @@ class AgainstTeacher:
 
     def run(self) -> dict[str, Any]:
         """Find the best candidate by successive halving, and compare it. Writes the table to the run; returns it."""
-        run, size, tried = self.session.run, self.search.output_size, list[dict[str, Any]]()
-
-        def train(names: Sequence[str], seen: int) -> list[float]:
-            rows = [self.trainer.try_finalist(self.finalists[name], size, seen, self.trials) for name in names]
-            tried.extend(rows)
-            return [row["curve"][-1] for row in rows]
-
-        best, _ = successive_halving([*self.finalists], self.trials.trial_images, train, self.trials.sign)
-        chosen, job = self.finalists[best], self.trainer.job
+        run, size, job = self.session.run, self.search.output_size, self.trainer.job
+        chosen, tried = self.choose()
         narrow = widest_within(network_costs(job.fresh(chosen.architecture), size), size)
         if not narrow:
             log.warning("the narrowest teacher costs more than the searched network; no narrow one is compared")
@@ -99,11 +92,24 @@ class AgainstTeacher:
         untrained = baselines(self.session.job, score)  # what fails here would lose what is trained next
         each, more = self.train(self.contenders(chosen, narrow), score)
         rows = untrained + over_seeds(each, self.names)
-        table = {"rows": rows, "each_seed": each, "subnet": best, "narrow_width": narrow, "limits": self.limits}
+        table = {"rows": rows, "each_seed": each, "subnet": chosen.id, "narrow_width": narrow, "limits": self.limits}
         table |= {"test_images": job.data.counts()[1][0], "trials": tried + more}
         table |= {"supernet_seconds": run.seconds_of("trained"), "search_seconds": run.seconds_of("evolved")}
         write_table(run.folder / "comparison", table)
         return table
+
+    def choose(self) -> tuple[Finalist, list[dict[str, Any]]]:
+        """The best candidate by successive halving, and the trials of all."""
+        tried = list[dict[str, Any]]()
+
+        def train(names: Sequence[str], seen: int) -> list[float]:
+            size = self.search.output_size
+            rows = [self.trainer.try_finalist(self.finalists[name], size, seen, self.trials) for name in names]
+            tried.extend(rows)
+            return [row["curve"][-1] for row in rows]
+
+        best, _ = successive_halving([*self.finalists], self.trials.trial_images, train, self.trials.sign)
+        return self.finalists[best], tried
 
     def contenders(self, chosen: Finalist, narrow: int) -> list[Contender]:
         """The teacher, and the small networks: itself with `narrow` base channels, unless that is 0, and the subnet."""
