@@ -162,7 +162,7 @@ def benchmark_command(
               help="winners: a size in MB that networks must fit; repeat it.  [default: 0.6, 1.49]")  # fmt: skip
 @click.option("--ratio", "ratios", type=float, multiple=True,
               help="winners: a latency that networks must fit, over the plain network's; repeat it.")  # fmt: skip
-@click.option("--against", "rivals", type=click.Choice(["random", "hand-made"]), multiple=True,
+@click.option("--against", "rivals", type=click.Choice(["random", "plain", "hand-made"]), multiple=True,
               default=("random", "hand-made"), show_default=True,
               help="winners: whom the search's networks race; repeat it.")  # fmt: skip
 @click.option("--benchmark", "benchmarks", type=PATH, multiple=True,

@@ -193,8 +193,11 @@ def test_the_study_trains_searched_random_and_hand_made_networks_alike_and_resum
     assert {path: path.stat().st_mtime_ns for path in models} == models
     assert len(models) == len([*(run / "winners").iterdir()])
     assert json.loads((run / "winners.json").read_text()) == table
-    assert exit_code(*study, "--benchmark", benchmark, *few, "--against", "hand-made") == 0
+    rivals = ("--against", "plain", "--against", "hand-made")
+    assert exit_code(*study, "--benchmark", benchmark, *few, *rivals) == 0
     kinds = {row["kind"]: row for row in json.loads((run / "winners.json").read_text())["rows"]}
+    plain = kinds.pop("plain")
+    assert plain["winner"].startswith("plain-") and plain["seeds"] == 2
     assert kinds == {kind: row for kind, row in rows.items() if kind != "random"}
 
 

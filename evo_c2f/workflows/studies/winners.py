@@ -103,8 +103,9 @@ def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -
 def contestants_of(
     session: Session, budget: Budget, n: int, rivals: Sequence[str] = ("random", "hand-made")
 ) -> dict[str, dict[str, Contestant]]:
-    """Kind -> name -> network, for one budget: searched, and of these rivals random (as many) and hand-made ones.
+    """Kind -> name -> network, for one budget: searched ones, and those of the rivals.
 
+    random: as many of the space; plain: one of each depth; hand-made: these, and the largest of each operator.
     InputError if the run has no subnet within the budget.
     """
     space, cost, most = session.settings.space, budget.cost, budget.most
@@ -116,6 +117,8 @@ def contestants_of(
         within = (LEAST * most, most)
         of_space["random"] = winners.random_within(space, budget.of_subnet, cost, within, len(searched), rng)
     found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
+    if "plain" in rivals:
+        found["plain"] = plain_networks(budget)
     if "hand-made" in rivals:
         found["hand-made"] = plain_networks(budget) | single_operator_networks(space, budget)
     return found
