@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 
 LONGEST = 3  # rungs: the first trains on a quarter of the last one's images
 
@@ -37,13 +38,14 @@ def successive_halving(
     """The best candidate, and all trials in order.
 
     train(candidates, images): trains each from scratch on so many images, and returns their scores. A score is better
-    if sign * score is lower. The first candidate wins ties. A single candidate is not trained.
+    if sign * score is lower; one that is not finite is the worst. The first candidate wins ties. A single candidate is
+    not trained.
     """
     left, trials = list(candidates), list[Trial]()
     plan = rungs(len(left), images)
     for rung, (_, seen) in enumerate(plan):
         scores = dict(zip(left, train(left, seen), strict=True))
-        order = sorted(left, key=lambda name: sign * scores[name])
+        order = sorted(left, key=lambda name: sign * scores[name] if isfinite(scores[name]) else inf)
         kept = order[: 1 if rung == len(plan) - 1 else -(-len(left) // 2)]
         trials += [Trial(name, seen, scores[name], name in kept) for name in left]
         left = [name for name in left if name in kept]

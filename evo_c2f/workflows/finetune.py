@@ -3,16 +3,19 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from torch import nn
 
+from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.space import Genomes, Stage, subnet_id
 from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.session import Session
+from supernet import checkpoint
 from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.metrics.qualities import usual
 from supernet.models.card import data_name
@@ -59,10 +62,7 @@ def best_alone(session: Session, found: Mapping[str, Found], images: int) -> Fou
 
     def train(names: Sequence[str], seen: int) -> list[float]:
         trial = on_images(session, seen)
-        results = [
-            finetune(trial, f"trials/{name}-{seen}", found[name], from_scratch=True, judged_by=[first.name])
-            for name in names
-        ]
+        results = [finetune(trial, f"trials/{name}-{seen}", found[name], True, judged_by=first.name) for name in names]
         spent.extend(result["seconds"] for result in results)
         return [float(result[first.name]) for result in results]
 
@@ -86,23 +86,40 @@ def batch_of(session: Session) -> int:
     return session.settings.finetune.batch or session.settings.data.batch
 
 
-def finetune(
-    session: Session, name: str, found: Found, from_scratch: bool, judged_by: Sequence[str] = ()
-) -> dict[str, Any]:
+def finetune(session: Session, name: str, found: Found, from_scratch: bool, judged_by: str = "") -> dict[str, Any]:
     """Train a subnet alone into <run>/<name>, unless that is done. Returns its costs and its metrics.
 
-    judged_by: the metrics to compute; empty: all.
+    judged_by: for a trial: the one metric that decides, on the search's images. The folder's name then ends in a hash
+    of all settings, so that other settings make other trials.
     """
     run, settings, job, ranks = session.run, session.settings, session.job, session.ranks
     how, (stage, genome) = settings.finetune, found
     architecture = settings.space.decode(genome)
     training, guide = settings.for_finetuning(), None
+    about = about_of(session, genome, from_scratch)
     if any(part.guided and part.guide == "widest" for _, part in how.schedule(training.losses)):
-        guide = job.trained(ranks.from_first(run.latest_weights), ranks)
+        weights = ranks.from_first(run.latest_weights)
+        guide, about["guide"] = job.trained(weights, ranks), checkpoint.fingerprint(weights)
     if from_scratch:
         network = job.fresh(architecture)
     else:
-        network = job.trained(ranks.from_first(lambda: run.weights_for(stage)), ranks).extract(architecture)
+        weights = ranks.from_first(lambda: run.weights_for(stage))
+        network, about["weights"] = job.trained(weights, ranks).extract(architecture), checkpoint.fingerprint(weights)
+    folder = run.folder / (f"{name}-{settings_hash(about)}" if judged_by else name)
+    work = Finetuning(job, folder, training, plan_of(how, training.losses, guide), about, whole=not judged_by)
+    done = finetuned(session, work, network, [judged_by] if judged_by else [])
+    return {
+        "model": str(work.folder),
+        "subnet": about["subnet"],
+        "seconds": done["seconds"],
+        **job.costs(settings.search.output_size)(architecture),
+        **done["metrics"],
+    }
+
+
+def about_of(session: Session, genome: Genomes, from_scratch: bool) -> dict[str, Any]:
+    """What a model's file tells of its training, which is the same for the same model."""
+    settings, how = session.settings, session.settings.finetune
     about = {
         "recipe": settings.name,
         "subnet": subnet_id(genome),
@@ -113,17 +130,12 @@ def finetune(
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
     }
-    if settings.teacher.file:
-        about["teacher"] = settings.teacher.digest
-    work = Finetuning(job, run.folder / name, training, plan_of(how, training.losses, guide), about)
-    done = finetuned(session, work, network, judged_by)
-    return {
-        "model": str(work.folder),
-        "subnet": about["subnet"],
-        "seconds": done["seconds"],
-        **job.costs(settings.search.output_size)(architecture),
-        **done["metrics"],
-    }
+    return about | ({"teacher": settings.teacher.digest} if settings.teacher.file else {})
+
+
+def settings_hash(about: Mapping[str, Any]) -> str:
+    """A short hash of what a file tells of its training. The name of the data's folder may change."""
+    return sha256(to_json({**about, "data": None}).encode()).hexdigest()[:8]
 
 
 def finetuned(session: Session, work: Finetuning, network: nn.Module, judged_by: Sequence[str] = ()) -> dict[str, Any]:

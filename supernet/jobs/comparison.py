@@ -78,7 +78,7 @@ class Contender:
     name: str
     make: Callable[[Comparison], nn.Module]
     rates: Sequence[float]
-    pruned: bool = False  # `make` takes the comparison's own trained teacher
+    origin: Callable[[Comparison], Path] | None = None  # the file of the trained weights that it begins with
     distilled: bool = False  # it learns from a teacher too
 
 
@@ -101,7 +101,7 @@ class Comparison:
     batch: int
     folder: Path
     watching: Watching
-    taught_by: str = ""  # the hashes of the teachers that they come from and learn from, if any
+    taught_by: str = ""  # the hashes of the weights that they come from and of the teacher, if any
     suffix: str = ""  # of the files' names
 
     def with_seed(self, number: int) -> Comparison:
@@ -129,7 +129,7 @@ class Comparison:
         if model.header(held) != model.header(network):
             raise InputError(f"{target} holds another network; remove it to train this one")
         if metadata.get("teacher", "") != self.taught_by:
-            raise InputError(f"{target} learned from another teacher, or from none; remove it to train this one")
+            raise InputError(f"{target} came from other weights or another teacher; remove it to train this one")
         if (metadata.get("images"), metadata.get("learning_rate")) != (images, learning_rate):
             how = f"on {metadata.get('images')} images at a learning rate of {metadata.get('learning_rate')}"
             raise InputError(f"{target} was trained {how}; remove it to train on {images} at {learning_rate:g}")

@@ -83,14 +83,19 @@ def plain_networks(budget: Budget) -> dict[str, Contestant]:
     return found
 
 
-def single_operator_networks(space: SearchSpace, budget: Budget) -> dict[str, Contestant]:
-    """The most expensive network of each single operator within a budget, on the first cells of the reference path."""
+def single_operator_networks(space: SearchSpace, budget: Budget, frame: Frame) -> dict[str, Contestant]:
+    """The most expensive network of each single operator within a budget, on the first cells of the reference path.
+
+    Their names tell the parameters, since another budget has others.
+    """
     found: dict[str, Contestant] = {}
     for operator in space.operators:
         priced = [(budget.of_subnet(a), len(a.cells), a) for a in _of_operator(space, operator)]
         fitting = [one for one in priced if one[0] <= budget.most]
         if fitting:
-            found[f"all-{operator}"] = Contestant(max(fitting, key=lambda one: one[:2])[2])
+            largest = max(fitting, key=lambda one: one[:2])[2]
+            params = costs(largest, frame, (1, 1))["params"]
+            found[f"all-{operator}-{params:.0f}"] = Contestant(largest)
     return found
 
 

@@ -56,6 +56,7 @@ class Finetuning:
     training: TrainingSection  # with the rounds and rates of the fine-tuning
     plan: Plan
     about: dict[str, Any]  # subnet, start, settings: the same for the same model
+    whole: bool = True  # judged on the images of the final front; else on the search's, where a choice depends on it
 
     def begin(self) -> Path:
         """The model's file. InputError if the folder holds another model, or was started as one."""
@@ -79,11 +80,12 @@ class Finetuning:
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:
         """Train the model unless that is done. Returns its file's content: `metrics` on the held-out images, `seconds`,
-        `about`.
+        `about`. Metrics that its file lacks are measured.
         """
         ranks = self.job.ranks
         self.plan.check(self.job.data)
-        self.job.check_full(names)
+        if self.whole:
+            self.job.check_full(names)
         target = ranks.from_first(self.begin)
         trained = self.folder / "trained.safetensors"  # not yet judged
         if ranks.from_first(lambda: not (target.is_file() or trained.is_file())):
@@ -92,14 +94,15 @@ class Finetuning:
             alone.run(network, trained, metadata, on_round, on_setback)
 
         def judge() -> dict[str, Any]:
-            if not target.is_file():
-                tensors, metadata = checkpoint.load(trained)
+            tensors, metadata = checkpoint.load(target if target.is_file() else trained)
+            known = metadata.setdefault("metrics", {})
+            if missing := [name for name in names if name not in known]:
                 network.load_state_dict(tensors)
                 network.eval().to(self.job.device)
-                metadata["metrics"] = self.job.score(names, full=True).of(network)
+                known |= self.job.score(missing, full=self.whole).of(network)
                 checkpoint.save(target, tensors, metadata)
-                trained.unlink()
+                trained.unlink(missing_ok=True)
             write_card(model.read_model(target), target.with_suffix(".md"), target.with_suffix(".onnx").name)
-            return checkpoint.load(target)[1]
+            return metadata
 
         return ranks.from_first(judge)

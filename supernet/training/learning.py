@@ -88,8 +88,9 @@ class Learning:
         setbacks = self.setbacks + 1
         if setbacks > MOST_SETBACKS:
             raise FailedError(
-                f"training failed {setbacks} times, the last time because {trouble}; "
-                "set a lower training.learning_rate or training.discriminator.learning_rate"
+                f"training failed {setbacks} times, the last time because {trouble}; set a lower "
+                "training.learning_rate (finetune.learning_rate where it fine-tunes) or "
+                "training.discriminator.learning_rate"
             )
         self.restore(*good)
         self.setbacks = setbacks

@@ -82,7 +82,7 @@ def changed(run: RunFolder, *changes: str) -> recipe.Recipe:
 def test_a_subnet_inherits_the_weights_that_scored_it(run, stage, weights):
     job, genome = job_of(run), run.recipe.space.reference
     still = session_of(run, "finetune.learning_rate=1e-30", "finetune.rounds=1")
-    finetune(still, f"inherits-{stage}", (stage, genome), from_scratch=False, judged_by=["psnr_y"])
+    finetune(still, f"inherits-{stage}", (stage, genome), from_scratch=False)
     found = load_network(run.folder / f"inherits-{stage}").state_dict()
     architecture = run.recipe.space.decode(genome)
     expected = job.trained(run.checkpoint(weights)).extract(architecture).state_dict()
@@ -93,13 +93,40 @@ def test_the_candidate_that_is_best_from_scratch_goes_on(run):
     candidates = candidates_of(session_of(run), [], 4)
     assert len(candidates) == 4
     stage, genome = best_alone(session_of(run), candidates, 4)
-    tried = {
-        path.parent.name.rpartition("-")[0]: checkpoint.load(path)[1]
-        for path in (run.folder / "trials").glob("*-4/model.safetensors")
-    }
+    tried = {path.parent.name.split("-")[0]: checkpoint.load(path)[1] for path in trials(run, 4)}
     assert len(tried) == 2 and {metadata["about"]["start"] for metadata in tried.values()} == {"scratch"}
     assert subnet_id(genome) == max(tried, key=lambda name: tried[name]["metrics"]["psnr_y"])
     assert stage in STAGES
+    score = job_of(run).score(["psnr_y"])  # on the search's images: final fronts may be judged on test/
+    for path in trials(run, 4):
+        assert checkpoint.load(path)[1]["metrics"] == score.of(load_network(path))
+
+
+def trials(run: RunFolder, images: int) -> list[Path]:
+    return sorted((run.folder / "trials").glob(f"*-{images}-*/model.safetensors"))
+
+
+def test_other_settings_make_other_trials(run):
+    candidates = candidates_of(session_of(run), [], 2)
+    for rate in (0.001, 0.002):
+        best_alone(session_of(run, f"finetune.learning_rate={rate}"), candidates, 6)
+    rates = [checkpoint.load(path)[1]["about"]["finetune"]["learning_rate"] for path in trials(run, 6)]
+    assert sorted(rates) == [0.001, 0.001, 0.002, 0.002]
+
+
+def test_a_model_that_began_from_other_weights_is_not_taken_for_this_one(run):
+    genome, brief = run.recipe.space.reference, session_of(run, "finetune.rounds=1")
+    finetune(brief, "inherits", ("path", genome), from_scratch=False)
+    with pytest.raises(InputError, match=r"inherits holds another model \(weights is \w+ there, \w+ here\)"):
+        finetune(brief, "inherits", ("operator", genome), from_scratch=False)
+
+
+def test_a_quality_that_a_model_lacks_is_measured(run):
+    brief, subnet = session_of(run, "finetune.rounds=1"), ("path", run.recipe.space.reference)
+    first, both = (finetune(brief, "trial", subnet, True, judged_by=name) for name in ("psnr_y", "ssim_y"))
+    assert "ssim_y" not in first and {**first, "ssim_y": both["ssim_y"]} == both
+    (file,) = run.folder.glob("trial-*/model.safetensors")
+    assert checkpoint.load(file)[1]["metrics"].keys() == {"psnr_y", "ssim_y"}
 
 
 def small_benchmark(folder: Path) -> Path:
@@ -165,15 +192,12 @@ def test_winners_are_trained_by_the_seed_that_is_asked_for(run):
 def test_a_network_that_is_there_by_other_settings_is_not_taken_and_the_first_of_them_is_named(run, monkeypatch):
     monkeypatch.setattr(compare, "finetuned", lambda session, work, network: work.begin())  # without the rounds
     other = session_of(run, "finetune.learning_rate=0.5")
-    found = candidates_of(other, [], 2)
     train_plain(session_of(run), 4, "alike")
-    best_alone(session_of(run), found, 2)
-    for again in (lambda: train_plain(other, 4, "alike"), lambda: best_alone(other, found, 2)):
-        with pytest.raises(InputError) as refused:
-            again()
-        said = str(refused.value)
-        assert "holds another model (finetune.learning_rate is 0.001 there, 0.5 here); remove that folder" in said
-        assert len(said) < 400
+    with pytest.raises(InputError) as refused:
+        train_plain(other, 4, "alike")
+    said = str(refused.value)
+    assert "holds another model (finetune.learning_rate is 0.001 there, 0.5 here); remove that folder" in said
+    assert len(said) < 400
     kept = run.folder / "models" / "plain-alike-4" / "finetune.json"
     older = {key: value for key, value in json.loads(kept.read_text()).items() if key != "finetune"}
     kept.write_text(json.dumps(older))

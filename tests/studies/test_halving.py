@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from evo_c2f.studies.halving import rungs, successive_halving
@@ -45,6 +47,11 @@ def test_the_best_after_the_longest_trial_wins_and_each_rung_trains_the_better_h
 
 def test_a_lower_score_wins_where_lower_is_better():
     assert successive_halving("abc", 10, Race(a=(3, 0), b=(1, 0), c=(2, 0)), 1)[0] == "b"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_score_that_is_no_number_is_the_worst(sign):
+    assert successive_halving("abc", 10, Race(a=(math.nan, 0), b=(1, 0), c=(-sign * math.inf, 0)), sign)[0] == "b"
 
 
 def test_one_of_sixteen_wins_though_it_comes_last():

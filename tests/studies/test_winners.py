@@ -84,14 +84,19 @@ def test_plain_networks_fill_their_size_in_several_shapes():
 
 
 def test_there_is_a_network_of_each_operator_and_none_of_them_is_too_large():
-    found = single_operator_networks(SPACE, in_size(0.2, FRAME))
-    assert [*found] == [f"all-{name}" for name in SPACE.operators]
+    found = single_operator_networks(SPACE, in_size(0.2, FRAME), FRAME)
+    assert [name.split("-")[1] for name in found] == [*SPACE.operators]
     for name, one in found.items():
-        assert {cell.operator for cell in one.architecture.cells} == {name.removeprefix("all-")}
-        assert size_mb(one.architecture) <= 0.2
-    larger = single_operator_networks(SPACE, in_size(0.4, FRAME))
-    assert size_mb(larger["all-residual"].architecture) > size_mb(found["all-residual"].architecture)
-    assert single_operator_networks(SPACE, in_size(0.001, FRAME)) == {}
+        _, operator, params = name.split("-")
+        assert {cell.operator for cell in one.architecture.cells} == {operator}
+        assert size_mb(one.architecture) == pytest.approx(4e-6 * int(params)) and 4e-6 * int(params) <= 0.2
+    larger = single_operator_networks(SPACE, in_size(0.4, FRAME), FRAME)
+    assert not {*larger} & {*found}  # their trainings are stored by name
+    assert all(
+        size_mb(more.architecture) > size_mb(one.architecture)
+        for more, one in zip(larger.values(), found.values(), strict=True)
+    )
+    assert single_operator_networks(SPACE, in_size(0.001, FRAME), FRAME) == {}
 
 
 def test_a_budget_of_latency_is_relative_to_the_plain_network():
@@ -100,7 +105,8 @@ def test_a_budget_of_latency_is_relative_to_the_plain_network():
     assert budget.of_subnet(SPACE.decode(SPACE.reference)) == (10 + 2 * 7) / 40  # stem, five cells, head
     plain = {name: one.plain for name, one in plain_networks(budget).items()}
     assert plain["plain-16x10"] == (16, 10) and all(width * blocks <= 160 for width, blocks in plain.values())
-    assert {f"all-{name}" for name in SPACE.operators} == {*single_operator_networks(SPACE, in_latency(1, table, max))}
+    alike = single_operator_networks(SPACE, in_latency(1, table, max), FRAME)
+    assert [name.split("-")[1] for name in alike] == [*SPACE.operators]
 
 
 QUALITY = {"s1": 30.0, "s2": 31.0, "r1": 29.0, "h1": 30.5, "h2": 30.4}

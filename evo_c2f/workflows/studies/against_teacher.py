@@ -117,14 +117,18 @@ class AgainstTeacher:
         small = [
             Contender("searched-from-scratch", lambda by: by.job.fresh(subnet), terms.searched_rates),
             Contender(
-                "searched-inherited", lambda by: by.job.trained(chosen.weights).extract(subnet), terms.searched_rates
+                "searched-inherited",
+                lambda by: by.job.trained(chosen.weights).extract(subnet),
+                terms.searched_rates,
+                origin=lambda by: chosen.weights,
             ),
         ]
         if narrow:
             every = sorted({*terms.rates, *terms.searched_rates})  # whether it learns as wide ones do is not known
             small.insert(0, Contender("narrow-teacher", lambda by: new_teacher(narrow, by.job), every))
             if terms.prune:
-                small.insert(1, Contender("pruned-teacher", partial(pruned_teacher, narrow), every, pruned=True))
+                make = partial(pruned_teacher, narrow)
+                small.insert(1, Contender("pruned-teacher", make, every, origin=lambda by: by.file("teacher")))
         taught = self.terms.distil or self.session.job.judged_teacher
         distilled = [replace(one, name=f"{one.name}-distilled", distilled=True) for one in small] if taught else []
         return [Contender("teacher", lambda by: new_teacher(terms.width, by.job), terms.rates), *small, *distilled]
@@ -141,8 +145,8 @@ class AgainstTeacher:
                 if one.distilled not in trainers:
                     trainers[True] = distilling(self.session, trainers[False])
                 trainer = trainers[one.distilled]
-                if one.pruned:
-                    hashes = [digest_of(str(trainer.file("teacher"))), trainer.taught_by]
+                if one.origin:
+                    hashes = [digest_of(str(one.origin(trainer))), trainer.taught_by]
                     trainer = replace(trainer, taught_by=" ".join(filter(None, hashes)))
                 if one.name not in rates:
                     rates[one.name], more = trainer.best_rate(one, self.trials)

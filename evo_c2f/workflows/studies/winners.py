@@ -120,7 +120,7 @@ def contestants_of(
     if "plain" in rivals:
         found["plain"] = plain_networks(budget)
     if "hand-made" in rivals:
-        found["hand-made"] = plain_networks(budget) | single_operator_networks(space, budget)
+        found["hand-made"] = plain_networks(budget) | single_operator_networks(space, budget, session.job.task.frame)
     return found
 
 
