@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from supernet.models.model import load_network
 from supernet.models.pictures import Picture, generate, read_picture, tensor_of
 from supernet.models.tiling import grid_of
 from supernet.pictures.opening import SUFFIXES
-from supernet.pictures.writing import save_picture
+from supernet.pictures.writing import TO_16_BITS, save_picture
 
 KEPT = 12  # outputs; older ones are dropped
 SAMPLES = {"astronaut.png", "chelsea.png", "coffee.png"}  # which photographs are offered if no sample is named
@@ -87,9 +88,12 @@ class LoadedModels:
         output = generate(network, opened, self.tile, self.device, after_tile)
         seconds = time.perf_counter() - start
         height, width = (network.scale * side for side in opened.colour.shape[:2])
+        losses = opened.losses
+        if opened.dtype == np.float32:
+            output, losses = (np.asarray(output) * 65535).round().astype(np.uint16), (*losses, TO_16_BITS)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "output.png")
-            losses = (*opened.losses, *save_picture(output, file, opened.info))
+            losses += save_picture(output, file, opened.info, opened.layout)
             self.outputs[self.n_made] = file.read_bytes()
         self.outputs.pop(self.n_made - KEPT, None)
         self.n_made += 1

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import png
 import pytest
 import torch
 from browsing import requests, serious_violations, size, text, theme, wait
@@ -22,6 +23,7 @@ from supernet.models.model import header, load_network
 from supernet.models.pictures import generate, read_picture
 from supernet.network.plain import PlainUpscaler
 from supernet.network.teacher import ResNetGenerator
+from supernet.pictures.writing import TO_16_BITS
 
 MODELS = Path(__file__).parents[2] / "results" / "sr-x4" / "models"
 REAL = [MODELS / "0.6MB-scratch-32000", MODELS / "plain-8000"]
@@ -88,6 +90,22 @@ def test_a_picture_of_16_bits_keeps_them(server, tmp_path: Path):
     Image.fromarray(np.arange(30 * 40, dtype=np.uint16).reshape(30, 40) * 50).save(tmp_path / "deep.png")
     last = lines(ask(server, "/run/1?name=deep.png", (tmp_path / "deep.png").read_bytes())[1])[-1]
     assert Image.open(io.BytesIO(ask(server, f"/results/{last['result']}")[1])).mode.startswith("I")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "white", "told"), [(np.uint8, 255, []), (np.uint16, 65535, []), (np.float32, 65535, [TO_16_BITS])]
+)
+def test_an_array_is_as_bright_as_it_was(server, models, dtype, white, told, channels: int, tmp_path: Path):
+    shares = np.random.default_rng(0).random((12, 16, 3), np.float32)[..., :channels]
+    pixels = shares if dtype == np.float32 else (shares * white).round().astype(dtype)
+    np.save(tmp_path / "x.npy", pixels)
+    last = lines(ask(server, "/run/0?name=x.npy", (tmp_path / "x.npy").read_bytes())[1])[-1]
+    width, height, rows, about = png.Reader(bytes=ask(server, f"/results/{last['result']}")[1]).asDirect()
+    found = np.array([*rows], np.float64).reshape(height, width, channels) / white
+    made = generate(models.networks[0], read_picture(tmp_path / "x.npy"), 16, CPU)
+    assert (about["bitdepth"], last["losses"]) == (8 if white == 255 else 16, told) and 0.3 < found.mean() < 0.7
+    assert abs(found - made / (1 if dtype == np.float32 else white)).max() <= 0.51 / white
 
 
 @pytest.mark.parametrize(
