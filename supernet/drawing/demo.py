@@ -58,7 +58,7 @@ class LoadedModels:
         if len(channels) > 1 or not {*next(iter(channels))} <= {*COLOURS}:
             raise InputError("the page shows models of 1 or 3 channels, and alike ones together; 'apply' runs others")
         self.networks = [Baseline(task), *(network.to(device) for network in networks)]
-        self.names = [task.baseline_name, *(model.stem if model.is_file() else model.name for model in models)]
+        self.names = [task.baseline_name, *short_names(models)]
         for path in samples:
             read_picture(path, networks[0].input_channels)
         self.samples = [(path.name, path.read_bytes()) for path in samples] or photographs()
@@ -105,6 +105,18 @@ class LoadedModels:
             return self.outputs[number]
         except KeyError:
             raise IndexError(number) from None
+
+
+def short_names(models: Sequence[Path]) -> list[str]:
+    """The name of each one's file or folder, after as many parents' names as tell it from the others: 'runA/model'."""
+    places = [(model.with_suffix("") if model.is_file() else model).absolute() for model in models]
+    names = []
+    for place in places:
+        n, others = 1, [other for other in places if other != place]
+        while any(other.parts[-n:] == place.parts[-n:] for other in others):
+            n += 1
+        names.append("/".join(place.parts[-n:]))
+    return names
 
 
 def opened_as(name: str, picture: bytes, channels: int) -> Picture:
