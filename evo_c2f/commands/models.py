@@ -194,6 +194,8 @@ def apply_command(
 
     where, work = prepare(device, threads), Application(model, source, out, overwrite, skip)
     pairs, n, code = work.pairs, 0, 0
+    if not pairs:
+        return tell(f"all pictures are in {out} already; there is nothing to do")
     try:
         for _ in track(work.run(tile, where), "applying", len(pairs), console=console):
             n += 1

@@ -1,5 +1,6 @@
 """A page to try models on pictures: the page itself, and the server that runs them."""
 
+import logging
 import re
 import threading
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from evo_c2f.page.local import LocalHandler, LocalServer
 
 LARGEST = 256 << 20  # bytes of a picture's file
 SCRIPTS = ("format", "theme", "demo")
+
+log = logging.getLogger(__name__)
 
 
 class Models(Protocol):
@@ -41,7 +44,7 @@ class DemoServer(LocalServer):
     def __init__(self, models: Models, port: int):
         """port: 0 takes a free one. InputError if the port is taken."""
         self.models = models
-        self.page = render(models.about()).encode()
+        self.page = render({**models.about(), "largest": LARGEST}).encode()
         self.alone = threading.Lock()  # models run one after another: else each would slow the other's time
         super().__init__(Handler, port)
 
@@ -74,11 +77,8 @@ class Handler(LocalHandler):
             return self.send_error(404 if what != "run" else 413)
         picture, query = self.rfile.read(int(length)), parse_qs(urlsplit(self.path).query)
         self.head(200, "application/x-ndjson", None)
-        try:
-            with self.server.alone:
-                self._tell(self._ran(model, picture, query.get("name", ["picture"])[0]))
-        except ConnectionError:
-            return  # the page has another picture by now, or was closed
+        with self.server.alone:
+            self._tell(self._ran(model, picture, query.get("name", ["picture"])[0]))
 
     def _ran(self, model: int, picture: bytes, name: str) -> dict[str, Any]:
         try:
@@ -87,6 +87,12 @@ class Handler(LocalHandler):
             return {"error": str(error)}
         except IndexError:
             return {"error": f"there is no model {model}"}
+        except ConnectionError:  # of a line to a page that no longer listens
+            raise
+        except Exception as error:  # of a network or a file that nobody thought of: the page must tell it
+            said = str(error).partition("\n")[0]
+            log.error("%r: %s: %s", name, type(error).__name__, said, exc_info=True)
+            return {"error": f"{name} can't be run: {type(error).__name__}: {said}"}
 
     def _tell(self, line: dict[str, Any]) -> None:
         self.wfile.write((to_json(line, compact=True) + "\n").encode())

@@ -1,6 +1,8 @@
 """What servers of pages share: they answer this machine alone."""
 
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from evo_c2f.errors import InputError
 
@@ -19,6 +21,11 @@ class LocalServer(ThreadingHTTPServer):
             super().__init__((HOST, port), handler)
         except OSError as error:
             raise InputError(f"port {port} can't be had ({error.strerror}); choose another --port") from None
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Print the traceback, except where the page has another picture by now, or was closed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self) -> str:

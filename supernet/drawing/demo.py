@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from supernet.models.model import load_network
 from supernet.models.pictures import Picture, generate, read_picture, tensor_of
 from supernet.models.tiling import grid_of
 from supernet.pictures.opening import SUFFIXES
-from supernet.pictures.writing import save_picture
+from supernet.pictures.writing import TO_16_BITS, save_picture
 
 KEPT = 12  # outputs; older ones are dropped
 SAMPLES = {"astronaut.png", "chelsea.png", "coffee.png"}  # which photographs are offered if no sample is named
@@ -57,7 +58,7 @@ class LoadedModels:
         if len(channels) > 1 or not {*next(iter(channels))} <= {*COLOURS}:
             raise InputError("the page shows models of 1 or 3 channels, and alike ones together; 'apply' runs others")
         self.networks = [Baseline(task), *(network.to(device) for network in networks)]
-        self.names = [task.baseline_name, *(model.stem if model.is_file() else model.name for model in models)]
+        self.names = [task.baseline_name, *short_names(models)]
         for path in samples:
             read_picture(path, networks[0].input_channels)
         self.samples = [(path.name, path.read_bytes()) for path in samples] or photographs()
@@ -87,9 +88,12 @@ class LoadedModels:
         output = generate(network, opened, self.tile, self.device, after_tile)
         seconds = time.perf_counter() - start
         height, width = (network.scale * side for side in opened.colour.shape[:2])
+        losses = opened.losses
+        if opened.dtype == np.float32:
+            output, losses = (np.asarray(output) * 65535).round().astype(np.uint16), (*losses, TO_16_BITS)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "output.png")
-            losses = (*opened.losses, *save_picture(output, file, opened.info))
+            losses += save_picture(output, file, opened.info, opened.layout)
             self.outputs[self.n_made] = file.read_bytes()
         self.outputs.pop(self.n_made - KEPT, None)
         self.n_made += 1
@@ -101,6 +105,18 @@ class LoadedModels:
             return self.outputs[number]
         except KeyError:
             raise IndexError(number) from None
+
+
+def short_names(models: Sequence[Path]) -> list[str]:
+    """The name of each one's file or folder, after as many parents' names as tell it from the others: 'runA/model'."""
+    places = [(model.with_suffix("") if model.is_file() else model).absolute() for model in models]
+    names = []
+    for place in places:
+        n, others = 1, [other for other in places if other != place]
+        while any(other.parts[-n:] == place.parts[-n:] for other in others):
+            n += 1
+        names.append("/".join(place.parts[-n:]))
+    return names
 
 
 def opened_as(name: str, picture: bytes, channels: int) -> Picture:

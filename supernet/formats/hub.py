@@ -30,8 +30,10 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 source, target = sys.argv[1:]
-image = ImageOps.exif_transpose(Image.open(source)).convert("RGB")
-pixels = np.asarray(image, np.float32)[None].transpose(0, 3, 1, 2) / 255
+image = ImageOps.exif_transpose(Image.open(source))
+if image.mode[0] in "IF":  # which convert() would clip
+    sys.exit(f"{source} has more than 8 bits a channel; convert it to 8 bits")
+pixels = np.asarray(image.convert("RGB"), np.float32)[None].transpose(0, 3, 1, 2) / 255
 (output,) = onnxruntime.InferenceSession(Path(__file__).with_name("model.onnx")).run(None, {"image": pixels})
 Image.fromarray((output[0].clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)).save(target)
 '''

@@ -25,7 +25,10 @@ ONNX = """\
 import numpy as np, onnxruntime
 from PIL import Image
 
-pixels = np.asarray(Image.open("in.png").convert("RGB"), np.float32)[None].transpose(0, 3, 1, 2) / 255
+image = Image.open("in.png")
+if image.mode[0] in "IF":  # which convert() would clip
+    raise SystemExit("in.png has more than 8 bits a channel; convert it to 8 bits")
+pixels = np.asarray(image.convert("RGB"), np.float32)[None].transpose(0, 3, 1, 2) / 255
 (output,) = onnxruntime.InferenceSession("{file}").run(None, {{"image": pixels}})
 Image.fromarray((output[0].clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)).save("out.png")
 """

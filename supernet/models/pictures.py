@@ -1,7 +1,9 @@
 """Pictures of any mode through a generator: the colours pass through it, everything else is kept beside it."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ AS_PNG = "it is written as PNG, as its own format holds 256 colours"
 AS_TIFF = "it is written as TIFF, as its own format holds at most 4 channels"
 NO_ALPHA = "its transparency is not written beside outputs of other channels"
 NO_TAGS = "its further TIFF tags, such as a place on a map, are not written"
+SMALLEST_TILE = 16  # that the commands take
+LACK_OF_MEMORY = "out of memory|allocate memory|not enough memory"  # of a GPU, or of torch's CPU allocator
 
 
 @dataclass(frozen=True)
@@ -78,17 +82,18 @@ def generate(
 ) -> Image.Image | Levels:
     """The network's output, in the picture's mode: colour or grey, 8 or 16 bits, with or without alpha.
 
-    What Pillow has no mode for is returned as an array (h, w, c).
+    What Pillow has no mode for is returned as an array (h, w, c). InputError if smaller tiles may fit into memory.
     """
     image, white = tensor_of(picture).to(device), WHITE[picture.dtype]
     height, width = (side * network.scale for side in picture.colour.shape[:2])
     pixels: Levels | None = None
-    for rows, columns, output in tiles(network, image, tile):
-        part = output[0].mean(dim=0, keepdim=True) if picture.grey and output.shape[1] == 3 else output[0]
-        part = part.movedim(0, -1).clamp(0, 1).mul(white)
-        pixels = np.empty((height, width, part.shape[2]), picture.dtype) if pixels is None else pixels
-        pixels[rows, columns] = (part if white == 1 else part.round()).cpu().numpy()
-        after_tile()
+    with naming_smaller_tiles(min(tile, max(image.shape[-2:]))):
+        for rows, columns, output in tiles(network, image, tile):
+            part = output[0].mean(dim=0, keepdim=True) if picture.grey and output.shape[1] == 3 else output[0]
+            part = part.movedim(0, -1).clamp(0, 1).mul(white)
+            pixels = np.empty((height, width, part.shape[2]), picture.dtype) if pixels is None else pixels
+            pixels[rows, columns] = (part if white == 1 else part.round()).cpu().numpy()
+            after_tile()
     assert pixels is not None
     n, alpha = pixels.shape[2], None
     if picture.alpha and n in (1, 3):
@@ -103,11 +108,24 @@ def generate(
     return result
 
 
-def plan(source: Path, out: Path, overwrite: bool, skip: bool = False, channels: int = 3) -> list[tuple[Path, Path]]:
-    """(picture, target) of a file or a folder; the names as seen from it stay. InputError if there is nothing to do or
-    too much.
+@contextmanager
+def naming_smaller_tiles(side: int) -> Iterator[None]:
+    """Within it, a lack of memory is an InputError that names smaller tiles. side: of those that are used."""
+    try:
+        yield
+    except RuntimeError as error:
+        if side <= SMALLEST_TILE or not re.search(LACK_OF_MEMORY, str(error)):
+            raise
+        smaller = max(SMALLEST_TILE, side // 2)
+        raise InputError(f"there is not enough memory for tiles of {side} pixels; try --tile {smaller}") from None
 
-    A file goes into the folder `out`, or to the file `out` if that has an image's suffix. channels: of the outputs.
+
+def plan(source: Path, out: Path, overwrite: bool, skip: bool = False, channels: int = 3) -> list[tuple[Path, Path]]:
+    """(picture, target) of a file or a folder; the names as seen from it stay. InputError if there is no picture, or if
+    a target exists.
+
+    A file goes into the folder `out`, or to the file `out` if that has an image's suffix. overwrite: targets may exist;
+    skip: leave out those that do, be it all. channels: of the outputs.
     """
     if source.is_dir():
         pictures = pictures_in(source, out)
@@ -127,7 +145,7 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False, channels:
         if n > 1:
             raise InputError(f"{n} pictures would be written to {target}; put the .gif into a folder of its own")
     left = [(picture, target) for picture, target in pairs if not target.exists()]
-    if skip and left:
+    if skip:
         return left
     if len(left) < len(pairs) and not overwrite:
         (taken, *_) = [target for _, target in pairs if target.exists()]

@@ -160,6 +160,8 @@ def raw_header(path: Path, channels: int) -> Raw | None:
         raw = tiff_header(path)
     else:
         return None
+    if 0 in raw.shape:
+        raise ValueError(f"it is empty, of {' x '.join(map(str, raw.shape))} numbers")
     pixels, most = raw.shape[0] * raw.shape[1], Image.MAX_IMAGE_PIXELS
     if most and pixels > 2 * most:
         raise ValueError(f"it has {pixels} pixels, more than {2 * most}")

@@ -23,6 +23,7 @@ WITH_16_BITS = {".png", ".tif", ".tiff"}
 WITH_PLANES = {".npy", ".tif", ".tiff"}  # which hold any channels, and floats
 
 TO_8_BITS = "its format holds 8 bits a channel"
+TO_16_BITS = "its format holds 16 bits a channel, not floats"
 NO_EXIF_HERE = "its EXIF is not written to TIFF of 16-bit colour"
 NO_PROFILE = "its format can't hold its colour profile or its EXIF"
 
@@ -95,7 +96,9 @@ def to_8_bits(levels: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def save_deep(pixels: Levels, path: Path, info: dict[str, Any]) -> tuple[str, ...]:
-    """Write 16-bit colour, as PNG or TIFF; the losses, in words."""
+    """Write 16-bit colour, as PNG or TIFF; the losses, in words. ValueError for other numbers."""
+    if pixels.dtype != np.uint16:  # floats in 0..1 would be cast to black
+        raise ValueError(f"its numbers are {pixels.dtype}, not of 16 bits")
     grey, alpha = pixels.shape[2] < 3, pixels.shape[2] in (2, 4)
     profile, exif = info.get("icc_profile"), info.get("exif")
     if path.suffix.lower() != ".png":

@@ -311,7 +311,7 @@ def test_a_hubs_folder_shows_held_out_pictures_and_the_figures_of_the_file(searc
 
 
 def test_the_script_of_few_lines_runs_without_torch_and_this_project(hub: Path, tmp_path: Path) -> None:
-    assert len((hub / "run.py").read_text().splitlines()) <= 15
+    assert len((hub / "run.py").read_text().splitlines()) <= 16
     absent = "for name in ('torch', 'evo_c2f', 'supernet'): sys.modules[name] = None\n"
     code = f"import runpy, sys\n{absent}runpy.run_path({str(hub / 'run.py')!r})"
     words = (sys.executable, "-c", code, hub / "samples/1.png", tmp_path / "out.png")
@@ -391,7 +391,9 @@ def test_a_name_with_brackets_is_a_name(searched: Path, tmp_path: Path, capsys: 
     assert f"{run / 'report.html'}: the run as a page" in capsys.readouterr().err
 
 
-def test_pictures_go_through_a_model_with_their_names(searched: Path, benchmark: Path, tmp_path: Path) -> None:
+def test_pictures_go_through_a_model_with_their_names(
+    searched: Path, benchmark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lows = benchmark / "LR_bicubic" / "X4"
     words = ("apply", "--model", searched / "model", lows, tmp_path / "out", "--threads", 1)
     assert exit_code(*words) == 0
@@ -399,6 +401,9 @@ def test_pictures_go_through_a_model_with_their_names(searched: Path, benchmark:
     assert read_rgb(tmp_path / "out" / "0x4.png").shape == (96, 160, 3)
     assert exit_code(*words) == 2
     assert exit_code(*words, "--overwrite") == 0
+    capsys.readouterr()
+    assert exit_code(*words, "--skip") == 0
+    assert "out already; there is nothing to do" in capsys.readouterr().err
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_bytes(b"no image")
     assert exit_code("apply", "--model", searched / "model", tmp_path / "bad", tmp_path / "none") == 1

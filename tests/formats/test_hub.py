@@ -1,13 +1,17 @@
 """The folder that a model hub takes: its card's metadata, and what it must not do. A whole one is in test_model_cli."""
 
+import runpy
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from supernet_fixtures import random_images
 
 from evo_c2f.errors import InputError
-from supernet.formats.hub import write_hub
+from supernet.formats.hub import RUN, write_hub
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.card import hub_header
 from supernet.models.model import Model
@@ -51,3 +55,15 @@ def test_a_hubs_folder_takes_the_place_of_nothing(tmp_path: Path) -> None:
         write_hub(model_with({}), tmp_path / "model", tmp_path, [random_images(1, 3, 16, 16)], False)
     assert [path.name for path in tmp_path.rglob("*.*")] == ["1.png"]
     assert (tmp_path / "samples/1.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("a.png", np.uint16), ("a.tif", np.float32)])
+def test_the_script_refuses_what_pillow_would_clip_to_8_bits(
+    name: str, dtype: type, tmp_path: Path, monkeypatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    Image.fromarray(np.ones((6, 9), dtype)).save(tmp_path / name)
+    (tmp_path / "run.py").write_text(RUN)
+    monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path / name), str(tmp_path / "out.png")])
+    with pytest.raises(SystemExit, match=f"{name} has more than 8 bits a channel; convert it to 8 bits"):
+        runpy.run_path(str(tmp_path / "run.py"))

@@ -1,12 +1,16 @@
 """A model's card says what its file says, and is written over nothing else."""
 
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from supernet_fixtures import SUPER_RESOLUTION, random_architectures, small_space
 
 from supernet import checkpoint
+from supernet.formats.export import export
 from supernet.models import model
 from supernet.models.card import MARK, card, data_name, write_card
 from supernet.models.model import read_model
@@ -57,3 +61,17 @@ def test_what_somebody_wrote_is_not_written_over(subnet: Path) -> None:
     path.write_text(path.read_text().removeprefix(MARK))
     mine = path.read_text()
     assert not write_card(read_model(subnet), path, "model.onnx") and path.read_text() == mine
+
+
+def test_the_cards_script_enlarges_8_bits_and_refuses_what_pillow_would_clip(subnet: Path, tmp_path: Path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    found = read_model(subnet)
+    export(found.network, tmp_path / "model.onnx", "onnx", {}, [])
+    (script,) = re.findall(r"```python\n(.*?)```", card(found, "model.onnx"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((6, 9), np.uint8)).save("in.png")
+    exec(script, {})
+    assert Image.open("out.png").size == (36, 24)
+    Image.fromarray(np.zeros((6, 9), np.uint16)).save("in.png")
+    with pytest.raises(SystemExit, match=r"in\.png has more than 8 bits a channel; convert it to 8 bits"):
+        exec(script, {})

@@ -169,6 +169,8 @@ def test_what_is_there_can_be_skipped(colour, tmp_path: Path):
     ]
     with pytest.raises(InputError, match="--skip for the others"):
         plan(tmp_path / "in", tmp_path / "out", False)
+    (tmp_path / "out" / "b.png").touch()
+    assert plan(tmp_path / "in", tmp_path / "out", False, skip=True) == []
     with pytest.raises(InputError, match="named like no image"):
         plan(tmp_path / "in" / "a.png", tmp_path / "b.gif", False)
 
@@ -241,3 +243,34 @@ def test_a_folder_is_applied_to_with_the_folders_within_and_its_outputs_are_no_i
     for overwrite in (False, True):
         found = list(apply(Doubling(), plan(tmp_path, out, overwrite), 16, CPU, lambda sentence: None))
         assert [path.relative_to(out).as_posix() for path in found] == written
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (5, 5, 0), (0, 5)])
+def test_an_empty_array_is_named_and_left_out(shape: tuple[int, ...], tmp_path: Path):
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    said: list[str] = []
+    assert list(apply(Doubling(), plan(tmp_path, tmp_path / "out", False), 16, CPU, said.append)) == []
+    assert len(said) == 1 and "a.npy can't be read: it is empty, of" in said[0]
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("can't allocate memory")]
+)
+def test_a_tile_that_does_not_fit_into_memory_is_told_with_one_that_may(error: RuntimeError, tmp_path: Path):
+    class Large(Doubling):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if max(x.shape) > limit:
+                raise error
+            return super().forward(x)
+
+    Image.fromarray(np.zeros((8, 100), np.uint8)).save(tmp_path / "a.png")
+    picture, limit = read_picture(tmp_path / "a.png"), 50
+    with pytest.raises(InputError, match="not enough memory for tiles of 100 pixels; try --tile 50"):
+        generate(Large(), picture, 4096, CPU)
+    assert generate(Large(), picture, 50, CPU).size == (200, 16)
+    limit, expected = 10, pytest.raises(type(error), match=str(error))
+    with expected:  # smaller tiles there are none
+        generate(Large(), picture, 16, CPU)
+    error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="something else"):
+        generate(Large(), picture, 4096, CPU)

@@ -3,10 +3,14 @@
 import http.client
 import io
 import json
+import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import png
 import pytest
 import torch
 from browsing import requests, serious_violations, size, text, theme, wait
@@ -22,6 +26,7 @@ from supernet.models.model import header, load_network
 from supernet.models.pictures import generate, read_picture
 from supernet.network.plain import PlainUpscaler
 from supernet.network.teacher import ResNetGenerator
+from supernet.pictures.writing import TO_16_BITS
 
 MODELS = Path(__file__).parents[2] / "results" / "sr-x4" / "models"
 REAL = [MODELS / "0.6MB-scratch-32000", MODELS / "plain-8000"]
@@ -90,6 +95,22 @@ def test_a_picture_of_16_bits_keeps_them(server, tmp_path: Path):
     assert Image.open(io.BytesIO(ask(server, f"/results/{last['result']}")[1])).mode.startswith("I")
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "white", "told"), [(np.uint8, 255, []), (np.uint16, 65535, []), (np.float32, 65535, [TO_16_BITS])]
+)
+def test_an_array_is_as_bright_as_it_was(server, models, dtype, white, told, channels: int, tmp_path: Path):
+    shares = np.random.default_rng(0).random((12, 16, 3), np.float32)[..., :channels]
+    pixels = shares if dtype == np.float32 else (shares * white).round().astype(dtype)
+    np.save(tmp_path / "x.npy", pixels)
+    last = lines(ask(server, "/run/0?name=x.npy", (tmp_path / "x.npy").read_bytes())[1])[-1]
+    width, height, rows, about = png.Reader(bytes=ask(server, f"/results/{last['result']}")[1]).asDirect()
+    found = np.array([*rows], np.float64).reshape(height, width, channels) / white
+    made = generate(models.networks[0], read_picture(tmp_path / "x.npy"), 16, CPU)
+    assert (about["bitdepth"], last["losses"]) == (8 if white == 255 else 16, told) and 0.3 < found.mean() < 0.7
+    assert abs(found - made / (1 if dtype == np.float32 else white)).max() <= 0.51 / white
+
+
 @pytest.mark.parametrize(
     ("path", "body", "told"),
     [
@@ -134,6 +155,59 @@ def test_old_outputs_are_dropped(server, models, tmp_path: Path):
     body = picture(tmp_path / "x.png", 4, 4).read_bytes()
     numbers = [lines(ask(server, "/run/0?name=x.png", body)[1])[-1]["result"] for _ in range(KEPT + 1)]
     assert ask(server, f"/results/{numbers[0]}")[0] == 404 and ask(server, f"/results/{numbers[1]}")[0] == 200
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path):
+    files = [
+        tmp_path / name for name in ("runA/model/model.safetensors", "runB/model/model.safetensors", "one.safetensors")
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        small_model(file, PlainUpscaler(8, 1))
+    named = [*(file.parent for file in files[:2]), files[2]]
+    assert LoadedModels(named, [], 16, CPU).names == ["bicubic", "runA/model", "runB/model", "one"]
+    assert LoadedModels(files, [], 16, CPU).names == ["bicubic", "runA/model/model", "runB/model/model", "one"]
+    assert LoadedModels([named[0], named[0]], [], 16, CPU).names == ["bicubic", "model", "model"]
+
+
+def test_an_error_that_nobody_thought_of_is_told_in_a_sentence(server, models, monkeypatch, caplog, capfd):
+    def fail(*given: object) -> None:
+        raise RuntimeError("one\ntwo")
+
+    monkeypatch.setattr(models, "run", fail)
+    status, body = ask(server, "/run/1?name=x.png", b"")
+    assert status == 200 and lines(body) == [{"error": "x.png can't be run: RuntimeError: one"}]
+    assert caplog.messages == ["'x.png': RuntimeError: one"] and "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("sent", [b"GET /results/0", b"POST /run/0"])
+def test_a_page_that_leaves_in_the_middle_of_an_answer_is_no_error(models, monkeypatch, sent: bytes, capfd):
+    ended, told = threading.Event(), threading.Event()
+
+    def run(model: int, picture: bytes, name: str, on_tile: Callable[[int, int], None]) -> None:
+        told.wait(20)
+        while True:  # until the page is known to have left
+            on_tile(1, 2)
+
+    def result(number: int) -> bytes:
+        told.wait(20)
+        return bytes(10**8)
+
+    class Ending(DemoServer):
+        def shutdown_request(self, request: Any) -> None:  # which a request's thread calls last
+            super().shutdown_request(request)
+            ended.set()
+
+    monkeypatch.setattr(models, "run", run)
+    monkeypatch.setattr(models, "result", result)
+    with Ending(models, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with socket.create_connection((HOST, server.server_port)) as page:
+            page.sendall(sent + f" HTTP/1.1\r\nHost: {HOST}:{server.server_port}\r\nContent-Length: 0\r\n\r\n".encode())
+        told.set()
+        assert ended.wait(20)
+        server.shutdown()
+    assert capfd.readouterr().err == ""
 
 
 def test_bad_models_and_samples_are_named_at_the_start(tmp_path: Path, capsys):
@@ -215,6 +289,17 @@ def test_a_sample_and_a_file_that_is_no_picture(browser, real_server, tmp_path: 
     assert browser.execute_script("return document.getElementById('compare').hidden")
     browser.find_element("css selector", "#samples button").click()
     wait(browser, "return document.getElementById('state').textContent.endsWith(': done')", 60)
+
+
+def test_a_file_that_is_too_large_is_told_without_sending_it(browser, models, monkeypatch, tmp_path: Path):
+    monkeypatch.setattr("evo_c2f.page.demo.LARGEST", 10)
+    with DemoServer(models, 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        opened(browser, server)
+        browser.find_element("id", "file").send_keys(str(picture(tmp_path / "cat.png")))
+        wait(browser, "return document.getElementById('state').textContent === 'cat.png is too large a file'")
+        assert not any("/run/" in url for url in requests(browser))
+        server.shutdown()
 
 
 @pytest.mark.parametrize("name", ["light", "dark"])

@@ -190,3 +190,11 @@ def test_a_transparent_grey_or_colour_of_sixteen_bits_is_laid_on_white(tmp_path:
     expected[(pixels == pixels[2, 3]).all(axis=2)] = 65535
     np.testing.assert_array_equal(found, expected)
     assert losses == (ON_WHITE,)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_other_numbers_are_not_written_as_sixteen_bits(tmp_path: Path, suffix: str) -> None:
+    for dtype in (np.uint8, np.float32):
+        with pytest.raises(ValueError, match=f"its numbers are {np.dtype(dtype)}, not of 16 bits"):
+            save_deep(np.ones((6, 9, 3), dtype), tmp_path / f"a{suffix}", {})
+    assert not [*tmp_path.iterdir()]

@@ -38,11 +38,12 @@ async function show() {
 
 async function run(model, signal) {
   const {name, blob} = picture;
+  if (blob.size > about.largest) throw new Error(`${name} is too large a file`);  // the server would not read it
   say(`${name}: ${about.models[model].name} runs`);
   $('progress').hidden = false;
   $('progress').value = 0;
   const answer = await fetch(`/run/${model}?name=${encodeURIComponent(name)}`, {method: 'POST', body: blob, signal});
-  if (!answer.ok) throw new Error(answer.status === 413 ? `${name} is too large a file` : `the server says ${answer.status}`);
+  if (!answer.ok) throw new Error(`the server says ${answer.status}`);
   for await (const line of lines(answer.body)) {
     if (line.error) throw new Error(line.error);
     if ('result' in line) return line;
@@ -74,7 +75,7 @@ function draw() {
 
 function row(side, model) {
   const {name, size_mb} = about.models[model], output = outputs.get(model);
-  const file = `${picture.name.replace(/\.[^.]*$/, '')}-${name}.png`;
+  const file = `${picture.name.replace(/\.[^.]*$/, '')}-${name.replaceAll('/', '-')}.png`;
   const cells = [side === 'left' ? 'Left' : 'Right', name, size_mb === null ? '–' : `${digits(size_mb, 3)} MB`];
   cells.push(`${output.width} × ${output.height}`, `${digits(output.ms, 4)} ms`, output.memory === null ? '–' : `${short(output.memory)}B`);
   const download = el('a', {href: `/results/${output.result}`, download: file, text: 'Download'});
