@@ -128,8 +128,7 @@ def run_stage(
     """Search the stage and write its front, as CSV and as a picture, into the run.
 
     run: its recipe may differ from the stored one in its search settings.
-    on_front: called with (done, total) after each measurement of the final front. An error that it raises stops the
-        stage, and nothing is lost.
+    on_front: called with (done, total) after each measurement of the final front; an error that it raises stops it.
     InputError if no subnet meets the limits.
     """
     recipe, how, space = run.recipe, run.recipe.search, run.recipe.space
