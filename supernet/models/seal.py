@@ -33,6 +33,11 @@ def seal(path: Path) -> None:
     path.write_bytes(content + HEAD + _checksum(content))
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether this project wrote the ONNX file, and no other program since; it may be damaged."""
+    return HEAD in path.read_bytes()
+
+
 def check_onnx(path: Path, warn: Callable[[str], None]) -> bool:
     """Whether the file has a checksum; files of older versions have none. DamagedFileError if the checksum doesn't
     match.
