@@ -34,8 +34,9 @@ def seal(path: Path) -> None:
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether this project wrote the ONNX file, and no other program since; it may be damaged."""
-    return HEAD in path.read_bytes()
+    """Whether this project wrote the ONNX file, and no other program since; one of this version may be damaged."""
+    content = path.read_bytes()
+    return HEAD in content or content.endswith(OLD_HEAD + _checksum(content[: -64 - len(OLD_HEAD)]))
 
 
 def check_onnx(path: Path, warn: Callable[[str], None]) -> bool:

@@ -1,6 +1,7 @@
 """What `export` replaces, says and obeys; the writing of files is left out."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.workflows import use
 from supernet import checkpoint
 from supernet.models.model import header
-from supernet.models.seal import seal
+from supernet.models.seal import OLD_HEAD, seal
 from supernet.network.plain import PlainUpscaler
 
 
@@ -63,6 +64,12 @@ def test_a_plain_file_takes_the_place_of_an_earlier_one_and_none_with_options_do
         evo_c2f.load_model(model).export(half=True)
     assert (model / "model.onnx").read_bytes() == whole
     assert evo_c2f.load_model(model).export(half=True, overwrite=True) == model / "model.onnx"
+
+
+def test_a_file_of_an_older_version_is_replaced_unless_another_program_changed_it(model: Path) -> None:
+    for written_as, code in ((b"another", 2), (b"network", 0)):
+        (model / "model.onnx").write_bytes(written_as + OLD_HEAD + sha256(b"network").hexdigest().encode())
+        assert exit_code("export", "--model", model) == code
 
 
 def test_a_file_of_one_size_is_said_to_be_of_it(model: Path) -> None:
