@@ -206,11 +206,13 @@ class Model:
         out: str | Path | None = None,
         format: Literal["onnx", "pt2", "openvino", "ncnn", "spandrel"] = "onnx",
         half: bool = False,
+        overwrite: bool = False,
     ) -> Path:
         """Write it as a file that runs without this project, and a card beside it. Returns the file."""
-        from evo_c2f.workflows.use import export_model
+        from evo_c2f.workflows.use import export_model, prepare
 
-        return export_model(self.path, _path(out), format, half)
+        prepare("cpu", self.machine.threads)
+        return export_model(self.path, _path(out), format, half, overwrite=overwrite)
 
     def hand_over(self, folder: str | Path, samples: Sequence[str | Path] = (), overwrite: bool = False) -> Path:
         """Write the folder that a model hub takes, as `cli.py export --to` does. Returns it.

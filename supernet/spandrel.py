@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -59,6 +60,22 @@ def register() -> Any:
     ours = spandrel.ArchSupport.from_architecture(EvoC2f())
     spandrel.MAIN_REGISTRY.add(ours, ignore_duplicates=True)
     return spandrel
+
+
+def is_for_spandrel(path: Path) -> bool:
+    """Whether the file is a safetensors file that `write_spandrel` wrote."""
+    try:
+        with safe_open(path, "pt") as file:
+            return KEY in file.keys()  # noqa: SIM118
+    except (SafetensorError, OSError):
+        return False
+
+
+def check_spandrel(path: Path) -> None:
+    """Read every tensor of such a file, which has no checksum. ValueError if its description is none."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    json.loads(bytes(tensors[KEY].tolist()))
 
 
 def open_spandrel(path: Path) -> nn.Module:

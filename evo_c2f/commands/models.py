@@ -138,7 +138,8 @@ FORMATS = ("onnx", "pt2", "openvino", "ncnn", "spandrel")
     multiple=True,
     help="Check the file on this image, and show it in --to's folder; repeat it.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist; a plain ONNX file beside the model is "
+              "replaced without it, if this wrote it.")  # fmt: skip
 @options("threads")
 def export_command(
     model: Path,
@@ -157,7 +158,7 @@ def export_command(
     threads: int | None,
 ) -> None:
     """Write a model as a file that runs without this project, to OUT or beside the model, with a card."""
-    from evo_c2f.workflows.use import export_int8, export_model, hand_over
+    from evo_c2f.workflows.use import export_int8, export_model, hand_over, prepare
 
     transposed = upsampling == "transposed"
     is_plain = form == "onnx" and not (half or opset or input_size or transposed)
@@ -175,6 +176,7 @@ def export_command(
         return
     if run or data:
         raise click.UsageError("--run and --data are for --int8 and --to alone")
+    prepare("cpu", threads)
     export_model(model, out, form, half, opset, input_size, transposed, samples, overwrite)
 
 

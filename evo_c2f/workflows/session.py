@@ -28,6 +28,7 @@ from supernet.device import choose_device
 from supernet.drawing.board import Board
 from supernet.formats.int8 import require_quantiser
 from supernet.jobs.job import Data, Job, OnRound, OnSetback
+from supernet.latency.exported import runtime
 from supernet.layouts.index import Index
 from supernet.layouts.record import read_record
 from supernet.metrics.tasks import SuperResolution, Translation
@@ -156,6 +157,8 @@ def begin_training(find: Callable[[], RunFolder], machine: Machine, show: Show, 
         session.job.check(run.recipe.training, session.measured, run.recipe.search.rescore)
         if run.recipe.search.int8:
             require_quantiser()
+        if {"latency_ms", "latency_ratio"} & {*session.measured}:
+            runtime(session.job.device)  # InputError before a training, not after it
         return session
 
     session = ranks.together(prepare)

@@ -26,6 +26,7 @@ from supernet.jobs.bench import bench, bench_latencies
 from supernet.layouts.record import NOT_USED, Record
 from supernet.metrics import frechet, qualities
 from supernet.models.seal import check_export
+from supernet.spandrel import check_spandrel, is_for_spandrel
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,15 @@ def verify_run(run: Path) -> Iterator[Finding]:
     readers: dict[str, Callable[[Path], object]] = dict.fromkeys(
         (".onnx", ".pt2"), partial(check_export, warn=log.warning)
     )
-    return verify(run, {**readers, ".safetensors": checkpoint.load})
+    return verify(run, {**readers, ".safetensors": check_weights})
+
+
+def check_weights(path: Path) -> None:
+    """Read a file of weights: our own, or one that was exported for spandrel."""
+    if is_for_spandrel(path):
+        check_spandrel(path)
+    else:
+        checkpoint.load(path)
 
 
 class Benchmark:

@@ -26,15 +26,16 @@ from supernet.formats.export import FORMATS, export, metadata_of, sample_images
 from supernet.formats.hub import first_inputs, write_hub
 from supernet.formats.int8 import Loss, calibration, write_int8
 from supernet.formats.onnx_file import write_onnx
-from supernet.formats.shapes import How, random_image
+from supernet.formats.shapes import AS_IT_IS, How, random_image
 from supernet.jobs.job import Job
 from supernet.latency.exported import action, milliseconds
 from supernet.metrics.qualities import usual
 from supernet.metrics.tasks import is_of_rgb, task_of
 from supernet.models import pictures
-from supernet.models.card import write_card
+from supernet.models.card import Written, write_card
 from supernet.models.judgement import costs_of, judge, latency, read_judged
 from supernet.models.model import Model, file_of, load_network, read_model
+from supernet.models.seal import is_sealed
 from supernet.pictures.pairs import Direction
 
 log = logging.getLogger(__name__)
@@ -100,45 +101,63 @@ def export_model(
     """Write a model as a file that runs without this project, and its card. Returns the file.
 
     out: None: the model's name with the ending of `form`, beside the model. half, opset, size, transposed: see `How`.
-    samples: real images to check the file on. InputError if `out` exists and `overwrite` is not set.
+    samples: real images to check the file on. InputError if the file exists and `overwrite` is not set; a plain ONNX
+    file takes the place of an earlier one beside the model.
     """
-    target = target_of(model, out, FORMATS[form].ending, form, overwrite)
-    found, how = read_model(model), How(half, opset, size, transposed)
-    worst = export(
-        found.network, target, form, metadata_of(found), sample_images(samples, found.task.frame.input_channels), how
-    )
+    how = How(half, opset, size, transposed)
+    target = target_of(model, out, FORMATS[form].ending, form, overwrite, renews=how == AS_IT_IS)
+    found = read_model(model)
+    images = sample_images(samples, found.task.frame.input_channels)
+    worst = export(found.network, target, form, metadata_of(found, size), images, how)
     log.info(f"{target}: {megabytes(target, form):.3f} MB on disk; it differs from the network by at most {worst:.1g}")
     if FORMATS[form].multiples and (grain := found.network.grain) > 1:  # type: ignore[union-attr]
         log.info(f"the sides of its images must be multiples of {grain}, and at least {2 * grain}")
-    keep_card(found, target, FORMATS[form].ending)
+    keep_card(found, target, FORMATS[form].ending, Written(options_of(how), size))
     return target
 
 
-def target_of(model: Path, out: Path | None, ending: str, form: str, overwrite: bool) -> Path:
-    """The file to write. InputError if it can't be, or if `out` exists and `overwrite` is not set."""
+def options_of(how: How) -> str:
+    """The options of `export` that ask for it, each after a space."""
+    words = [" --half"] if how.half else []
+    words += [f" --opset {how.opset}"] if how.opset else []
+    words += [" --input-size {} {}".format(*how.size)] if how.size else []
+    return "".join([*words, " --upsampling transposed"] if how.transposed else words)
+
+
+def target_of(model: Path, out: Path | None, ending: str, form: str, overwrite: bool, renews: bool) -> Path:
+    """The file to write. InputError if it can't be, or if one is there and `overwrite` is not set.
+
+    renews: without `out`, the place of an ONNX file that this project wrote is taken without a question.
+    """
     file = file_of(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
     target, suffix = out or file.with_suffix(ending), Path(f"model{ending}").suffix
     if target.suffix != suffix or target.is_dir():
         raise InputError(f"{target} is no name for a file of the format {form}; end it in {suffix}")
-    beside = FORMATS[form].beside
-    taken = [file for file in (out, out and beside and out.with_suffix(beside)) if file and file.exists()]
+    taken = [file for file in files_of(target, form) if file.exists()]
+    if out is None and renews and target.suffix == ".onnx" and taken and is_sealed(target):
+        return target
     if taken and not overwrite:
         raise InputError(f"{taken[0]} is there already; name another file, or say --overwrite")
     return target
 
 
-def megabytes(target: Path, form: str) -> float:
+def files_of(target: Path, form: str) -> list[Path]:
+    """The file, and the one beside it in formats of two."""
     beside = FORMATS[form].beside
-    return sum(file.stat().st_size for file in [target, *([target.with_suffix(beside)] if beside else [])]) / 1e6
+    return [target, target.with_suffix(beside)] if beside else [target]
 
 
-def keep_card(found: Model, target: Path, ending: str) -> None:
+def megabytes(target: Path, form: str) -> float:
+    return sum(file.stat().st_size for file in files_of(target, form)) / 1e6
+
+
+def keep_card(found: Model, target: Path, ending: str, written: Written) -> None:
     """Write the model's card beside the target, unless something else is there."""
     stem = target.name.removesuffix(ending) if target.name.endswith(ending) else target.stem
     card = target.with_name(f"{stem}.md")
-    if not write_card(found, card, target.name if target.suffix == ".onnx" else f"{stem}.onnx"):
+    if not write_card(found, card, target.name if target.suffix == ".onnx" else f"{stem}.onnx", written):
         log.info(f"{card} is there already, and no card of ours: it is left as it is")
 
 
@@ -151,7 +170,7 @@ def export_int8(
     images tell the loss. run: None: the folder above the model that holds a run; data: where the run's pictures are
     now, if they were moved.
     """
-    target = target_of(model, out, ".int8.onnx", "onnx", overwrite)
+    target = target_of(model, out, ".int8.onnx", "onnx", overwrite, renews=True)
     found = read_model(model)
     job, settings = job_of(model, found, run, data, machine)
     network: Any = found.network
@@ -160,8 +179,9 @@ def export_int8(
     with replacing(target) as partial:
         left = write_int8(network, partial, metadata_of(found), pairs, Loss(network, job.task, job.data.search()))
     loss = Loss(network, job.task, job.data.full())
-    tell_int8(network, target, left, loss, (settings.search.output_size[0], settings.search.output_size[1]))
-    keep_card(found, target, ".int8.onnx")
+    size = settings.search.output_size
+    lost = tell_int8(network, target, left, loss, (size[0], size[1]))
+    keep_card(found, target, ".onnx", Written(" --int8", lost=lost))  # model.int8.md, beside the other file's
     return target
 
 
@@ -193,6 +213,7 @@ def hand_over(
     samples: pictures to show; none: the first held-out pictures of the model's run. run, data: as in `export_int8`.
     InputError if one of the folder's files exists and `overwrite` is not set.
     """
+    prepare("cpu", machine.threads)
     file, found = file_of(model), read_model(model)
     if file.suffix == ".onnx":
         raise InputError(f"{file} is exported already; name the model that it was made from")
@@ -204,8 +225,8 @@ def hand_over(
     return folder
 
 
-def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, output_size: tuple[int, int]) -> None:
-    """Say the loss, the size and the time of a file in 8 bits, and whether it pays."""
+def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, output_size: tuple[int, int]) -> str:
+    """Say the loss, the size and the time of a file in 8 bits, and whether it pays. Returns the loss in words."""
     lost, (height, width) = loss.of(target), (side // network.scale for side in output_size)
     image = random_image((1, network.input_channels, height, width))
     with TemporaryDirectory() as temporary:
@@ -213,9 +234,9 @@ def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, outpu
         write_onnx(network, whole, {})
         before, after = (milliseconds(action(file.read_bytes(), image, image.device)) for file in (whole, target))
         size = f"{target.stat().st_size / 1e6:.3f} MB on disk instead of {whole.stat().st_size / 1e6:.3f}"
-    unit = f"of {loss.metric}" if loss.metric == "lpips" else f"dB of {loss.metric}"
+    words = f"{lost:.4f} {'of' if loss.metric == 'lpips' else 'dB of'} {loss.metric}"
     log.info(
-        f"{target}: {size}; {lost:.4f} {unit} lost on the held-out images; {after:.1f} ms instead of {before:.1f} for "
+        f"{target}: {size}; {words} lost on the held-out images; {after:.1f} ms instead of {before:.1f} for "
         f"{output_size[1]}x{output_size[0]} in ONNX Runtime, {torch.get_num_threads()} threads"
     )
     if left:
@@ -224,6 +245,7 @@ def tell_int8(network: Any, target: Path, left: Sequence[str], loss: Loss, outpu
     reasons += [f"it loses more than {loss.limit:g}"] if not lost <= loss.limit else []
     if reasons:
         log.warning(f"8 bits do not pay here: {' and '.join(reasons)}")
+    return words
 
 
 def demo(models: Sequence[Path], samples: Sequence[Path], tile: int, port: int, device: torch.device) -> DemoServer:

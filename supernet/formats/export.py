@@ -103,15 +103,20 @@ def fitting(image: Tensor, network: Any, form: str, size: tuple[int, int] | None
     return fitting(image, network, form, (height, width))
 
 
-def metadata_of(model: Model) -> dict[str, Any]:
-    """A file's description of itself: the task, its inputs and outputs, the network, and its training."""
+def metadata_of(model: Model, size: tuple[int, int] | None = None) -> dict[str, Any]:
+    """A file's description of itself: the task, its inputs and outputs, the network, and its training.
+
+    size: the only (height, width) of its input; None: it takes any.
+    """
     taken, given, rgb = model.task.frame.input_channels, model.task.frame.output_channels, {3: "RGB "}
-    high = f"{model.scale} h, {model.scale} w"
+    n, low, high = "b", "h, w", f"{model.scale} h, {model.scale} w"
+    if size:
+        n, low, high = "1", f"{size[0]}, {size[1]}", f"{model.scale * size[0]}, {model.scale * size[1]}"
     return {
         "task": model.task.name,
         "scale": model.scale,
-        "input": f"image: float32 (b, {taken}, h, w), {rgb.get(taken, '')}in 0..1",
-        "output": f"output: float32 (b, {given}, {high}), {rgb.get(given, '')}in 0..1, to be clamped",
+        "input": f"image: float32 ({n}, {taken}, {low}), {rgb.get(taken, '')}in 0..1",
+        "output": f"output: float32 ({n}, {given}, {high}), {rgb.get(given, '')}in 0..1, to be clamped",
         **model.metadata,
     }
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 
 from PIL import Image
@@ -62,7 +63,7 @@ def write_hub(
 
     InputError, with nothing written, if one of its files exists and `overwrite` is not set.
     """
-    pairs = [(f"samples/{n}.png", f"samples/{n}-output.png") for n in range(1, 1 + len(samples))]
+    pairs = [sample_names(n) for n in range(1, 1 + len(samples))]
     names = [CARD, ONNX, FILE, SCRIPT, *(name for pair in pairs for name in pair)]
     taken = [name for name in names if (folder / name).exists()]
     if taken and not overwrite:
@@ -71,6 +72,8 @@ def write_hub(
     export(model.network, folder / ONNX, "onnx", metadata_of(model), tried)
     with replacing(folder / FILE) as partial:
         shutil.copyfile(file, partial)
+    if overwrite:
+        remove_samples(folder, 1 + len(samples))
     paths = [(folder / before, folder / after) for before, after in pairs]
     for (path, _), sample in zip(paths, samples, strict=True):
         with replacing(path) as partial:
@@ -81,6 +84,21 @@ def write_hub(
     rows = "\n".join(f"| ![input]({before}) | ![output]({after}) |" for before, after in pairs)
     words = card(model, ONNX, USE.format(rows=rows)).removeprefix(MARK)
     write_text(folder / CARD, hub_header(model, folder.name) + words)
+
+
+def sample_names(n: int) -> tuple[str, str]:
+    """Of the n-th input and its output, within the folder."""
+    return f"samples/{n}.png", f"samples/{n}-output.png"
+
+
+def remove_samples(folder: Path, first: int) -> None:
+    """Remove the pairs that a folder with more samples had from this number on: they would be published too."""
+    for n in count(first):
+        files = [folder / name for name in sample_names(n)]
+        if not all(file.is_file() for file in files):
+            return
+        for file in files:
+            file.unlink()
 
 
 def first_inputs(pairs: Sequence[tuple[Tensor, Tensor]], n: int = 3) -> list[Tensor]:

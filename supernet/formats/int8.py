@@ -27,7 +27,7 @@ class Loss:
     """How much worse than a network its file is on some pairs (source, target): in dB of Y-PSNR, or in LPIPS."""
 
     def __init__(self, network: nn.Module, task: Task, pairs: Pairs):
-        by_eye = not task.frame.input_level and task.frame.output_channels in COLOURS
+        by_eye = not task.frame.residual and task.frame.output_channels in COLOURS
         self.metric = "lpips" if by_eye else next(iter(task.metrics))  # psnr_y, or psnr where there are no colours
         self.score = Score(task, pairs, [self.metric], CPU)
         self.before = self.score.of(network)[self.metric]

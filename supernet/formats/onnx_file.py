@@ -1,8 +1,9 @@
 """A network as an ONNX file."""
 
+import logging
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ def onnx_model(network: Any, how: How = AS_IT_IS) -> Any:
     require_onnx()
 
     example, dynamic_shapes = example_of(how, network.input_channels)
-    with warnings.catch_warnings(), ShufflesByConvolution(network, example) if how.transposed else nullcontext():
+    shuffling = ShufflesByConvolution(network, example) if how.transposed else nullcontext()
+    with warnings.catch_warnings(), shuffling, silent("torch.onnx", "onnxscript") if how.opset else nullcontext():
         warnings.simplefilter("ignore", FutureWarning)  # of torch about torch
         program = torch.onnx.export(
             network,
@@ -49,6 +51,20 @@ def onnx_model(network: Any, how: How = AS_IT_IS) -> Any:
         raise InputError(f"torch can't write this network in opset {how.opset}; it wrote opset {found}")
     forget_sources(model)
     return model
+
+
+@contextmanager
+def silent(*names: str) -> Iterator[None]:
+    """Without the loggers of these packages: of an opset that torch can't write they print a traceback, and go on."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class ShufflesByConvolution(TorchFunctionMode):

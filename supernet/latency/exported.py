@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evo_c2f.errors import InputError
 from supernet.formats.onnx_file import require_onnx, write_onnx
 from supernet.models.onnx_runtime import onnx_runtime
 from supernet.timing import timed
@@ -19,13 +20,19 @@ REPEATS = 7
 
 
 def provider(device: torch.device) -> str:
-    """ONNX Runtime's name for the device; the CPU's where it was installed without the GPU's."""
-    wanted = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
-    return wanted if wanted in onnx_runtime().get_available_providers() else "CPUExecutionProvider"
+    """ONNX Runtime's name for the device. InputError if it was installed for CPUs alone, and the device is a GPU."""
+    if device.type != "cuda":
+        return "CPUExecutionProvider"
+    if "CUDAExecutionProvider" not in onnx_runtime().get_available_providers():
+        raise InputError(
+            "latencies of a GPU need ONNX Runtime for GPUs; install onnxruntime-gpu in place of onnxruntime, or use "
+            "--device cpu"
+        )
+    return "CUDAExecutionProvider"
 
 
 def runtime(device: torch.device) -> str:
-    """What a latency was taken with, in words. InputError if ONNX Runtime is not installed."""
+    """What a latency was taken with, in words. InputError if ONNX Runtime is not installed, or not for the device."""
     return f"ONNX Runtime {onnx_runtime().__version__}, {provider(device)}"
 
 

@@ -14,13 +14,14 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture, SearchSpace, inner_width
+from supernet.device import machine_name
 from supernet.latency.exported import actions, exported_ms, milliseconds, runtime
 from supernet.network.generator import Frame, Part, build, parts, run_part
 from supernet.network.plain import PlainUpscaler
 
 Size = tuple[int, int]  # (height, width) of the output
 
-BASE = "base"  # what every network does besides its parts: the resized input that it adds to
+BASE = "base"  # what every network does besides its parts: the resized input that it adds to, or a sigmoid
 RGB = [3, 3]  # channels of input and output
 
 
@@ -55,8 +56,10 @@ def describe(space: SearchSpace, frame: Frame, output_size: Size, device: torch.
         **({} if channels == RGB else {"channels": channels}),
         "activation": frame.activation,
         "normalise": frame.normalise,
+        **({"bounded": True} if frame.bounded else {}),
         "output_size": list(output_size),
         "runtime": runtime(device),
+        "machine": machine_name(device),
         "threads": torch.get_num_threads(),
     }
 
@@ -69,7 +72,8 @@ def read_table(path: Path, about: dict[str, object]) -> LatencyTable:
         raise InputError(f"{path} does not exist; 'python cli.py bench --latency-table {path}' makes it")
     try:
         table = LatencyTable(**json.loads(path.read_text(encoding="utf-8")))
-        older = {"first_step": 2, "channels": RGB}  # which tables of older versions don't tell
+        # Which tables of older versions don't tell; the machine can't be known.
+        older = {"first_step": 2, "channels": RGB, "bounded": False, "machine": about.get("machine")}
         told, wanted = older | table.about, older | about
         differs = [f"{name} {told[name]}, not {value}" for name, value in wanted.items() if told[name] != value]
         if table.about["parts"] != len(table.ms) - 1:
@@ -88,14 +92,15 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     An operator's time is what each of two more copies adds to a first one, as in a network: ONNX Runtime converts its
     feature maps to a layout of its own once, not for each operator.
     """
+    about = describe(space, frame, output_size, device)  # InputError before anything takes long
     once = {key(part): Stretch([part], frame) for part in every_part(space)}
     thrice = {name: Stretch(3 * one.stretch, frame) for name, one in once.items() if one.stretch[0].kind == "operator"}
     grain = frame.span(max(space.levels))
     padded = (-(-output_size[0] // grain) * grain, -(-output_size[1] // grain) * grain)  # as networks do
-    base = _Resized(float(frame.scale) if frame.residual else 1.0)
+    base, ends = _Ending(frame), (frame.output_channels, 1) if frame.bounded else (frame.input_channels, frame.scale)
     image, maps = (frame.input_channels, frame.scale), cache(partial(random_map, output_size=padded))
     modules = [base, *once.values(), *thrice.values()]
-    inputs = [maps(*image), *(maps(*one.source()) for one in (*once.values(), *thrice.values()))]
+    inputs = [maps(*ends), *(maps(*one.source()) for one in (*once.values(), *thrice.values()))]
     times = [milliseconds(run) for run in actions(modules, inputs, device)]
     ms = dict(zip((BASE, *once), times, strict=False))
     for name, three in zip(thrice, times[len(ms) :], strict=True):
@@ -103,7 +108,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     # Of 8 blocks and 48 channels.
     network = PlainUpscaler(scale=frame.scale, channels=frame.input_channels) if frame.residual else None
     plain = exported_ms(network, random_map(*image, output_size), device) if network else None
-    return LatencyTable(describe(space, frame, output_size, device), ms, plain)
+    return LatencyTable(about, ms, plain)
 
 
 class Stretch(nn.Module):
@@ -129,15 +134,17 @@ class Stretch(nn.Module):
         return channels, self.frame.span(level)
 
 
-class _Resized(nn.Module):
-    """The resized input, as a network's output is added to it."""
+class _Ending(nn.Module):
+    """What follows the last part: the resized input, to which its output is added, or the sigmoid of that output."""
 
-    def __init__(self, scale: float):
+    def __init__(self, frame: Frame):
         super().__init__()
-        self.scale = scale
+        self.bounded, self.scale = frame.bounded, float(frame.scale) if frame.residual else 1.0
 
-    def forward(self, image: Tensor) -> Tensor:
-        resized = F.interpolate(image, scale_factor=self.scale, mode="bilinear")
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bounded:
+            return torch.sigmoid(2 * x)
+        resized = F.interpolate(x, scale_factor=self.scale, mode="bilinear")
         return resized + resized
 
 

@@ -139,4 +139,4 @@ def task_of(network: Subnet | ResNetGenerator | PlainUpscaler) -> Task:
         return SuperResolution(network.scale, network.input_channels)
     if isinstance(network, ResNetGenerator):
         return Translation()
-    return Translation(network.frame.input_channels, network.frame.output_channels)
+    return Translation(network.frame.input_channels, network.frame.output_channels, network.frame.bounded)

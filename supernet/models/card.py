@@ -1,5 +1,6 @@
 """A model's card: its description, training, costs and use, from the metadata in its file."""
 
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,34 @@ LICENCES = {
 ON_HUBS = {"embedded": ("unknown", "scikit-image"), "openmoji": ("cc-by-sa-4.0", "openmoji")}
 
 
+@dataclass(frozen=True)
+class Written:
+    """How the ONNX file differs from what a plain `export` writes.
+
+    options: of `export`; size: the only (height, width) of its input; None: any; lost: what its 8 bits lose of the
+    first quality, in words; '': it has 32.
+    """
+
+    options: str = ""
+    size: tuple[int, int] | None = None
+    lost: str = ""
+
+
 def data_name(folder: str | None) -> str:
     """The training images' name in a model's file, without the machine's paths."""
     return folder if folder in LICENCES else f"{Path(folder).name}/" if folder else ""
 
 
-def card(model: Model, name: str, use: str = "") -> str:
+def card(model: Model, name: str, use: str = "", written: Written = Written()) -> str:
     """The card as Markdown; name: of the ONNX file that it explains; use: a part that says how to run it."""
     about, metadata = model.metadata.get("about", {}), model.metadata
     kind = "A subnet" if "architecture" in metadata else "A network designed by hand"
+    size = "of {} x {} pixels (height x width) alone".format(*written.size) if written.size else "any size"
+    held_out = "held-out images, in 32 bits" if written.lost else "held-out images"
     parts = [
         MARK,
         f"# {title(model, Path(name).stem)}",
-        f"{kind}: {channels_in_words(model)} in 0..1, any size, {in_and_out(model.scale)}.",
+        f"{kind}: {channels_in_words(model)} in 0..1, {size}, {in_and_out(model.scale)}.",
     ]
     height, width = SIZES[model.scale > 1]
     found = costs_of(model, (height, width))
@@ -61,14 +77,15 @@ def card(model: Model, name: str, use: str = "") -> str:
         "parameters": f"{found['params']:,.0f}",
         "size, 32-bit weights": f"{found['size_mb']:.3g} MB",
         f"MACs for {width}x{height}": f"{found['macs'] / 1e9:.3g} G",
-        **{f"{metric}, held-out images": f"{value:.5g}" for metric, value in metadata.get("metrics", {}).items()},
+        **{f"{metric}, {held_out}": f"{value:.5g}" for metric, value in metadata.get("metrics", {}).items()},
+        **({"lost in the 8 bits of this file, held-out images": written.lost} if written.lost else {}),
     }
     parts.append("\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]))
     made = [f"- {key}: {words}" for key, words in history(metadata, about).items()]
     parts.append("\n".join(["## How it was made", "", *(made or ["Its file doesn't say."])]))
     script = (ONNX if is_of_rgb(model.task) else ONNX_OF_ARRAYS).format(file=name)
-    parts.append(use or f"## Run it\n\n`python cli.py export` writes `{name}`; then, in its folder:\n\n```python\n"
-                 f"{script}```")  # fmt: skip
+    made_by = f"`python cli.py export{written.options}` writes `{name}`; then, in its folder:"
+    parts.append(use or f"## Run it\n\n{made_by}\n\n```python\n{script}```")
     data = about.get("data")
     words = LICENCES.get(data, f"the images in `{data}`, whose licence this project can't know" if data else "")
     licence = f"It was trained on {words}." if words else "Its file doesn't say what it was trained on."
@@ -132,9 +149,9 @@ def history(metadata: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in known.items() if value is not None}
 
 
-def write_card(model: Model, path: Path, name: str) -> bool:
+def write_card(model: Model, path: Path, name: str, written: Written = Written()) -> bool:
     """Write the card, unless the path holds something else; whether it was written."""
     if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         return False
-    write_text(path, card(model, name))
+    write_text(path, card(model, name, written=written))
     return True

@@ -33,6 +33,12 @@ def seal(path: Path) -> None:
     path.write_bytes(content + HEAD + _checksum(content))
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether this project wrote the ONNX file, and no other program since; one of this version may be damaged."""
+    content = path.read_bytes()
+    return HEAD in content or content.endswith(OLD_HEAD + _checksum(content[: -64 - len(OLD_HEAD)]))
+
+
 def check_onnx(path: Path, warn: Callable[[str], None]) -> bool:
     """Whether the file has a checksum; files of older versions have none. DamagedFileError if the checksum doesn't
     match.

@@ -258,11 +258,15 @@ def test_a_model_in_8_bits_tells_what_it_loses_and_lies_beside_the_other(
     pytest.importorskip("onnxruntime")
     shutil.copytree(searched, tmp_path / "run")
     model = tmp_path / "run" / "model"
+    card = (model / "model.md").read_text()
     assert exit_code("export", "--model", model, "--int8", "--threads", 1) == 0
+    (lost,) = re.findall(r"\| lost in the 8 bits .* \| (.*) \|", (model / "model.int8.md").read_text())
+    assert (model / "model.md").read_text() == card
     said = capsys.readouterr().err
     assert re.search(
         r"model\.int8\.onnx: [\d.]+ MB on disk .* dB of psnr_y lost on the held-out images; .* ms instead", said
     )
+    assert f"; {lost} lost on" in said
     means = []
     for file in (model, model / "model.int8.onnx"):
         assert exit_code("evaluate", "--model", file, "--data", benchmark, "--metric", "psnr_y", "--json") == 0

@@ -1,6 +1,7 @@
 """What the commands are made of, on one searched run of a second: whose weights go on, who is tried, within what."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
+from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
-from evo_c2f.workflows.search import evolve, latency_table, search
-from evo_c2f.workflows.session import Session, task_and_data
+from evo_c2f.workflows.progress import silent
+from evo_c2f.workflows.search import evolve, instruments, latency_table, search
+from evo_c2f.workflows.session import Session, begin_training, task_and_data
 from evo_c2f.workflows.studies import compare
 from evo_c2f.workflows.studies.compare import train_plain
 from evo_c2f.workflows.studies.winners import FILL, Amounts, contestants_of, train_contenders, winners_study
@@ -179,6 +182,26 @@ def test_latencies_are_sums_of_a_table_that_is_made_in_the_run_or_given(run):
     given = session_of(run, "search.objectives=[psnr_y, latency_ms]", "search.latency_table=mine.json")
     assert latency_table(given) == Path("mine.json")
     assert latency_table(session_of(run)) is None
+
+
+def test_a_run_on_another_machine_times_anew_and_keeps_its_scores_apart(run, monkeypatch):
+    monkeypatch.setattr("supernet.latency.exported.REPEATS", 1)
+    session = session_of(run, "search.objectives=[psnr_y, latency_ms]")
+    here, context = latency_table(session), instruments(session, "channel").context
+    assert instruments(session, "channel").context == context
+    monkeypatch.setattr("supernet.latency.table.machine_name", lambda device: "another one")
+    assert latency_table(session) != here and instruments(session, "channel").context != context
+
+
+def test_latencies_that_can_not_be_taken_are_refused_before_a_training(run, monkeypatch):
+    def refuse(device):
+        raise InputError("no ONNX Runtime for it")
+
+    monkeypatch.setattr("evo_c2f.workflows.session.runtime", refuse)
+    for objective in ("latency_ms", "latency_ratio"):
+        other = RunFolder(run.folder / "none", changed(run, f"search.objectives=[psnr_y, {objective}]"))
+        with pytest.raises(InputError, match="no ONNX Runtime for it"), ExitStack() as stack:
+            begin_training(lambda found=other: found, Machine("cpu", 1), silent, stack)
 
 
 def test_winners_are_trained_by_the_seed_that_is_asked_for(run):

@@ -1,5 +1,6 @@
 """The formats of exported files: 8 bits, OpenVINO, ncnn, spandrel."""
 
+import logging
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +14,9 @@ from evo_c2f.errors import FailedError, InputError
 from evo_c2f.space import Architecture, Cell
 from supernet.formats import export
 from supernet.formats.int8 import Loss, write_int8
-from supernet.formats.onnx_file import ShufflesByConvolution
+from supernet.formats.onnx_file import ShufflesByConvolution, onnx_model
 from supernet.formats.shapes import How
-from supernet.metrics.tasks import SuperResolution
+from supernet.metrics.tasks import SuperResolution, Task, Translation
 from supernet.models.model import Model, header
 from supernet.models.onnx_runtime import OnnxNetwork
 from supernet.network.generator import Frame, Subnet
@@ -78,6 +79,12 @@ def test_an_int8_file_is_quantised_by_channel_and_its_loss_is_what_onnx_runtime_
     assert path.stat().st_size < (tmp_path / "whole.onnx").stat().st_size
 
 
+@pytest.mark.parametrize(("task", "metric"), [(SuperResolution(1), "psnr_y"), (Translation(), "lpips")])
+def test_a_restorations_loss_is_in_db_and_a_translations_by_eye(task: Task, metric: str) -> None:
+    x, y = random_images(2, 1, 3, 32, 32)
+    assert Loss(nn.Identity(), task, [(x, y)]).metric == metric
+
+
 def test_a_convolution_that_loses_much_stays_in_float(tmp_path: Path) -> None:
     network = network_of("residual", "residual")
     first, last = network.layers[1].first, network.layers[1].last
@@ -133,8 +140,19 @@ def test_opset_and_size_are_those_that_were_asked_for(tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "m.onnx")
     assert [each.version for each in model.opset_import if each.domain == ""] == [18]
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 65, 70]
+    told = export.metadata_of(Model(network, TASK, {}), (65, 70))
+    assert "(1, 3, 65, 70)" in told["input"] and "(1, 3, 260, 280)" in told["output"]
     with pytest.raises(InputError, match="leave --opset out"):
         export.export(network, tmp_path / "m.pt2", "pt2", metadata(network), [], How(opset=18))
+
+
+def test_an_opset_that_torch_can_not_write_is_refused_in_one_sentence(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(InputError, match="torch can't write this network in opset 12; it wrote opset 18"):
+        onnx_model(network_of("residual"), How(opset=12))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_transposed_upsampling_is_exact_and_has_no_tensor_of_six_axes(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from PIL import Image
 from supernet_fixtures import random_images
 
 from evo_c2f.errors import InputError
+from supernet.formats import hub
 from supernet.formats.hub import RUN, write_hub
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.card import hub_header
-from supernet.models.model import Model
+from supernet.models.model import Model, header
 from supernet.network.plain import PlainUpscaler
 
 METRICS = {"psnr_y": 25.125, "psnr_rgb": 24.5, "lpips": 0.25, "fid": float("nan")}
@@ -67,3 +68,19 @@ def test_the_script_refuses_what_pillow_would_clip_to_8_bits(
     monkeypatch.setattr(sys, "argv", ["run.py", str(tmp_path / name), str(tmp_path / "out.png")])
     with pytest.raises(SystemExit, match=f"{name} has more than 8 bits a channel; convert it to 8 bits"):
         runpy.run_path(str(tmp_path / "run.py"))
+
+
+def test_a_folder_that_is_written_again_keeps_no_sample_that_its_card_does_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "export", lambda network, path, *rest: path.touch())  # which takes long
+    model = tmp_path / "model.safetensors"
+    model.touch()
+    (folder := tmp_path / "hub").mkdir()
+    samples = [random_images(1, 3, 16, 16)] * 3
+    written = model_with(header(PlainUpscaler()))
+    write_hub(written, model, folder, samples, False)
+    assert len(list((folder / "samples").iterdir())) == 6
+    (folder / "samples/9.png").write_text("mine")  # without an output: none of ours
+    write_hub(written, model, folder, samples[:1], True)
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == ["1-output.png", "1.png", "9.png"]

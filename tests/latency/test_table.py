@@ -1,6 +1,7 @@
 """Latencies from a table of parts: what they add up to, and what a table is refused for."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from supernet_fixtures import SUPER_RESOLUTION, TRANSLATION, X3, fresh_supernet,
 
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import SearchSpace
+from supernet.device import machine_name
+from supernet.latency import table as table_module
 from supernet.latency.table import (
     BASE,
     LatencyTable,
@@ -24,6 +27,7 @@ from supernet.latency.whole import timers, together_ms
 from supernet.network.generator import parts
 
 SIZE, CPU = (64, 96), torch.device("cpu")
+BOUNDED = replace(TRANSLATION, bounded=True)
 
 
 SPACE = SearchSpace(
@@ -78,14 +82,40 @@ def test_a_table_is_read_as_it_was_written_and_refused_where_it_is_of_something_
         read_table(path, describe(SPACE, TRANSLATION, SIZE, CPU))
     with pytest.raises(InputError, match="is of first_step 2, not 3"):
         read_table(path, {**about, "first_step": X3.first_step})
+    with pytest.raises(InputError, match="is of machine .*, not another one"):
+        read_table(path, {**about, "machine": "another one"})
+    with pytest.raises(InputError, match="is of bounded False, not True"):
+        read_table(path, {**about, "bounded": True})
     with pytest.raises(InputError, match="does not exist; 'python cli.py bench --latency-table"):
         read_table(tmp_path / "none.json", about)
 
 
-def test_a_table_of_a_version_without_first_steps_is_read(table, tmp_path):
-    about = {name: value for name, value in table.about.items() if name != "first_step"}
+@pytest.mark.parametrize("untold", ["first_step", "machine"])
+def test_a_table_of_a_version_that_did_not_tell_all_is_read(table, tmp_path, untold):
+    about = {name: value for name, value in table.about.items() if name != untold}
     LatencyTable(about, table.ms, table.plain_ms).save(tmp_path / "table.json")
     assert read_table(tmp_path / "table.json", table.about).ms == table.ms
+
+
+def test_a_table_tells_its_processor_and_whether_outputs_are_bounded(monkeypatch):
+    about = describe(SPACE, TRANSLATION, SIZE, CPU)
+    assert about["machine"] == machine_name(CPU) != "" and "bounded" not in about
+    assert describe(SPACE, BOUNDED, SIZE, CPU) == about | {"bounded": True}
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    assert machine_name(torch.device("cuda")) == "a GPU"
+
+
+def test_the_sigmoid_of_bounded_outputs_is_timed(monkeypatch):
+    given = []
+
+    def no_runs(modules, inputs, device):
+        given.append((modules[0], inputs[0]))
+        return [lambda: None] * len(modules)
+
+    monkeypatch.setattr(table_module, "actions", no_runs)
+    measure_table(SPACE, BOUNDED, SIZE, CPU)
+    ((ending, x),) = given
+    assert x.shape == (1, BOUNDED.output_channels, *SIZE) and torch.equal(ending(x), torch.sigmoid(2 * x))
 
 
 @pytest.mark.parametrize(("level", "sides"), [(0, (63, 96)), (1, (21, 32)), (2, (11, 16))])

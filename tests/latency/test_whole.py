@@ -4,10 +4,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from supernet_fixtures import fresh_supernet, small_space
+from supernet_fixtures import SUPER_RESOLUTION, fresh_supernet, small_space
 
-from supernet.latency.exported import actions, provider, runtime
-from supernet.latency.table import random_map
+from evo_c2f.errors import InputError
+from supernet.latency.exported import actions, runtime
+from supernet.latency.table import measure_table, random_map
 from supernet.latency.whole import timers
 
 SIZE, CPU = (64, 96), torch.device("cpu")
@@ -47,5 +48,11 @@ def test_torchs_latency_needs_no_table(supernet, subnets):
 
 def test_the_runtime_is_named_with_its_version_and_provider():
     assert runtime(CPU) == f"ONNX Runtime {onnxruntime.__version__}, CPUExecutionProvider"
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        assert provider(torch.device("cuda")) == "CPUExecutionProvider"
+
+
+def test_a_gpus_latencies_are_not_taken_from_the_cpu(monkeypatch):
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(InputError, match="install onnxruntime-gpu .* or use --device cpu"):
+        measure_table(small_space(), SUPER_RESOLUTION, SIZE, torch.device("cuda"))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert runtime(torch.device("cuda")).endswith(", CUDAExecutionProvider")

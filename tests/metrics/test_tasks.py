@@ -1,13 +1,13 @@
 import pytest
 import torch
-from supernet_fixtures import random_images
+from supernet_fixtures import random_architectures, random_images, small_space
 
 from evo_c2f.errors import InputError
 from supernet.metrics.measure import Score
 from supernet.metrics.qualities import for_count
 from supernet.metrics.similarity import psnr_rgb, psnr_y, ssim_rgb, ssim_y
-from supernet.metrics.tasks import SuperResolution, Translation
-from supernet.network.generator import Frame
+from supernet.metrics.tasks import SuperResolution, Translation, task_of
+from supernet.network.generator import Frame, Subnet
 
 
 @pytest.mark.parametrize(("scale", "level", "step"), [(1, 0, 2), (2, 1, 2), (3, 1, 3), (4, 2, 2), (8, 3, 2)])
@@ -48,6 +48,14 @@ def test_a_translation_keeps_the_size_is_normalised_and_has_the_input_for_nothin
     assert torch.equal(task.baseline(source), source)
     target = random_images(2, 3, 9, 7, seed=1)
     assert torch.equal(task.metrics["psnr_y"](source, target), psnr_y(source, target, 0))
+
+
+@pytest.mark.parametrize(
+    "task", [SuperResolution(3), SuperResolution(1, 7), Translation(1, 3), Translation(bounded=True)]
+)
+def test_a_networks_task_is_the_one_that_it_was_made_for(task):
+    (architecture,) = random_architectures(small_space(), 1)
+    assert task_of(Subnet(architecture, task.frame)).frame == task.frame
 
 
 def test_at_scale_1_the_input_is_the_baseline_and_nothing_is_cut_off():

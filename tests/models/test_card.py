@@ -12,7 +12,7 @@ from supernet_fixtures import SUPER_RESOLUTION, random_architectures, small_spac
 from supernet import checkpoint
 from supernet.formats.export import export
 from supernet.models import model
-from supernet.models.card import MARK, card, data_name, write_card
+from supernet.models.card import MARK, Written, card, data_name, write_card
 from supernet.models.model import read_model
 from supernet.network.generator import Frame, Subnet
 from supernet.network.plain import PlainUpscaler
@@ -44,6 +44,16 @@ def test_a_card_says_nothing_that_its_file_does_not(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "plain.safetensors", network.state_dict(), model.header(network))
     words = card(read_model(tmp_path / "plain.safetensors"), "plain.onnx")
     assert words.count("Its file doesn't say") == 2 and "psnr" not in words and "designed by hand" in words
+
+
+def test_a_card_says_what_only_its_file_does(subnet: Path) -> None:
+    words = card(read_model(subnet), "model.onnx", written=Written(" --input-size 64 96", (64, 96)))
+    assert "64 x 96 pixels (height x width) alone" in words and "any size" not in words
+    assert "`python cli.py export --input-size 64 96` writes `model.onnx`" in words
+    words = card(read_model(subnet), "model.int8.onnx", written=Written(" --int8", lost="0.0080 dB of psnr_y"))
+    assert "| lost in the 8 bits of this file, held-out images | 0.0080 dB of psnr_y |" in words
+    assert "| psnr_y, held-out images, in 32 bits | 25.125 |" in words
+    assert "`python cli.py export --int8` writes `model.int8.onnx`" in words
 
 
 def test_data_are_named_without_the_place_where_they_lie() -> None:

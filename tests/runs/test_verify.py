@@ -8,6 +8,9 @@ import pytest
 from command_line import EVALUATIONS, exit_code, tiny, without_power
 
 from evo_c2f.engine.steady import Order
+from supernet.models.model import header
+from supernet.network.plain import PlainUpscaler
+from supernet.spandrel import write_spandrel
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,19 @@ def test_half_a_file_is_named(whole: Path, tmp_path: Path, name: str, capsys: py
     assert exit_code("verify", run) == 1
     said = capsys.readouterr().out
     assert f"{run / name} " in said and said.endswith(", 1 of them are not whole\n")
+
+
+def test_what_was_exported_for_spandrel_is_no_damaged_model(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, network = shutil.copytree(whole, tmp_path / "run"), PlainUpscaler()
+    file = run / "model.spandrel.safetensors"
+    write_spandrel(network, file, header(network))
+    assert exit_code("verify", run) == 0
+    file.write_bytes(file.read_bytes()[:-1])
+    capsys.readouterr()
+    assert exit_code("verify", run) == 1
+    assert f"{file} is damaged" in capsys.readouterr().out
 
 
 def test_what_a_killed_process_left_is_named(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
