@@ -161,7 +161,6 @@ def run_stage(
     everything = everything[everything["context"] == tools.context.key]
     title = f"{recipe.name}: after the {stage} stage"
     draw_front(everything, frame, objectives, tools.baseline, widest, title, run.front(stage, "png"))
-    before, after = result.hypervolumes
     return Summary(
         stage,
         analysis.records(frame.drop(columns=["genome", "survivor"])),
@@ -173,8 +172,7 @@ def run_stage(
         },
         len(result.genomes),
         result.n_measured,
-        before,
-        after,
+        *result.hypervolumes,
         result.seconds,
         result.overhead,
     )
