@@ -68,6 +68,12 @@ def test_a_problem_without_costs_is_searched_too(problem, objectives):
     assert len(best) == 1 and len(problem.asked) > 80
 
 
+def test_without_costs_the_first_screened_are_taken_as_they_come(problem, objectives):
+    bare = Problem(problem.space, problem.measure, lambda architecture: {}, objectives[:1])
+    best = coarse_to_fine(bare, None, Budget(16, 8, screen=4))
+    assert len(best) == 1 and len({genome.tobytes() for genome in problem.asked}) > 32
+
+
 def test_each_stage_with_a_choice_has_a_tenth(problem, tiny):
     from evo_c2f.space import SearchSpace
 

@@ -93,6 +93,10 @@ def search_command(check_ranking: int | None, as_json: bool, live: bool, port: i
 
     session = training(given)
     run = session.run
+    if check_ranking:  # before the search, which takes long
+        from evo_c2f.workflows.studies.operators import check_number
+
+        check_number(run.recipe, check_ranking)
     if live and session.ranks.first:
         show_live(run, port)
     summaries = search(session, (lambda: pictures.draw_pictures(session)) if live else lambda: None)

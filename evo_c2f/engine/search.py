@@ -25,6 +25,7 @@ from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.space.enumeration import n_reachable, reachable
 from evo_c2f.workers.evaluator import Evaluator
 
+RETRY = "once it can be, run evolve --retry-failed"  # a failure is kept, and no training mends it
 MATINGS = 20  # of one large brood, instead of pymoo's 100: few parents' last new children take most of the time
 
 
@@ -111,7 +112,7 @@ def evolve(
             tally.progress.generation = generation
 
     asked = tally.scored()
-    front = best_front(setup.space, asked.genomes, asked.metrics, judge)
+    front = best_front(setup.space, asked.genomes, asked.metrics, judge, evaluator.reason)
     kept = front[pareto.spread(judge.minimised(asked.metrics[front]), budget.survivors)]
     return StageResult(
         asked.genomes,
@@ -138,6 +139,8 @@ def fix_box(evaluator: Evaluator, objectives: tuple[Metric, ...], baseline: Mapp
 
     widest = scored(evaluator.space.reference)
     if widest is None:
+        if reason := evaluator.reason(evaluator.space.reference[None]):
+            raise InputError(f"the widest subnet could not be measured ({reason}); {RETRY}")
         raise InputError("the widest subnet gives no finite scores; train again with a lower training.learning_rate")
     shallowest = scored(evaluator.space.shallowest) if is_behind(objectives, baseline, widest) else None
     return Box.between(objectives, baseline, widest, shallowest), widest
@@ -240,16 +243,25 @@ class Volume:
                 self.best[objective.name] = float(objective.sign * min(objective.sign * np.array(seen)))
 
 
-def best_front(space: SearchSpace, genomes: Genomes, metrics: NDArray[np.float64], judge: Judge) -> NDArray[np.int64]:
+def best_front(
+    space: SearchSpace,
+    genomes: Genomes,
+    metrics: NDArray[np.float64],
+    judge: Judge,
+    reason: Callable[[Genomes], str] = lambda genomes: "",
+) -> NDArray[np.int64]:
     """The indices of the Pareto front among the rows that meet the limits, ordered by the first objective, best first.
 
-    If two subnets have the same architecture, the better one stays. InputError if no row meets the limits.
+    If two subnets have the same architecture, the better one stays. reason: why genomes could not be measured, empty
+    if they were. InputError if no row meets the limits.
     """
     violations = judge.violations(genomes, metrics).clip(min=0)
     feasible = np.flatnonzero((violations <= 0).all(axis=1))
     if not len(feasible):
         worst = violations[:, -1] == 0
         if not worst.any():
+            if why := reason(genomes):
+                raise InputError(f"no subnet could be measured ({why}); {RETRY}")
             raise InputError("every subnet failed to give finite scores; train the supernet longer, or lower its rate")
         nearest = violations[worst][violations[worst].sum(axis=1).argmin()]
         broken = ", ".join(f"{limit} by {v:.1%}" for limit, v in zip(judge.limits, nearest, strict=False) if v > 0)

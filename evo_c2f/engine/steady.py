@@ -6,7 +6,7 @@ not on the workers or their number. The order is stored.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from evo_c2f.files import write_text
 from evo_c2f.space import Genomes, Stage
 from evo_c2f.workers.evaluator import Evaluator, Values
 
+FAILED = " failed"  # ends the line of a subnet that was reported without metrics
 BATCHES = 4  # of children in a population: breeding a few at once costs little more than breeding one
 
 
@@ -43,25 +44,41 @@ class Order:
         lines = text[: text.rfind("\n") + 1].splitlines()  # a killed writer leaves half a line
         before, _, longest = lines[0].partition(" ") if lines else ("", "", "")
         same = before == head and longest.isdecimal()
-        self.path = path
+        self.path, self.head = path, head
         self.known = deque(lines[1:]) if same else deque[str]()
         self.evaluations = max(evaluations, int(longest)) if same else evaluations  # of the longest search so far
-        write_text(path, "\n".join([f"{head} {self.evaluations}", *self.known, ""]))
+        self._write()
+
+    def begin_anew_if(self, differs: Callable[[Genomes, bool], bool], evaluations: int) -> None:
+        """Forget the order if a genome in it will not be reported as it was.
+
+        differs: told of a genome, and whether it was reported as a failure. evaluations: of this search.
+        """
+        if any(differs(np.frombuffer(self._key(line), dtype=np.uint8), line.endswith(FAILED)) for line in self.known):
+            self.known.clear()
+            self.evaluations = evaluations
+            self._write()
 
     def next(self) -> bytes | None:
         """The genome to report next; None: whichever is measured first. DamagedFileError if it is not a genome."""
-        try:
-            return bytes.fromhex(self.known[0]) if self.known else None
-        except ValueError:
-            raise self.damage() from None
+        return self._key(self.known[0]) if self.known else None
 
-    def add(self, key: bytes) -> None:
-        """Record that the genome was reported."""
+    def add(self, key: bytes, failed: bool) -> None:
+        """Record that the genome was reported, and whether as a failure."""
         if self.known:
             self.known.popleft()
             return
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(key.hex() + "\n")
+            file.write(key.hex() + (FAILED if failed else "") + "\n")
+
+    def _write(self) -> None:
+        write_text(self.path, "\n".join([f"{self.head} {self.evaluations}", *self.known, ""]))
+
+    def _key(self, line: str) -> bytes:
+        try:
+            return bytes.fromhex(line.removesuffix(FAILED))
+        except ValueError:
+            raise self.damage() from None
 
     def damage(self) -> DamagedFileError:
         return DamagedFileError(f"{self.path} holds what this search never asked for; remove it to search anew")
@@ -94,8 +111,15 @@ class Flight:
             self.measured[genome.tobytes()] = values
             self._take_off(generation)
         key = key or next(iter(self.measured))
-        self.order.add(key)
-        return self.bred.pop(key), self.measured.pop(key)
+        individual, values = self.bred.pop(key), self.measured.pop(key)
+        self.order.add(key, bool(np.isnan(values).any()))
+        return individual, values
+
+    def differs(self, genome: Genomes, failed: bool) -> bool:
+        """Whether a genome that was reported before, maybe as a failure, has or may get other metrics now."""
+        if not self.evaluator.knows(genome):  # an order of before failures were noted in it: the store knows
+            return failed or bool(self.evaluator.store.failed(genome))
+        return failed and bool(np.isfinite(self.evaluator.values(genome)).all())
 
     def _take_off(self, generation: int) -> None:
         """Keep every worker busy; what is known needs none."""
@@ -125,6 +149,7 @@ def steady(setup: StageSetup, order: Order, rng: np.random.Generator) -> Iterato
     optimiser = make_algorithm(budget, variation, first, bred, batch, problem.n_obj)
     optimiser.setup(problem, termination=NoTermination(), seed=rng)
     flight, generation, n_told = Flight(setup.evaluator, setup.stage, order), 0, 0
+    order.begin_anew_if(flight.differs, budget.evaluations)
     try:
         while True:
             children = optimiser.ask()

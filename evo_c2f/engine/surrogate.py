@@ -83,9 +83,9 @@ class Screen:
         return self.model(self.features(genomes)).reshape(len(genomes), -1)
 
     def macs(self, genomes: Genomes) -> Values:
-        """Logarithms of their MACs, or of the first static cost where MACs are unknown, (n,)."""
+        """Logarithms of their MACs, or of the first static cost; zeros without any, (n,)."""
         prices = [self.price(genome) for genome in genomes]
-        return np.log([price.get("macs", next(iter(price.values()))) for price in prices])
+        return np.log([max(price.get("macs", next(iter(price.values()), 1.0)), 1e-9) for price in prices])
 
     def choose(self, genomes: Genomes, n: int, known: Genomes, metrics: Values) -> NDArray[np.int64]:
         """The indices of at most n of the genomes: the most promising first, then the others in order.

@@ -48,7 +48,7 @@ class Instruments:
     hire: Callable[[Task], Workers] = Here  # for the candidates; a final front is measured by this process
     int8: Measure | None = None
     int8_names: tuple[str, ...] = ()
-    retry_failed: bool = False  # whether candidates that failed before are measured again
+    retry_failed: bool = False  # whether what failed before is measured again
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,6 @@ def run_stage(
     everything = everything[everything["context"] == tools.context.key]
     title = f"{recipe.name}: after the {stage} stage"
     draw_front(everything, frame, objectives, tools.baseline, widest, title, run.front(stage, "png"))
-    before, after = result.hypervolumes
     return Summary(
         stage,
         analysis.records(frame.drop(columns=["genome", "survivor"])),
@@ -172,8 +171,7 @@ def run_stage(
         },
         len(result.genomes),
         result.n_measured,
-        before,
-        after,
+        *result.hypervolumes,
         result.seconds,
         result.overhead,
     )
@@ -186,14 +184,15 @@ def _front_frame(
     space, stage, judge, names = setup.space, setup.stage, setup.judge, tools.names
     genomes, metrics = result.genomes[result.front], result.metrics[result.front]
     if not space.still_open(stage).any():
-        whole = Evaluator(space, setup.evaluator.store, Here(Task(tools.full, tools.full_names)))
+        whole = Evaluator(space, setup.evaluator.store, Here(Task(tools.full, tools.full_names)), tools.retry_failed)
         names = names + tools.full_names
         metrics = np.concatenate([metrics, whole(genomes, stage, 0, counting(on_front, len(genomes)))], axis=1)
         final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
-        kept = best_front(space, genomes, metrics, final)
+        kept = best_front(space, genomes, metrics, final, whole.reason)
         genomes, metrics = genomes[kept], metrics[kept]
         if tools.int8:
-            files = Evaluator(space, setup.evaluator.store, Here(Task(tools.int8, tools.int8_names)))
+            workers = Here(Task(tools.int8, tools.int8_names))
+            files = Evaluator(space, setup.evaluator.store, workers, tools.retry_failed)
             names = names + tools.int8_names
             metrics = np.concatenate([metrics, files(genomes, stage, 0, counting(on_front, len(genomes)))], axis=1)
     return analysis.front_frame(space, genomes, dict(zip(names, metrics.T, strict=True)), result.survivors)

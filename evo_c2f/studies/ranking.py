@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import DegenerateDataWarning, bootstrap, rankdata
 
 from evo_c2f.engine.problem import Costs
+from evo_c2f.errors import InputError
 from evo_c2f.space import Genomes, SearchSpace
 
 Values = NDArray[np.float64]
@@ -24,8 +25,18 @@ def draw(
 ) -> tuple[Genomes, Values]:
     """n different architectures, evenly spread over the logarithm of their MACs, ascending: genomes and MACs.
 
-    Only MACs decide which are kept. on_paths_of: genomes (k, n_genes); only their paths are drawn.
-    ValueError if there are too few.
+    Only MACs decide which are kept. on_paths_of: as in `candidates`. InputError if there are too few.
+    """
+    genomes = candidates(space, n, rng, on_paths_of)
+    macs = np.array([costs(space.decode(genome))["macs"] for genome in genomes])
+    kept = evenly(macs, n)
+    return genomes[kept], macs[kept]
+
+
+def candidates(space: SearchSpace, n: int, rng: np.random.Generator, on_paths_of: Genomes | None = None) -> Genomes:
+    """At least n different architectures, as genomes (at least n, n_genes).
+
+    on_paths_of: genomes (k, n_genes); only their paths are drawn. InputError if there are too few.
     """
     genomes = space.random(CANDIDATES * n, rng)
     if on_paths_of is not None:
@@ -34,11 +45,9 @@ def draw(
         genomes = space.canonical(genomes)
     unique = {space.decode(genome).key: genome for genome in genomes}
     if len(unique) < n:
-        raise ValueError(f"only {len(unique)} different architectures were drawn, {n} are wanted")
-    genomes = np.array(list(unique.values()))
-    macs = np.array([costs(space.decode(genome))["macs"] for genome in genomes])
-    kept = evenly(macs, n)
-    return genomes[kept], macs[kept]
+        where = "on the paths to draw from" if on_paths_of is not None else "in the space"
+        raise InputError(f"only {len(unique)} different architectures were found {where}, {n} are wanted; take fewer")
+    return np.array(list(unique.values()))
 
 
 def evenly(macs: Values, n: int) -> NDArray[np.int64]:
@@ -136,7 +145,11 @@ def _resampled(
 
 
 def top_overlap(a: Values, b: Values, k: int = TOP) -> float:
-    """The share of the k best (highest) by a that are also among the k best by b."""
+    """The share of the k best (highest) by a that are also among the k best by b; NaN with fewer than
+    2 k: with so few, any two orders share most of them.
+    """
+    if len(a) < 2 * k:
+        return float("nan")
     return len({*np.argsort(-a)[:k]} & {*np.argsort(-b)[:k]}) / k
 
 
@@ -148,7 +161,7 @@ class Ranking:
     tau: float
     low: float  # of the 95 % interval
     high: float
-    top: float  # share of the ten best that it finds
+    top: float  # share of the ten best that it finds; NaN with fewer than twenty
     bands: tuple[tuple[float, float, float], ...]  # tau and its interval within each third of the costs
 
     def columns(self) -> dict[str, float]:

@@ -81,12 +81,15 @@ class Sample:
     def draw(cls, lab: Laboratory, n: int, n_again: int, on_paths_of: Genomes | None = None) -> "Sample":
         """Only MACs and the seed decide, among all paths or those of some genomes (k, n_genes).
 
-        n_again: how many of the held-out ones are trained twice.
+        n_again: how many of the held-out ones are trained twice. InputError if it is more than are held out, or if the
+        space has fewer than n.
         """
         rng = np.random.default_rng([lab.seed, DRAW])
         genomes, macs = ranking.draw(lab.space, n, lab.costs, rng, on_paths_of)
         mask = ranking.held_out(n, HELD_OUT, rng)
         places = np.flatnonzero(mask)
+        if n_again > len(places):
+            raise InputError(f"only {len(places)} of {n} networks are held out to be trained twice; take --again fewer")
         return cls(genomes, macs, mask, places[np.linspace(0, len(places) - 1, n_again).round().astype(int)])
 
 

@@ -72,6 +72,11 @@ class Evaluator:
         known = set(self.names) <= row.keys()
         return np.array([row[name] if known else np.nan for name in self.names])
 
+    def reason(self, genomes: Genomes) -> str:
+        """Why the first of the genomes (n, n_genes) failed that lacked memory or time; empty if none did."""
+        failed = [self.store.failed(genome) for genome in genomes]
+        return next((why for some in failed for name, why in some.items() if why and name in self.names), "")
+
     def submit(self, genome: Genomes, stage: str, generation: int) -> None:
         """Start measuring an unknown genome."""
         ticket = next(self._tickets)

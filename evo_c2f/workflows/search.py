@@ -125,6 +125,15 @@ def latency_table(session: Session) -> Path | None:
     return file
 
 
+def protocol(session: Session, table: Path | None) -> str:
+    """How subnets are scored, by a search and by a study. table: of the latencies."""
+    job, (height, width) = session.job, session.settings.search.output_size
+    device = f"{job.device}, {torch.get_num_threads()} threads, float32"
+    if table:
+        device += f", latency by table {checkpoint.fingerprint(table)}"
+    return f"{job.task.protocol()}; costs at {height}x{width}; {device}"
+
+
 def instruments(session: Session, stage: Stage) -> Instruments:
     """The measures of a stage's search: the run's weights on the validation images."""
     job, settings = session.job, session.settings
@@ -136,14 +145,8 @@ def instruments(session: Session, stage: Stage) -> Instruments:
     full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
     is_last = not job.space.still_open(stage).any()
     int8, int8_names = int8_measure(session, supernet) if settings.search.int8 and is_last else (None, ())
-    device = f"{job.device}, {torch.get_num_threads()} threads, float32"
-    if table:
-        device += f", latency by table {checkpoint.fingerprint(table)}"
     context = Context(
-        settings.space.to_dict(),
-        checkpoint.fingerprint(weights),
-        job.data.fingerprint,
-        f"{job.task.protocol()}; costs at {size[0]}x{size[1]}; {device}",
+        settings.space.to_dict(), checkpoint.fingerprint(weights), job.data.fingerprint, protocol(session, table)
     )
     return Instruments(
         measure,

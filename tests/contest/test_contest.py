@@ -68,7 +68,13 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says():
         assert low <= middle <= high
         hits += low <= np.log(2) <= high
     assert 0.92 <= hits / 400 <= 0.99
-    assert outcome.median(np.array([1.0, np.inf, np.inf])) == (np.inf, 1.0, np.inf)
+    assert outcome.median(np.array([1.0, *[np.inf] * 6])) == (np.inf, 1.0, np.inf)
+
+
+def test_a_median_of_few_seeds_has_no_interval():
+    assert outcome.median(np.arange(6.0)) == (2, 0, 5)
+    middle, low, high = outcome.median(np.arange(5.0))
+    assert middle == 2 and np.isnan([low, high]).all()
 
 
 def test_a_lead_is_that_of_the_medians():

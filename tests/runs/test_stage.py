@@ -231,30 +231,6 @@ def test_workers_are_hired_for_its_metrics_and_its_timeout(copied):
     assert [(task.names, task.timeout) for task in tasks] == [(staged.NAMES, 7.5)]
 
 
-def test_what_failed_is_measured_again_only_if_asked_for(tmp_path):
-    def fragile(architectures):
-        rows = staged.measure(architectures)
-        return [row | {"psnr_y": float("nan")} if row["macs"] < 50_000 else row for row in rows]
-
-    run = staged.begin(tmp_path)
-    tools = staged.instruments(run, search=fragile)
-    staged.search(run, "path", tools=tools)
-    failed = [len(read_scores(run.scores)[0].failures)]
-    for retry in (False, True):
-        (again,) = staged.search(run, "path", retry_failed=retry)
-        assert (again.measured > 0) == retry
-        failed.append(len(read_scores(run.scores)[0].failures))
-    assert failed[0] == failed[1] > failed[2]
-
-
-def test_a_widest_subnet_that_fails_ends_the_search_at_once(tmp_path):
-    run = staged.begin(tmp_path)
-    tools = staged.instruments(run, search=lambda architectures: [{"psnr_y": float("nan")}])
-    with pytest.raises(InputError, match="the widest subnet gives no finite scores"):
-        staged.search(run, "path", tools=tools)
-    assert len(read_scores(run.scores)[0].rows) == 1
-
-
 # -- limits ----------------------------------------------------------------------------------------------
 
 

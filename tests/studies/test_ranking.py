@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from evo_c2f.errors import InputError
 from evo_c2f.studies import ranking
 
 
@@ -16,7 +17,7 @@ def test_the_drawn_are_different_sorted_and_evenly_spread_over_the_logarithm_of_
 
 
 def test_a_space_that_is_too_small_is_refused(tiny, costs):
-    with pytest.raises(ValueError, match="only .* different architectures"):
+    with pytest.raises(InputError, match="only .* different architectures"):
         ranking.draw(tiny, 1400, costs, np.random.default_rng(0))
 
 
@@ -46,6 +47,7 @@ def test_the_ten_best_that_a_score_finds():
     truth = np.arange(40.0)
     assert ranking.top_overlap(truth, truth) == 1
     assert ranking.top_overlap(-truth, truth) == 0
+    assert np.isnan(ranking.top_overlap(-truth[:12], truth[:12]))  # any two tens of 12 share 8
     shifted = np.roll(truth, 5)  # its ten best begin five later, of which five are among the true ones
     assert ranking.top_overlap(shifted, truth) == 0.5
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,16 @@ import pytest
 from command_line import STUDIED, exit_code, settings, start, wait_for
 from PIL import Image
 
+from evo_c2f.objectives.metric import objectives
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.scores import analysis
+from evo_c2f.scores.store import read_scores
 from evo_c2f.studies import ranking
 from evo_c2f.studies import study as studies
+from evo_c2f.workflows.search import protocol
+from evo_c2f.workflows.studies.evidence import usable_strategies
 from supernet.training import loop
 
 SMALL = (
@@ -138,6 +143,48 @@ def test_architectures_are_chosen_by_macs_and_the_seed_alone(large, costs):
     assert (first.genomes == sample(0).genomes).all() and (first.again == sample(0).again).all()
     assert first.genomes.tolist() != sample(1).genomes.tolist()
     assert first.held_out[first.again].all() and len(set(first.again)) == 6
+
+
+FEW = settings("space.widths={2: [16, 24]}", "space.operators=[residual]")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("study", "ranking", *STUDIED, "--again", 13), "only 12 of 20 networks are held out"),
+        (("study", "ranking", "--architectures", 300, *FEW), "different architectures were found in the space, 300"),
+        (("search", "--check-ranking", 300, "--recipe", "quick", *FEW), "were found on the paths to draw from, 300"),
+    ],
+)
+def test_sizes_that_are_too_large_are_refused_before_anything_is_trained(
+    words, said, photographs, tmp_path, capsys, monkeypatch
+):
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("something is trained")
+
+    monkeypatch.setattr(loop, "train", refuse)
+    assert exit_code(*words, "--run", tmp_path, "--data", photographs, "--threads", 1, *settings(*SMALL)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_scores_of_a_study_know_the_device_the_threads_and_the_table_of_latencies(lab, tmp_path):
+    (scores, *_) = read_scores(lab[0] / "shared.h5")
+    assert scores.context.protocol.endswith("; costs at 96x96; cpu, 1 threads, float32")
+    job = SimpleNamespace(device="cpu", task=SimpleNamespace(protocol=lambda: "a task"))
+    session = SimpleNamespace(job=job, settings=recipe.load("quick"))
+    found = []
+    for text in ("one", "other"):
+        (tmp_path / text).write_text(text)
+        found.append(protocol(session, tmp_path / text))
+    assert "latency by table" in found[0] != found[1]
+
+
+def test_a_strategy_without_the_cost_that_it_limits_is_left_out_with_a_warning(caplog):
+    with_macs, with_latency = (
+        usable_strategies(objectives(["psnr_y", second], [], [])) for second in ("macs", "latency_ms")
+    )
+    assert with_macs.keys() - with_latency.keys() == {"evolution under limits (Once-for-All)"}
+    assert "Once-for-All is left out" in caplog.text and "latency_ms" in caplog.text
 
 
 def test_the_first_to_reach_the_rival_is_told_by_the_median():

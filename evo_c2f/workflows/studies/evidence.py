@@ -6,10 +6,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import Metric
 from evo_c2f.runs.plots import draw_curves, draw_ranking
 from evo_c2f.scores import analysis
 from evo_c2f.studies import study
-from evo_c2f.studies.strategies import STRATEGIES
+from evo_c2f.studies.strategies import STRATEGIES, Strategy, once_for_all
 from evo_c2f.studies.study import Laboratory
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.laboratory import laboratory, train_several
@@ -23,12 +24,13 @@ def ranking_study(
     """Train architectures alone, and measure how well supernets rank them.
 
     what: 'ranking' for the recipe's training, 'fairness' for several. sizes: (architectures, how many of them are
-    trained twice). trainings: those to compare, each with so many seeds; none: all. InputError if one is unknown.
+    trained twice). trainings: those to compare, each with so many seeds; none: all. InputError if one is unknown, or a
+    size too large.
     """
     lab, run = laboratory(session, session.hiring()), session.run
     planned = planned_trainings(lab, what, seeds, trainings)
+    sample = study.Sample.draw(lab, *sizes)  # before hours of training, since it may be refused
     train_several(session, planned)
-    sample = study.Sample.draw(lab, *sizes)
     with session.show("training alone", sum(sizes)) as reporter:
         frame = study.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
     rows = study.study_trainings(lab, frame, sample.genomes, planned, run.folder / "shared.h5")
@@ -47,13 +49,23 @@ def planned_trainings(lab: Laboratory, what: str, seeds: int, trainings: Sequenc
     return [(training, number) for training in trainings for number in range(seeds)]
 
 
+def usable_strategies(objectives: Sequence[Metric]) -> dict[str, Strategy]:
+    """The strategies that can search here; a warning tells of each other."""
+    usable = dict(STRATEGIES)
+    if not find_spec("numba"):
+        usable = {name: how for name, how in usable.items() if "AGE-MOEA" not in name}
+        log.warning("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
+    if objectives[1].kind != "static cost":
+        usable = {name: how for name, how in usable.items() if how is not once_for_all}
+        log.warning(f"Once-for-All is left out: its limits are on a cost known beforehand, not on {objectives[1].name}")
+    return usable
+
+
 def search_study(session: Session, seeds: int) -> dict[str, Any]:
     """Let all strategies search the same supernet, and measure how fast each one's hypervolume grows."""
     lab, run = laboratory(session, session.hiring()), session.run
     search = run.recipe.search
-    usable = {name: how for name, how in STRATEGIES.items() if "AGE-MOEA" not in name or find_spec("numba")}
-    if len(usable) < len(STRATEGIES):
-        log.warning("AGE-MOEA is left out: it needs numba; run 'pip install numba'")
+    usable = usable_strategies(search.metrics())
     contest = study.Contest(usable, seeds, search.evaluations.joint, search.population)
     with session.show("searching", seeds * len(usable)) as reporter:
         frame = study.study_search(lab, search.metrics(), run.folder / "search.h5", contest, reporter.step)

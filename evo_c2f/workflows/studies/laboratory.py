@@ -11,7 +11,7 @@ from evo_c2f.scores.layout import Context
 from evo_c2f.sections.training import FinetuneSection
 from evo_c2f.studies.study import PLAIN, TRAININGS, Instrument, Laboratory
 from evo_c2f.workers.processes import Here, Task, Workers, in_processes
-from evo_c2f.workflows.search import instruments, latency_table
+from evo_c2f.workflows.search import instruments, latency_table, protocol
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
 from supernet.jobs.finetune import plan_of
@@ -37,9 +37,9 @@ def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laborato
     @cache  # called twice: to train, and then to score
     def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
         target, costs = train_shared(session, training, number)
-        measure = job.measure(job.trained(target), session.measured, size, latency_table(session))
-        words = f"{job.task.protocol()}; costs at {size[0]}x{size[1]}"
-        context = about(checkpoint=checkpoint.fingerprint(target), protocol=words)
+        table = latency_table(session)
+        measure = job.measure(job.trained(target), session.measured, size, table)
+        context = about(checkpoint=checkpoint.fingerprint(target), protocol=protocol(session, table))
         return Instrument(measure, tuple(measure.names), context, measure.baseline()), costs
 
     ours = settings.training

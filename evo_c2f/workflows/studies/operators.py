@@ -4,12 +4,15 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.runs.plots import draw_operators
+from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.scores import analysis
-from evo_c2f.studies import operators, study
+from evo_c2f.studies import operators, ranking, study
 from evo_c2f.workflows.search import instruments
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.laboratory import checking, laboratory, shared_operators
@@ -45,17 +48,28 @@ def operators_study(session: Session, n_costs: int) -> dict[str, Any]:
     return {"rows": rows, "summary": summary, "rounds": rounds}
 
 
+def check_number(settings: Recipe, n: int) -> None:
+    """InputError if `check_ranking` could not draw n subnets after the search."""
+    space = settings.space
+    # Of the paths that a search by stages will leave, the reference's alone is sure.
+    ranking.candidates(space, n, np.random.default_rng(0), space.reference[None] if by_stage(settings) else None)
+
+
+def by_stage(settings: Recipe) -> bool:
+    """Whether no joint training comes first: then the supernet knows all operators only on the surviving paths."""
+    return "joint" not in settings.training.stages
+
+
 def check_ranking(session: Session, n: int) -> None:
     """Train n subnets alone for a few rounds. Write and log how well the supernet ranks them."""
     run, how = session.run, session.run.recipe.training
     rounds = min(how.rounds, CHECK_ROUNDS)
     lab = checking(session, rounds)
-    # A supernet trained stage by stage knows all operators only on the surviving paths.
-    by_stage = "joint" not in how.stages
-    sample = study.Sample.draw(lab, n, 0, read_survivors(run, "operator") if by_stage else None)
+    staged = by_stage(run.recipe)
+    sample = study.Sample.draw(lab, n, 0, read_survivors(run, "operator") if staged else None)
     with session.show("checking the ranking", n) as reporter:
         frame = study.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
-    tools = instruments(session, "operator" if by_stage else "path")
+    tools = instruments(session, "operator" if staged else "path")
     found = study.check(lab, frame, sample.genomes, tools.search)
     log.info(
         f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "

@@ -10,6 +10,7 @@ import numpy as np
 
 from evo_c2f.contest import explained, pictures, race, summary
 from evo_c2f.contest.contestants import OURS
+from evo_c2f.contest.outcome import FEWEST
 from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
@@ -37,6 +38,8 @@ def tables_study(
         log.warning(f"left out, since their files are not in {folder}: {'; '.join(missing)}")
     if not find_spec("optuna"):
         log.warning("left out: optuna's search, since it isn't installed; run 'pip install optuna'")
+    if seeds < FEWEST:
+        log.warning(f"medians of {seeds} seeds have no 95 % intervals; take at least {FEWEST}")
     tables = list(wanted) or there
     rows = race.rows_of(tables)
     with show("racing", seeds * len(rows)) as reporter:
