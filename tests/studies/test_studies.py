@@ -169,7 +169,7 @@ def test_sizes_that_are_too_large_are_refused_before_anything_is_trained(
 
 def test_scores_of_a_study_know_the_device_the_threads_and_the_table_of_latencies(lab, tmp_path):
     (scores, *_) = read_scores(lab[0] / "shared.h5")
-    assert scores.context.protocol.endswith("; costs at 96x96; cpu, 1 threads, float32")
+    assert scores.protocol.endswith("; costs at 96x96; cpu, 1 threads, float32")
     job = SimpleNamespace(device="cpu", task=SimpleNamespace(protocol=lambda: "a task"))
     session = SimpleNamespace(job=job, settings=recipe.load("quick"))
     found = []
