@@ -43,16 +43,15 @@ WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, bes
 
 @dataclass(frozen=True)
 class Amounts:
-    """Images for each network and for its teacher, and the seeds: of all, of bounded outputs, of other losses."""
+    """Images for each network and for its teacher, and the seeds: of all, and of other losses."""
 
     images: int
     teacher_images: int
     seeds: int
-    bounded_seeds: int
     taught_seeds: int
 
 
-AMOUNTS = {64: Amounts(6400, 12800, 6, 3, 1), 128: Amounts(3200, 3200, 1, 1, 0)}
+AMOUNTS = {64: Amounts(6400, 12800, 6, 1), 128: Amounts(3200, 3200, 1, 0)}
 
 
 def searched(job: Job) -> nn.Module:
@@ -76,11 +75,6 @@ def taught(run: RunFolder, settings: Recipe, weights: Mapping[str, float]) -> Co
     return trainer(run, settings)
 
 
-def with_bounds(settings: Recipe) -> Recipe:
-    """The same settings with outputs that pass a sigmoid."""
-    return settings.model_copy(update={"task": settings.task.model_copy(update={"bounded": True})})
-
-
 @torch.inference_mode()
 def white(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
     """The share of the outputs' pixels whose mean is above 0.97; of val/ itself it is 0.574."""
@@ -89,7 +83,7 @@ def white(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float
 
 def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict[str, Any]]:
     """A row for each network and seed."""
-    alone, bounded = trainer(run, settings), trainer(run, with_bounds(settings))
+    alone = trainer(run, settings)
     score = alone.job.score(NAMES, full=True)
 
     def row(by: Comparison, title: str, name: str, network: nn.Module, images: int, rate: float) -> dict[str, Any]:
@@ -104,9 +98,6 @@ def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict
         by = alone.with_seed(number)
         yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), amounts.images, RATE)
         yield row(by, "searched", "searched", searched(by.job), amounts.images, RATE)
-    for number in range(amounts.bounded_seeds):
-        by = bounded.with_seed(number)
-        yield row(by, "searched, bounded output", "bounded", searched(by.job), amounts.images, RATE)
     for number in range(amounts.taught_seeds):
         for title, weights in WAYS.items():
             by, name = taught(run, settings, weights).with_seed(number), "-".join(weights)
@@ -116,7 +107,8 @@ def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict
 def main(pairs: str, side: str = "64") -> None:
     amounts = AMOUNTS[int(side)]
     sizes = [f"data.load_size={side}", f"data.crop={side}", f"search.output_size=[{side}, {side}]"]
-    settings = recipe.load("edges2shoes-64", (f"data.folder={pairs}", "data.direction=BtoA", *sizes))
+    folder = (f"data.folder={pairs}", "data.direction=BtoA")
+    settings = recipe.load("edges2shoes-64", (*folder, "task.bounded=false", *sizes))  # as it was searched
     run = RunFolder.begin(HERE / "models" / f"students-{side}", settings)
     rows = list[dict[str, Any]]()
     for each in trained(run, settings, amounts):

@@ -101,7 +101,8 @@ class Comparison:
     batch: int
     folder: Path
     watching: Watching
-    taught_by: str = ""  # the hashes of the weights that they come from and of the teacher, if any
+    began_with: str = ""  # the hash of the trained weights that they begin with, if any
+    taught_by: str = ""  # the hash of the teacher that they learn from, if any
     suffix: str = ""  # of the files' names
 
     def with_seed(self, number: int) -> Comparison:
@@ -128,7 +129,8 @@ class Comparison:
             held = model.build_network(metadata)
         if model.header(held) != model.header(network):
             raise InputError(f"{target} holds another network; remove it to train this one")
-        if metadata.get("teacher", "") != self.taught_by:
+        before = metadata.get("weights", self.began_with), metadata.get("teacher", "")  # an older file lacks weights
+        if before != (self.began_with, self.taught_by):
             raise InputError(f"{target} came from other weights or another teacher; remove it to train this one")
         if (metadata.get("images"), metadata.get("learning_rate")) != (images, learning_rate):
             how = f"on {metadata.get('images')} images at a learning rate of {metadata.get('learning_rate')}"
@@ -147,6 +149,8 @@ class Comparison:
         settings = self.settings.lasting(rounds).model_copy(update={"learning_rate": learning_rate})
         metadata: dict[str, Any] = {**model.header(network), "images": images, "learning_rate": learning_rate}
         metadata["curve"] = []
+        if self.began_with:
+            metadata["weights"] = self.began_with
         if self.taught_by:
             metadata["teacher"] = self.taught_by
         forget_another(checkpoint.state_of(target), metadata)

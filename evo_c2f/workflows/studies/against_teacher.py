@@ -146,8 +146,7 @@ class AgainstTeacher:
                     trainers[True] = distilling(self.session, trainers[False])
                 trainer = trainers[one.distilled]
                 if one.origin:
-                    hashes = [digest_of(str(one.origin(trainer))), trainer.taught_by]
-                    trainer = replace(trainer, taught_by=" ".join(filter(None, hashes)))
+                    trainer = replace(trainer, began_with=digest_of(str(one.origin(trainer))))
                 if one.name not in rates:
                     rates[one.name], more = trainer.best_rate(one, self.trials)
                     tried += more
