@@ -1,4 +1,4 @@
-"""The best network of a search with bounded outputs (task.bounded=true), with six seeds.
+"""The best network of a search with bounded outputs (task.bounded=true), with four seeds.
 
 python -P results/edges2shoes/bounded.py RUN
 
@@ -28,7 +28,7 @@ TERMS = Terms(
     macs_ratio=12,
     prune=False,
     distil=False,
-    seeds=6,
+    seeds=4,
 )
 
 
