@@ -54,16 +54,22 @@ def study_winners(
     train(names and seeds, images): trains contestants alike, and returns their metrics. by: the metric that decides.
     Returns the trials, one row each, and the finals: one row a kind and seed.
     """
-    trials, finals = list[dict[str, Any]](), list[dict[str, Any]]()
+    trials, best = list[dict[str, Any]](), dict[str, str]()
     for kind, names in kinds.items():
 
         def scores(some: Sequence[str], seen: int) -> list[float]:
             return [metrics[by.name] for metrics in train([(name, 0) for name in some], seen)]
 
-        best, tried = successive_halving([*names], trial_images, scores, by.sign)
+        best[kind], tried = successive_halving([*names], trial_images, scores, by.sign)
         trials += [{"kind": kind, **asdict(trial)} for trial in tried]
-        trained = train([(best, seed) for seed in range(seeds)], images)
-        finals += [{"kind": kind, "winner": best, "seed": seed, **metrics} for seed, metrics in enumerate(trained)]
+    # All kinds in one call, a seed after the other: processes stay busy, and a killed study has whole seeds.
+    networks = [*dict.fromkeys((name, seed) for seed in range(seeds) for name in best.values())]
+    trained = dict(zip(networks, train(networks, images), strict=True))
+    finals = [
+        {"kind": kind, "winner": name, "seed": seed, **trained[name, seed]}
+        for kind, name in best.items()
+        for seed in range(seeds)
+    ]
     return trials, finals
 
 

@@ -134,6 +134,18 @@ def test_the_best_of_each_kind_is_trained_with_every_seed():
     # A kind of one network has no trials; those of a kind are trained with the first seed alone.
     assert {trial["candidate"] for trial in trials} == {"s1", "s2", "h1", "h2"}
     assert {images for _, _, images in asked} == {40, 400} and all(s == 0 for _, s, images in asked if images == 40)
+    # The finals come last, a seed of every kind after the other.
+    assert [(name, seed) for name, seed, images in asked if images == 400] == [
+        (name, seed) for seed in range(3) for name in ("s2", "r1", "h1")
+    ]
+    assert all(images == 40 for *_, images in asked[:-9])
+
+
+def test_a_network_that_is_the_best_of_two_kinds_is_trained_once_a_seed():
+    _, finals, asked = study(KINDS | {"plain": ["h1"]}, 2)
+    assert asked[-6:] == [(name, seed, 400) for seed in range(2) for name in ("s2", "r1", "h1")]
+    plain, hand_made = ([row["psnr_y"] for row in finals if row["kind"] == kind] for kind in ("plain", "hand-made"))
+    assert plain == hand_made and len(plain) == 2
 
 
 def test_the_lead_is_paired_by_seed_with_its_interval():
