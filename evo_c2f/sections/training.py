@@ -102,7 +102,7 @@ class TrainingSection(Section):
     final_rate: Annotated[float, Field(gt=0, le=1)] = 0.01  # where the cosine ends, as a share of the learning rate
     # Of convolutions in training; weights, moments and files stay float32. auto: bf16 on a GPU, else float32.
     precision: Literal["auto", "float32", "tf32", "bf16"] = "auto"
-    divide_gradients: bool = False  # each weight's gradient by the number of subnets that used it
+    divide_gradients: bool = False  # each weight's gradient by how often the round's subnets used it
     losses: LossesSection = LossesSection()
     discriminator: DiscriminatorSection = DiscriminatorSection()
 

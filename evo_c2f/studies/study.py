@@ -55,14 +55,14 @@ class Laboratory:
 
     alone: seed -> trains each architecture from scratch. shared: (training, seed) -> the supernet with this training,
     and its rounds, seconds and MACs. quality: the compared metric on the search's images; `*_full` exists too.
-    own: the recipe's training. workers: measure, and train alone.
+    own: the recipe's training, None if TRAININGS lacks it. workers: measure, and train alone.
     """
 
     space: SearchSpace
     costs: Costs
     quality: str
     seed: int
-    own: str
+    own: str | None
     alone: Callable[[int], Instrument]
     shared: Callable[[str, int], tuple[Instrument, dict[str, float]]]
     workers: Callable[[Task], Workers] = Here
@@ -100,17 +100,22 @@ def measuring(
     """An evaluator that scores subnets by the instrument. Scores in the store at `path` are not measured again."""
     workers = hire(Task(tool.measure, tool.names))
     with ScoreStore(path, tool.context) as store, closing(workers):
-        yield Evaluator(space, store, workers)
+        yield Evaluator(space, store, workers, retry_failed=True)
 
 
 def scores(
     evaluator: Evaluator, genomes: Genomes, stage: str, after_each: Callable[[], None] = lambda: None
 ) -> dict[str, Values]:
     """Each quality of the genomes, (n,), as a gain: higher is better. Scores in the evaluator's store are not measured
-    again.
+    again. InputError if a network has none: an order without it would be another sample's.
     """
-    names = evaluator.names
-    return dict(zip(names, gains(evaluator(genomes, stage, 0, after_each), names).T, strict=True))
+    names, values = evaluator.names, evaluator(genomes, stage, 0, after_each)
+    if failed := np.count_nonzero(~np.isfinite(values).all(axis=1)):
+        why = evaluator.reason(genomes) or "its output was not finite; a lower learning rate may help"
+        raise InputError(
+            f"{failed} of {len(genomes)} networks could not be scored ({why}); the same command tries them again"
+        )
+    return dict(zip(names, gains(values, names).T, strict=True))
 
 
 def gains(values: Values, names: Sequence[str]) -> Values:
@@ -124,8 +129,10 @@ def train_alone(lab: Laboratory, sample: Sample, path: Path, after_each: Callabl
     """
     with measuring(lab.space, path, lab.alone(0), lab.workers) as evaluator:
         first = scores(evaluator, sample.genomes, "alone", after_each)
-    with measuring(lab.space, path, lab.alone(1), lab.workers) as evaluator:
-        second = scores(evaluator, sample.genomes[sample.again], "again", after_each)
+    second = dict[str, Values]()
+    if len(sample.again):
+        with measuring(lab.space, path, lab.alone(1), lab.workers) as evaluator:
+            second = scores(evaluator, sample.genomes[sample.again], "again", after_each)
     columns = {"macs": sample.macs, "held_out": sample.held_out}
     columns |= {f"alone_{name}": values for name, values in first.items()}
     for name, values in second.items():
@@ -161,6 +168,17 @@ def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Mea
     low, high = ranking.interval(score, truth, chances(lab))
     known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
     return {**known, "macs": float(ranking.tau(macs, truth))}
+
+
+def own_training(lab: Laboratory) -> str:
+    """The name of the recipe's training. InputError if a study can't train by it."""
+    if lab.own is None:
+        known = ", ".join(f"'{name}'" for name in TRAININGS)
+        raise InputError(
+            f"a study trains supernets in one of these ways: {known}; the recipe's training.sampler with its "
+            "training.divide_gradients is none of them: --set one of them, or name one with --training"
+        )
+    return lab.own
 
 
 def ceiling(lab: Laboratory, frame: analysis.Frame) -> float:
@@ -236,7 +254,7 @@ def study_search(
         raise InputError(
             f"the space holds {lab.space.n_subnets:,} subnets: too few to search for {contest.evaluations}"
         )
-    tool, _ = lab.shared(lab.own, 0)
+    tool, _ = lab.shared(own_training(lab), 0)
     curves: dict[tuple[str, int], Values] = {}
     with measuring(lab.space, path, tool, lab.workers) as evaluator:
         box, _ = fix_box(evaluator, objectives, tool.baseline)
@@ -251,7 +269,7 @@ def study_search(
 def search_table(frame: analysis.Frame, rival: str) -> list[dict[str, Any]]:
     """One row a strategy: its final hypervolume, and the evaluations until it reached the rival's median final one.
 
-    NaN: more than half of the seeds never reached it.
+    NaN: half of the seeds or more never reached it.
     """
     goal = final_of(frame[frame["strategy"] == rival]).median()
     rows = []

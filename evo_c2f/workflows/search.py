@@ -28,6 +28,7 @@ from supernet import checkpoint
 from supernet.batches.ahead import CPU
 from supernet.formats.int8 import Pairs, calibration, require_quantiser, score_int8
 from supernet.latency.table import describe, measure_table
+from supernet.metrics import qualities
 from supernet.metrics.measure import Score
 from supernet.network.generator import Supernet
 
@@ -59,9 +60,11 @@ def judge_teacher(session: Session) -> None:
     run, job, first, digest = session.run, session.job, session.first_quality, session.settings.teacher.digest
     if job.judged_teacher is None or judged_teacher(read_log(run.log_file), digest):
         return
-    names = [first.name, *session.settings.search.rescore]
-    score, full = job.score([first.name]), job.score(list(dict.fromkeys(names)), full=True)
-    on_whole = {f"{name}{FULL}": value for name, value in full.of(job.judged_teacher).items()}
+    n_whole = job.data.counts()[1][0]  # by which a Frechet distance is named there
+    names = {name: qualities.for_count(name, n_whole) for name in (first.name, *session.settings.search.rescore)}
+    score, full = job.score([first.name]), job.score(list(dict.fromkeys(names.values())), full=True)
+    found = full.of(job.judged_teacher)
+    on_whole = {f"{name}{FULL}": found[whole] for name, whole in names.items()}
     metrics, words = score.of(job.judged_teacher) | on_whole, job.judged_teacher.words
     run.log("teacher", file=session.settings.teacher.file, digest=digest, words=words, metrics=metrics)
     mine, base = metrics[first.name], score.baseline()[first.name]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import FailedError, InputError
 from evo_c2f.space import Architecture
 from supernet import checkpoint
 from supernet.jobs.alone import TrainingAlone
@@ -25,6 +27,8 @@ from supernet.network.teacher import ResNetGenerator
 
 if TYPE_CHECKING:
     from evo_c2f.sections.training import TrainingSection
+
+log = logging.getLogger(__name__)
 
 CURVE_POINTS = 10
 Watching = Callable[[str, int], AbstractContextManager[tuple[OnRound, OnSetback]]]
@@ -166,12 +170,20 @@ class Comparison:
             TrainingAlone(self.job, settings).run(network, target, metadata, on_round_and_curve, on_setback)
 
     def best_rate(self, contender: Contender, trials: Trials) -> tuple[float, list[dict[str, Any]]]:
-        """The best of the contender's learning rates, and the trial of each."""
-        tried = [
-            self.train(f"{contender.name}-trial-{rate:g}", contender.make(self), trials.trial_images, rate)
-            for rate in contender.rates
-        ]
-        best = min(tried, key=lambda trial: trials.sign * trial.curve[-1])
+        """The best of the contender's learning rates, and the trial of each. One at which training fails is left out,
+        with a warning; FailedError if it fails at all of them.
+        """
+        tried, failure = list[Trained](), FailedError("there is no learning rate to try")
+        for rate in contender.rates:
+            name = f"{contender.name}-trial-{rate:g}"
+            try:
+                tried.append(self.train(name, contender.make(self), trials.trial_images, rate))
+            except FailedError as error:
+                failure = error
+                log.warning(f"{name} is left out: {error}")
+        if not tried:
+            raise failure
+        best = min(tried, key=lambda trial: trials.sign * trial.curve[-1] if isfinite(trial.curve[-1]) else inf)
         return best.learning_rate, [{"network": contender.name, **trial.row()} for trial in tried]
 
     def try_finalist(self, finalist: Finalist, size: tuple[int, int], images: int, trials: Trials) -> dict[str, Any]:

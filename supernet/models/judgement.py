@@ -127,8 +127,14 @@ def costs_of(model: Model, size: tuple[int, int]) -> dict[str, float]:
     if "architecture" in model.metadata:
         architecture, frame = Architecture.from_dict(model.metadata["architecture"]), Frame(**model.metadata["frame"])
         return costs(architecture, frame, size)
-    found = network_costs(build_network(model.metadata), (size[0] // model.scale, size[1] // model.scale))
+    found = network_costs(build_network(model.metadata), input_size(model, size))
     return found | {"size_mb": found["params"] * BYTES_PER_PARAMETER / 1e6}
+
+
+def input_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
+    """The smallest input whose output covers (height, width), as the costs of subnets take it."""
+    height, width = (-(-side // model.scale) for side in size)
+    return height, width
 
 
 @torch.inference_mode()
@@ -143,8 +149,6 @@ def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[s
         model.network.to(device)
     else:
         name, device = "latency_ms", torch.device("cpu")
-    image = torch.rand(
-        1, model.task.frame.input_channels, size[0] // model.scale, size[1] // model.scale, device=device
-    )
+    image = torch.rand(1, model.task.frame.input_channels, *input_size(model, size), device=device)
     ms = timed(lambda: run(image), device, LATENCY_REPEATS)
     return {name: ms, "threads": torch.get_num_threads(), "device": str(device)}

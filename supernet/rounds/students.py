@@ -35,7 +35,7 @@ class SharedSubnets:
     """A supernet's subnets, dealt by its rounds."""
 
     def __init__(self, supernet: Supernet, rounds: Rounds, divide_gradients: bool = False):
-        """divide_gradients: divide each weight's gradient by the number of the round's subnets that used it."""
+        """divide_gradients: divide each weight's gradient by how often the round's subnets used it."""
         self.supernet, self.rounds, self.divide_gradients = supernet, rounds, divide_gradients
         self.module: nn.Module = supernet
         self.dealt: list[Architecture] = []
@@ -77,7 +77,7 @@ class Alone:
 
 @torch.no_grad()
 def divide_by_uses(supernet: Supernet, architectures: Sequence[Architecture]) -> None:
-    """Divide each weight's gradient by the number of the architectures that used it."""
+    """Divide each weight's gradient by how often the architectures used it: a path may take one transition twice."""
     uses: dict[nn.Parameter, Tensor] = {}
     for architecture in architectures:
         for part in parts(architecture):

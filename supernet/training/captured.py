@@ -59,6 +59,13 @@ class Captured:
 
     def __call__(self, source: Tensor, target: Tensor) -> tuple[float, str | None]:
         """One update of the network; returns (loss, the problem, if any, in words)."""
+        loss, trouble = self._round(source, target)
+        if trouble:  # the loop goes back to a snapshot, which replaces the tensors that were recorded
+            self.recordings.clear()
+            self.seen.clear()
+        return loss, trouble
+
+    def _round(self, source: Tensor, target: Tensor) -> tuple[float, str | None]:
         learning = self.learning
         kind = source.shape, target.shape, learning.criterion.part(learning.index)
         self.seen[kind] += 1
@@ -73,12 +80,7 @@ class Captured:
         self.weight.fill_(learning.average_weight())
         recording.replay()
         loss = recording.loss.item()  # the GPU is waited for here alone
-        if math.isfinite(loss):
-            return loss, None
-        # The weights are spoilt. The snapshot that follows replaces the tensors that were recorded.
-        self.recordings.clear()
-        self.seen.clear()
-        return loss, "the loss is not finite"
+        return loss, None if math.isfinite(loss) else "the loss is not finite"
 
     def _recorded(self, kind: Any, source: Tensor, target: Tensor) -> bool:
         """Record a round of this kind, without running it. False if the GPU or its driver refuses."""

@@ -1,5 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,11 @@ from supernet_fixtures import random_pixels, small_space, training_settings, wri
 from test_job import make_job
 from torch import Tensor
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import FailedError, InputError
 from evo_c2f.sections.data import PairsSection
 from supernet import checkpoint
 from supernet.data.pair_data import PairData
-from supernet.jobs.comparison import Comparison, baselines, widest_within
+from supernet.jobs.comparison import Comparison, Contender, Trials, baselines, widest_within
 from supernet.jobs.job import Job
 from supernet.metrics.tasks import Translation
 from supernet.network.cost import network_costs
@@ -81,6 +83,26 @@ def test_a_network_of_an_older_version_is_not_trained_again_and_another_is_refus
     assert again.row() == first.row() and torch.equal(again.network.stem.weight, first.network.stem.weight)
     with pytest.raises(InputError, match="holds another network"):
         comparison.train("plain", PlainUpscaler(4, 2), BATCH, 0.01)
+
+
+@pytest.mark.parametrize("rates", [(0.03, 0.01), (0.01, 0.03)])
+def test_a_rate_at_which_training_fails_or_is_not_finite_is_never_the_best(comparison, monkeypatch, caplog, rates):
+    real = comparison.train
+
+    def train(self, name, network, images, rate):
+        if rate == 0.1:
+            raise FailedError("training failed 6 times")
+        trained = real(name, network, images, rate)
+        return replace(trained, curve=[nan]) if rate == 0.03 else trained
+
+    monkeypatch.setattr(Comparison, "train", train)
+    trials = Trials(BATCH, BATCH, -1, (0.01,))
+    contender = Contender("plain", lambda _: PlainUpscaler(4, 1), (0.1, *rates))
+    best, tried = comparison.best_rate(contender, trials)
+    assert best == 0.01 and len(tried) == 2
+    assert "plain-trial-0.1 is left out: training failed 6 times" in caplog.text
+    with pytest.raises(FailedError, match="6 times"):
+        comparison.best_rate(replace(contender, rates=(0.1,)), trials)
 
 
 def test_a_teacher_that_was_brought_is_compared_unless_its_outputs_are_the_targets(tmp_path: Path):

@@ -7,8 +7,10 @@ from PIL import Image
 from supernet_fixtures import random_pixels
 
 from supernet.metrics.tasks import SuperResolution, Translation
-from supernet.models.judgement import judge, read_judged
-from supernet.models.model import Model
+from supernet.models.judgement import costs_of, judge, read_judged
+from supernet.models.model import Model, header
+from supernet.network.cost import network_costs
+from supernet.network.plain import PlainUpscaler
 from supernet.pictures.opening import ON_WHITE
 
 
@@ -23,6 +25,12 @@ def test_each_file_has_a_row_and_a_weight_of_its_own(tmp_path: Path, second: str
     rows = [row["psnr_y"] for row in found["images"].values()]
     assert [*found["images"]] == names and rows[0] != rows[1]
     assert found["mean"]["psnr_y"] == pytest.approx(sum(rows) / 2)
+
+
+def test_a_plain_network_takes_inputs_that_cover_the_output_as_subnets_do() -> None:
+    network = PlainUpscaler(4, 1, 3)
+    found = costs_of(Model(network, SuperResolution(3), header(network)), (7, 9))
+    assert found["macs"] == network_costs(network, (3, 3))["macs"]
 
 
 def test_pictures_of_one_channel_are_judged_with_all_their_bits(tmp_path: Path) -> None:

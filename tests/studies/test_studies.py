@@ -7,19 +7,25 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from command_line import STUDIED, exit_code, settings, start, wait_for
 from PIL import Image
 
+from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import objectives
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.scores import analysis
+from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import read_scores
+from evo_c2f.sections.training import FinetuneSection
 from evo_c2f.studies import ranking
 from evo_c2f.studies import study as studies
+from evo_c2f.studies.study import Instrument
 from evo_c2f.workflows.search import protocol
 from evo_c2f.workflows.studies.evidence import usable_strategies
+from evo_c2f.workflows.studies.laboratory import protocol_alone
 from supernet.training import loop
 
 SMALL = (
@@ -146,6 +152,7 @@ def test_architectures_are_chosen_by_macs_and_the_seed_alone(large, costs):
 
 
 FEW = settings("space.widths={2: [16, 24]}", "space.operators=[residual]")
+OWN = settings("training.sampler=fair_widest", "training.divide_gradients=true")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +161,11 @@ FEW = settings("space.widths={2: [16, 24]}", "space.operators=[residual]")
         (("study", "ranking", *STUDIED, "--again", 13), "only 12 of 20 networks are held out"),
         (("study", "ranking", "--architectures", 300, *FEW), "different architectures were found in the space, 300"),
         (("search", "--check-ranking", 300, "--recipe", "quick", *FEW), "were found on the paths to draw from, 300"),
+        (("study", "ranking", *STUDIED, *OWN), "none of them: --set one of them, or name one with --training"),
+        (("study", "search", *OWN), "none of them: --set one of them, or name one with --training"),
     ],
 )
-def test_sizes_that_are_too_large_are_refused_before_anything_is_trained(
+def test_what_cannot_be_studied_is_refused_before_anything_is_trained(
     words, said, photographs, tmp_path, capsys, monkeypatch
 ):
     def refuse(*args: object, **kwargs: object) -> None:
@@ -177,6 +186,34 @@ def test_scores_of_a_study_know_the_device_the_threads_and_the_table_of_latencie
         (tmp_path / text).write_text(text)
         found.append(protocol(session, tmp_path / text))
     assert "latency by table" in found[0] != found[1]
+
+
+def test_networks_trained_alone_on_a_gpu_have_scores_of_their_own():
+    how = FinetuneSection()
+    on = {
+        name: SimpleNamespace(device=torch.device(name), seed=3, task=SimpleNamespace(protocol=lambda: "a task"))
+        for name in ("cpu", "cuda")
+    }
+    words = {name: protocol_alone(job, how) for name, job in on.items()}
+    assert words["cuda"] == words["cpu"] + " on cuda" and "trained alone with seed 3 by {" in words["cpu"]
+
+
+def test_a_network_without_a_score_is_told_and_tried_again(tmp_path):
+    space = recipe.load("quick").space
+    genomes, asked = space.random(3, np.random.default_rng(0)), list[str]()
+
+    def measure(architectures):
+        asked.extend(str(one) for one in architectures)
+        return [{"psnr_y": np.nan if len(asked) == 2 else 30.0} for _ in architectures]
+
+    context = Context(space.to_dict(), dataset="d", checkpoint="c", protocol="p")
+    tool = Instrument(measure, ("psnr_y",), context, {})
+    refused = pytest.raises(InputError, match="^1 of 3 networks could not be scored .its output was not finite")
+    with studies.measuring(space, tmp_path / "alone.h5", tool) as evaluator, refused:
+        studies.scores(evaluator, genomes, "alone")
+    with studies.measuring(space, tmp_path / "alone.h5", tool) as evaluator:
+        assert studies.scores(evaluator, genomes, "alone")["psnr_y"].tolist() == [30.0] * 3
+    assert len(asked) == 4 and asked[3] == asked[1]
 
 
 def test_a_strategy_without_the_cost_that_it_limits_is_left_out_with_a_warning(caplog):

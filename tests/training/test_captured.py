@@ -91,6 +91,19 @@ def test_recorded_rounds_learn_what_usual_ones_do(tmp_path, monkeypatch, optimiz
         torch.testing.assert_close(ours[0][name], tensor, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.parametrize("index", [WARM_UPS + 2, WARM_UPS + 3])
+def test_nothing_recorded_outlives_a_setback(index):
+    """Whether the spoilt round was replayed or, as the first of its kind, ran as usual."""
+    learning, batches = learning_of(), Batches(broken=index)
+    rounds = Captured(learning, lambda *batch: loop.one_round(learning, *batch), loop.recordable_round, Recorder())
+    for learning.index in range(index):
+        rounds(*batches[learning.index])
+    assert rounds.recordings
+    learning.index = index
+    assert rounds(*batches[index])[1] == "the loss is not finite"
+    assert not rounds.recordings and not rounds.seen
+
+
 def test_a_loss_that_is_not_finite_is_undone_and_the_rounds_are_recorded_anew(tmp_path, monkeypatch):
     record = Recorder()
     usual = trained(learning_of(), Batches(broken=13), tmp_path / "usual", monkeypatch, None)

@@ -42,7 +42,7 @@ def ranking_study(
 
 def planned_trainings(lab: Laboratory, what: str, seeds: int, trainings: Sequence[str]) -> list[tuple[str, int]]:
     """(training, seed number) of each supernet of a study. InputError if a training is unknown."""
-    trainings = trainings or (list(study.TRAININGS) if what == "fairness" else [lab.own])
+    trainings = trainings or (list(study.TRAININGS) if what == "fairness" else [study.own_training(lab)])
     for training in trainings:
         if training not in study.TRAININGS:
             raise InputError(f"no training is called {training!r}; choose from {', '.join(map(repr, study.TRAININGS))}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from evo_c2f.workflows.search import instruments, latency_table, protocol
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
 from supernet.jobs.finetune import plan_of
-from supernet.jobs.job import StageTraining
+from supernet.jobs.job import Job, StageTraining
 from supernet.jobs.study import TrainedAlone, rounds_at_cost
 from supernet.rounds.fairness import Ledger
 
@@ -31,10 +31,9 @@ def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laborato
         training = settings.for_finetuning()
         plan = plan_of(settings.finetune, training.losses, None)
         measure = TrainedAlone(again, training, plan, [quality], run.folder / "supernet")
-        words = f"{job.task.protocol()}; trained alone with seed {again.seed} by {settings.finetune.model_dump_json()}"
-        return Instrument(measure, tuple(measure.names), about(checkpoint="none", protocol=words), {})
+        words = about(checkpoint="none", protocol=protocol_alone(again, settings.finetune))
+        return Instrument(measure, tuple(measure.names), words, {})
 
-    @cache  # called twice: to train, and then to score
     def shared(training: str, number: int) -> tuple[Instrument, dict[str, float]]:
         target, costs = train_shared(session, training, number)
         table = latency_table(session)
@@ -45,8 +44,15 @@ def laboratory(session: Session, workers: Callable[[Task], Workers]) -> Laborato
     ours = settings.training
     if ours.sampler == "widest_first":  # equal in the joint training, the only one in a study
         ours = ours.model_copy(update={"sampler": "fair_widest"})
-    own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), "fair")
+    own = next((n for n, how in TRAININGS.items() if ours.model_copy(update={**PLAIN, **how}) == ours), None)
     return Laboratory(settings.space, job.costs(size), quality, job.seed, own, alone, shared, workers)
+
+
+def protocol_alone(job: Job, how: FinetuneSection) -> str:
+    """How networks are trained alone and scored, in words."""
+    # Scores of the CPU, of older versions too, don't name it. On a GPU the precision is another.
+    where = "" if job.device.type == "cpu" else f" on {job.device.type}"
+    return f"{job.task.protocol()}; trained alone with seed {job.seed} by {how.model_dump_json()}{where}"
 
 
 def checking(session: Session, rounds: int) -> Laboratory:
