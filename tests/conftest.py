@@ -1,12 +1,12 @@
-"""What tests share: three spaces, a measure that is a plain function of the architecture, a folder of photographs."""
+"""What tests share: three spaces, the measure of `made_up`, a folder of photographs."""
 
 import os
 import signal
-from math import sqrt
 
 import pytest
 from browsing import CHROMIUM, DRIVER, FLAGS
 from hypothesis import settings
+from made_up import NAMES, cost_of, measure_each
 from PIL import Image
 
 from evo_c2f.objectives.metric import metric
@@ -22,8 +22,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 # Ray reads its token once in a process, and leaves one at home where it finds none: all tests have the same.
 os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
-
-NAMES = ("psnr_y", "macs", "params", "size_mb")
 
 
 @pytest.fixture(scope="session")
@@ -44,36 +42,6 @@ def large():
     """Millions of subnets: only evolution gets anywhere."""
     widths = {1: (8, 12, 16), 2: (16, 32, 48), 3: (24, 48, 72)}
     return SearchSpace(5, widths, ("dense", "thin", "deep"), (0.5, 1.0, 1.5), (2, 2, 2, 2, 2), "dense")
-
-
-def cell_cost(cell, width):
-    """(parameters, MACs a position). Which operator is cheapest depends on the width, and on the metric."""
-    if cell.operator == "thin":
-        return 40 * cell.inner, 10 * cell.inner
-    factor = {"dense": 1, "deep": 2}[cell.operator]
-    return factor * width * cell.inner, factor * width * cell.inner
-
-
-def cost_of(architecture):
-    """Static costs that add up over the parts and grow with every width."""
-    params = sum(27 * width for _, width in architecture.widths)
-    macs = sum(27 * width * 4 ** (4 - level) for level, width in architecture.widths)
-    for cell in architecture.cells:
-        cell_params, cell_macs = cell_cost(cell, architecture.width(cell.level))
-        params, macs = params + cell_params, macs + cell_macs * 4 ** (4 - cell.level)
-    return {"params": float(params), "macs": float(macs), "size_mb": 4 * params / 1e6}
-
-
-def quality_of(architecture):
-    """Grows with width, at less and less return; a later cell does a little more. Square roots: exact everywhere."""
-    gain = {"dense": 1.0, "thin": 1.1, "deep": 1.3}
-    cells = architecture.cells
-    parts = [gain[c.operator] * sqrt(architecture.width(c.level) * c.inner) + c.position / 8 for c in cells]
-    return 25 + sqrt(sum(parts)) / 4 + len({c.level for c in cells}) / 8
-
-
-def measure_each(architectures):
-    return [{"psnr_y": quality_of(a), **cost_of(a)} for a in architectures]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 from math import log
 
-from conftest import NAMES, cost_of, quality_of
+from made_up import NAMES, cost_of, quality_of
 
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder

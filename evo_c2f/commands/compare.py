@@ -212,6 +212,8 @@ def study_command(
         return
     from evo_c2f.workflows.studies.compare import write_table
 
+    if what in ("winners", "operators", "stages") and given["seed"] is not None:
+        raise InputError(f"study {what} draws by the seed of its run; leave --seed out")
     if what == "winners":
         amounts = (candidates, trial_images, seeds or 3)
         session, table = study_winners(given, sizes, ratios, rivals, benchmarks, amounts)
@@ -251,6 +253,7 @@ def study_operators(given: Given, n_costs: int) -> "tuple[Session, dict[str, Any
     from evo_c2f.workflows.studies.operators import operators_study
 
     session = opened(given)
+    session.run.weights_for("operator")  # a missing one is told before anything is written
     claim(session.run, until_the_end())
     return session, operators_study(session, n_costs)
 

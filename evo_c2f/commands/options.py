@@ -11,6 +11,7 @@ from click import get_current_context
 
 from evo_c2f.commands.terminal import console, show
 from evo_c2f.engine.budget import AlgorithmName
+from evo_c2f.errors import InputError
 from evo_c2f.json_text import to_json
 from evo_c2f.runs.find import begin_run, find_run, resolve
 from evo_c2f.runs.recipe import Recipe
@@ -163,7 +164,11 @@ def load_recipe(given: Given, default: str = DEFAULT_RECIPE) -> Recipe:
 
 def search_changes(given: Given, stages: Sequence[Stage]) -> tuple[str, ...]:
     """The search options as recipe settings, 'key=value'."""
-    changes = [f"search.{side}.{limit}" for side in ("max", "min") for limit in given.get(side, ())]
+    limits = [(side, limit) for side in ("max", "min") for limit in given.get(side, ())]
+    for side, limit in limits:
+        if "=" not in limit:
+            raise InputError(f"--{side} {limit} names no value; write --{side} METRIC=VALUE")
+    changes = [f"search.{side}.{limit}" for side, limit in limits]
     if given.get("objective"):
         changes.append(f"search.objectives={to_json(given['objective'])}")
     if given.get("algorithm"):

@@ -67,6 +67,10 @@ def evolve_command(stage: str, retry_failed: bool, as_json: bool, **given: Any) 
     stages: tuple[Stage, ...] = STAGES if stage == "all" else (stage,)  # type: ignore[assignment]
     session = opened(given, search_changes(given, stages))
     hire, run = session.hiring(), session.run
+    # What is missing is told before anything is written.
+    run.front_before(stages[0])
+    for each in stages:
+        run.weights_for(each)
     claim(run, until_the_end())
     seed = session.settings.seed if given["seed"] is None else given["seed"]
     summaries = []

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ from evo_c2f.runs import fronts
 from evo_c2f.runs.fronts import Front
 from evo_c2f.runs.run import LEAD, RunFolder, judged_teacher, read_log
 from evo_c2f.scores.tables import in_short
-from evo_c2f.space import STAGES, SearchSpace, Stage, inner_width
+from evo_c2f.space import DEALT, STAGES, SearchSpace, Stage, inner_width
 from evo_c2f.versions import versions
 
 SUPERNET = ("joint", "path", "operator", "channel")  # its trainings, as the log names them
@@ -45,7 +46,7 @@ def page_data(run: RunFolder) -> dict[str, Any]:
         "sentence": sentence,
         "objectives": [o.name for o in objectives],
         "metrics": {name: scores.described(name) for name in names},
-        "space": described_space(run.recipe.space),
+        "space": described_space(run.recipe.space, getattr(run.recipe.task, "scale", 1)),
         "contexts": [described_context(m) for m in scores.different(stages)],
         "baseline_name": baseline_name,
         "teacher": teacher,
@@ -56,6 +57,7 @@ def page_data(run: RunFolder) -> dict[str, Any]:
         "growth": scores.growth(run, stages),
         "effects": scores.effects(stages),
         "ledgers": read_ledgers(run),
+        "dealt": DEALT,
         "trainings": trainings(log),
         "samples": samples,
         "recipe": yaml.safe_dump(run.recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None),
@@ -63,11 +65,16 @@ def page_data(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def described_space(space: SearchSpace) -> dict[str, Any]:
-    """The choices of the genes, and the inner width in channels for each level, trunk width and ratio."""
+def described_space(space: SearchSpace, scale: int) -> dict[str, Any]:
+    """The choices of the genes, and the inner width in channels for each level, trunk width and ratio.
+
+    spans: how many pixels of the output a position of each level spans along a side, at the task's scale.
+    """
+    first_step = 3 if scale == 3 else 2  # docs/decisions/0019
     return {
         "n_cells": space.n_cells,
         "levels": space.levels,
+        "spans": [first_step * 2 ** (level - 1) if level else 1 for level in space.levels],
         "operators": list(space.operators),
         "ratios": list(space.inner_ratios),
         "widths": [list(space.widths[level]) for level in space.levels],
@@ -183,15 +190,18 @@ def _setting(log: list[dict[str, Any]]) -> dict[str, Any]:
 
 def facts(run: RunFolder, stages: Mapping[str, Measured], log: list[dict[str, Any]]) -> dict[str, Any]:
     """The basis of the run: cost in minutes, device, protocol, seeds, versions."""
-    # A search that measured nothing was a replay.
-    done = [line for line in log if line["event"] in ("trained", "evolved") and line.get("measured") != 0]
-    last = {(line["event"], line["stage"]): line["seconds"] for line in done}
+    seconds = Counter[tuple[str, str]]()
+    for line in log:
+        if line["event"] == "trained":  # tells the seconds of all its sittings
+            seconds[line["event"], line["stage"]] = line["seconds"]
+        elif line["event"] == "evolved" and line.get("measured") != 0:  # else it was a replay
+            seconds[line["event"], line["stage"]] += line["seconds"]
     order = [*SUPERNET[:1], *STAGES]
     cost = [
-        {"what": what, "stage": stage, "minutes": round(last[event, stage] / 60, 2)}
+        {"what": what, "stage": stage, "minutes": round(seconds[event, stage] / 60, 2)}
         for event, what in (("trained", "training"), ("evolved", "search"))
         for stage in dict.fromkeys([*order, "joint"])
-        if (event, stage) in last
+        if (event, stage) in seconds
     ]
     setting, protocols = _setting(log), [m.scores.protocol for m in scores.different(stages)]
     return {

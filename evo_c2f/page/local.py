@@ -7,7 +7,6 @@ from typing import Any
 from evo_c2f.errors import InputError
 
 HOST = "127.0.0.1"
-PORT = 8765
 
 
 class LocalServer(ThreadingHTTPServer):

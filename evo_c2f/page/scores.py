@@ -110,16 +110,15 @@ def rows_of(stages: Mapping[str, Measured], found: Mapping[Stage, Front]) -> dic
     }
     of_stage = {stage: contexts.index(m) for stage, m in stages.items()}
     numbers = {s: [number[of_stage[s], i] for i in front.frame["id"]] for s, front in found.items()}
-    written = {s: front.frame for s, front in found.items() if "survivor" in front.frame}
+    # The stages that have a next one.
+    written = {s: front.frame for s, front in found.items() if s in STAGES[:-1] and "survivor" in front.frame}
     columns = _columns(frames, list(dict.fromkeys(name for m in contexts for name in m.metrics)))
     always = {row for rows in numbers.values() for row in rows}
     always |= {row for row, stage in enumerate(columns["stage"]) if stage == "reference"}
     return {
         "columns": columns,
         "fronts": numbers,
-        "survivors": sorted(
-            {number[of_stage[s], i] for s, rows in written.items() for i in rows["id"][rows["survivor"]]}
-        ),
+        "survivors": {s: [number[of_stage[s], i] for i in rows["id"][rows["survivor"]]] for s, rows in written.items()},
         "drawn": sorted(always | set(_sample([i for i in range(len(number)) if i not in always], MOST_DOMINATED))),
         "n_scores": sum(len(m.frame) for m in contexts),
         "n_subnets": len({i for m in contexts for i in m.frame["id"]}),

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from evo_c2f.errors import DamagedFileError, InputError
+from evo_c2f.objectives.metric import METRICS, Metric
 from evo_c2f.page.data import page_data
 from evo_c2f.page.html import as_json, render
 from evo_c2f.page.local import LocalHandler, LocalServer
@@ -69,7 +70,7 @@ class Handler(LocalHandler):
             return self.send_error(404)
         try:
             kind, body, tag = self.server.pages(self.path)
-        except DamagedFileError as error:
+        except (DamagedFileError, InputError) as error:
             return self.send_error(503, explain=str(error))
         if self.headers.get("If-None-Match") == tag:
             return self.head(304, kind, 0, ETag=tag)
@@ -87,7 +88,7 @@ def serving(run: RunFolder, port: int) -> Iterator[str]:
     """The page's address. A separate process serves the page, since HDF5 can't read a file that its process writes."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(run.folder, port, there), daemon=True)
+    process = context.Process(target=_serve, args=(run.folder, port, METRICS, there), daemon=True)
     process.start()
     try:
         there.close()
@@ -103,9 +104,13 @@ def serving(run: RunFolder, port: int) -> Iterator[str]:
         process.join()
 
 
-def _serve(folder: Path, port: int, pipe: Connection) -> None:
-    """Until the parent ends, however it does; Ctrl-C is the parent's to answer."""
+def _serve(folder: Path, port: int, metrics: dict[str, Metric], pipe: Connection) -> None:
+    """Until the parent ends, however it does; Ctrl-C is the parent's to answer.
+
+    metrics: the parent's, which has those of plugins too.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    METRICS.update(metrics)
     try:
         server = open_server(RunFolder.open(folder), port)
     except InputError as error:

@@ -77,15 +77,14 @@ def objectives_of(run: RunFolder, stage: Stage) -> tuple[Metric, ...]:
 def pick(run: RunFolder, limits: Sequence[Limit], which: str) -> tuple[Stage, Genomes]:
     """(the stage that scored it, genome (n_genes,)) of one subnet within the limits.
 
-    which: 'best' or 'knee' of the latest front, or the beginning of the id of any measured subnet.
+    which: 'knee' of the latest front, or the beginning of the id of any measured subnet.
     InputError if no subnet matches.
     """
-    if which in ("best", "knee"):
+    if which == "knee":
         front = latest(run)
         where = f"the front of stage {front.stage} in {run.folder}"
         front = replace(front, frame=within(front.frame, limits, where))
-        row = front.knee if which == "knee" else 0
-        return front.stage, analysis.genomes_of(front.frame.iloc[[row]])[0]
+        return front.stage, analysis.genomes_of(front.frame.iloc[[front.knee]])[0]
     frame = newest(analysis.load_scores(run.folder, objectives=None))
     frame = frame[frame["id"].str.startswith(which)]
     if len(frame) != 1:

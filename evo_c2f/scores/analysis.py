@@ -51,7 +51,10 @@ def joined(frames: Sequence[Frame]) -> Frame:
 
 
 def _store(path: str | Path) -> Path:
-    return Path(path) / "scores.h5" if Path(path).is_dir() else Path(path)
+    file = Path(path)
+    if not file.exists() and file.suffix != ".h5":
+        raise InputError(f"{file} does not exist; name the folder of a run, such as results/quick")
+    return file / "scores.h5" if file.is_dir() else file
 
 
 def frame_of(scores: Scores) -> Frame:
@@ -248,7 +251,9 @@ def read_front(path: Path) -> Frame:
         survivors = [{"True": True, "False": False}[text] for text in frame["survivor"]]
         frame["survivor"] = np.array(survivors, dtype=bool)
         words = ("id", "genome", "survivor", *(name for name in frame if GENE.fullmatch(str(name))))
-        return frame.astype({name: float for name in frame if name not in words})
+        figures = [name for name in frame if name not in words]
+        # An empty figure is one in 8 bits that failed.
+        return frame.replace({name: {"": "nan"} for name in figures}).astype(dict.fromkeys(figures, float))
     except (ValueError, KeyError, TypeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         reason = " ".join(str(error).split())
         raise DamagedFileError(f"{path} is damaged ({reason}); evolve that stage again") from None

@@ -12,7 +12,7 @@ from evo_c2f.objectives.metric import FULL, METRICS
 
 def print_front(console: Console, rows: Sequence[dict[str, Any]]) -> None:
     """Print a front as a table that fits the console; columns without room are named below it."""
-    metrics = [name for name, value in rows[0].items() if isinstance(value, float)]
+    metrics = [name for name in rows[0] if any(isinstance(row[name], float) for row in rows)]
     left_out: list[str] = []
     # No figure is cut. First goes what a column of the whole images tells better, then what follows from the genome.
     for name in (*sorted(metrics, key=partial(_loss, metrics)), None):
@@ -49,8 +49,10 @@ def front_table(rows: Sequence[dict[str, Any]], metrics: Sequence[str]) -> Table
     return table
 
 
-def in_short(value: float) -> str:
-    """Four or five digits, with k, M or G for thousands, millions or billions."""
+def in_short(value: float | None) -> str:
+    """Four or five digits, with k, M or G for thousands, millions or billions; a dash if there is no figure."""
+    if value is None:
+        return "–"
     for unit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= unit:
             return f"{value / unit:.4g}{letter}"

@@ -30,12 +30,20 @@ Stage = Literal["path", "operator", "channel", "joint"]
 # Coarse to fine. 'joint' is not one of them: it frees all genes at once, as the search to compare with.
 STAGES: tuple[Stage, ...] = ("path", "operator", "channel")
 
+# What the training of each stage deals, by the ledger's names.
+DEALT: dict[Stage, tuple[str, ...]] = {
+    "joint": ("path", "operator", "inner", "trunk"),
+    "path": ("path",),
+    "operator": ("operator", "inner", "trunk"),
+    "channel": ("inner", "trunk"),
+}
+
 
 @dataclass(frozen=True)
 class SearchSpace:
     """The choices of every gene.
 
-    `widths` gives each level (0: output resolution, l: halved l times) its trunk widths, ascending;
+    `widths` gives each level its trunk widths, ascending (level 0: output resolution, then coarser ones);
     `reference_path` and `reference_operator` stand in while their dimension is not searched yet.
     """
 

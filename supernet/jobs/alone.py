@@ -69,6 +69,7 @@ class TrainingAlone:
         """The batches of each round."""
         plan = self.plan
         sides = {None, *(side for _, side in plan.sides)}
+        # 3 is the path stage's number too, so both draw alike.
         kinds = {side: self.job.batches(3, side, plan.batch) for side in sides}
         return Scheduled([(until, kinds[side]) for until, side in plan.sides], kinds[None])
 

@@ -231,9 +231,7 @@ class Job:
         return partial(supernet, architecture=self.space.decode(self.space.reference))
 
     def batches(self, number: int, side: int | None = None, batch: int | None = None) -> Batches:
-        """The batches of one of the job's trainings, on its device. number: each draws others (training alone has the
-        path stage's).
-        """
+        """The batches of one of the job's trainings, on its device. number: each draws others."""
         return self.data.training((self.seed, 0, number), side, batch, self.ranks, self.device)
 
     def train(

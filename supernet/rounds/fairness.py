@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo_c2f.errors import InputError
-from evo_c2f.space import Genomes, SearchSpace, Stage, subnet_ids
+from evo_c2f.space import DEALT, Genomes, SearchSpace, Stage, subnet_ids
 from evo_c2f.space.trellis import SKIP, reachable
-
-# What the training of each stage deals, by the ledger's names.
-DEALT: dict[Stage, tuple[str, ...]] = {
-    "joint": ("path", "operator", "inner", "trunk"),
-    "path": ("path",),
-    "operator": ("operator", "inner", "trunk"),
-    "channel": ("inner", "trunk"),
-}
 
 
 class Deck:

@@ -340,12 +340,18 @@ def test_bad_input_is_refused_in_one_sentence_before_anything_is_written(
     assert not (tmp_path / "new").exists()
 
 
+def test_bench_is_told_that_a_run_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("bench", "--simulate", tmp_path / "none") == 2
+    assert "none does not exist; name the folder of a run" in capsys.readouterr().err
+
+
 BAD_ON_A_RUN = [
     (["evolve", "--stage", "path", "--objective", "psnr_y", "--objective", "speed"], 2, "'speed' is unknown"),
     (["evolve", "--stage", "path", "--objective", "psnr_y"], 2, "name at least two"),
     (["evolve", "--stage", "path", "--max", "macs=2", "--min", "macs=3"], 2, "can't be at least 3"),
     (["evolve", "--stage", "path", "--max", "macs=10"], 2, "the smallest has macs"),
-    (["evolve", "--stage", "path", "--max", "macs"], 2, "write --set key=value"),
+    (["evolve", "--stage", "path", "--max", "macs"], 2, "write --max METRIC=VALUE"),
+    (["study", "operators", "--seed", "1"], 2, "study operators draws by the seed of its run; leave --seed out"),
     (["evolve", "--stage", "channel", "--max", "psnr_y=1", *EVALUATIONS], 2, "loosen one"),
     (["evolve", "--stage", "path", "--set", "training.rounds=3"], 2, "only search.* and finetune.* can change"),
     (["train-supernet", "--set", "data.batch=3"], 2, "holds another run"),
@@ -364,10 +370,21 @@ def test_bad_input_on_a_run_loses_nothing(
     assert len(analysis.load_scores(copied)) >= n_scores
 
 
-def test_a_stage_without_its_predecessor_names_the_command(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (copied / "fronts" / "path.csv").unlink()
-    assert exit_code("evolve", "--stage", "operator", "--run", copied, "--threads", 1) == 2
-    assert "evolve --stage path" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "lost", "said"),
+    [
+        (("evolve", "--stage", "operator"), "fronts/path.csv", "evolve --stage path"),
+        (("evolve", "--stage", "all"), "supernet/operator.safetensors", "train-supernet"),
+        (("study", "operators"), "supernet/operator.safetensors", "train-supernet"),
+    ],
+)
+def test_a_command_that_lacks_what_came_before_names_its_command_and_writes_nothing(words, lost, said, copied, capsys):
+    (copied / lost).unlink()
+    recipe = copied / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "# as an older version wrote it\n")
+    before = recipe.read_bytes()
+    assert exit_code(*words, "--run", copied, "--threads", 1) == 2
+    assert said in capsys.readouterr().err and recipe.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["supernet/operator.safetensors", "scores.h5", "fronts/path.csv", "recipe.yaml"])

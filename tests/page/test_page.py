@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import threading
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,14 +16,16 @@ from command_line import exit_code, tiny
 
 import cli
 from evo_c2f.errors import InputError
-from evo_c2f.page.data import page_data
+from evo_c2f.page.data import described_space, page_data
 from evo_c2f.page.html import as_json, render, write_page
 from evo_c2f.page.scores import MOST_DOMINATED
 from evo_c2f.page.server import open_server
 from evo_c2f.runs import fronts, recipe
 from evo_c2f.runs.run import RunFolder
+from evo_c2f.scores import analysis
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
+from supernet.metrics.tasks import SCALES, SuperResolution, Translation
 
 ROOT = Path(__file__).parents[2]
 # A run of seconds, whose name would be an element if it were taken for HTML.
@@ -221,6 +224,35 @@ def test_the_ledger_says_which_training_was_not_fair(browser, run):
         "s.value = 'operator'; s.dispatchEvent(new Event('change'));"
     )
     assert "fair" not in text(browser, "#ledger-note")
+    # What the operator stage does not deal is not claimed to be even.
+    told = [line.partition("\n")[0] for line in text(browser, "#ledger").split("Level of each cell") if line]
+    assert "not dealt by this training" in told[0]
+    assert re.search("Operator of each cell (all equal|at most 1 apart)", text(browser, "#ledger"))
+
+
+@pytest.mark.parametrize(("task", "scale"), [*((SuperResolution(n), n) for n in SCALES), (Translation(), 1)])
+def test_the_page_tells_how_fine_each_level_is(task, scale):
+    space = replace(recipe.load("quick").space, widths=dict.fromkeys(range(4), (8,)))
+    assert described_space(space, scale)["spans"] == [task.frame.span(level) for level in range(4)]
+
+
+def test_the_cost_of_a_stage_is_that_of_all_its_searches(tmp_path):
+    run = RunFolder(tmp_path / "run", recipe.load("quick"))
+    run.keep_recipe()
+    for seconds in (60.0, 120.0):
+        run.log("trained", stage="path", seconds=seconds)
+    for seconds, measured in ((100.0, 40), (60.0, 8), (5.0, 0)):
+        run.log("evolved", stage="path", seconds=seconds, measured=measured)
+    cost = [(row["what"], row["stage"], row["minutes"]) for row in page_data(run)["facts"]["cost"]]
+    assert cost == [("training", "path", 2.0), ("search", "path", 2.67)]
+
+
+def test_only_fronts_of_stages_with_a_next_one_have_seeds(run):
+    found = page_data(run)["rows"]
+    assert [*found["survivors"]] == ["path", "operator"]
+    for stage, rows in found["survivors"].items():
+        written = analysis.read_front(run.front(stage))
+        assert [found["columns"]["id"][row] for row in rows] == written["id"][written["survivor"]].tolist()
 
 
 def test_the_table_sorts_by_a_column_both_ways(browser, run):

@@ -12,9 +12,11 @@ import pytest
 from command_line import EVALUATIONS, start, tiny
 
 from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import METRICS, Metric
 from evo_c2f.page.local import HOST
 from evo_c2f.page.server import open_server, serving
 from evo_c2f.runs import recipe
+from evo_c2f.runs.recipe import changed
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
@@ -96,6 +98,23 @@ def test_a_run_is_shown_by_a_process_of_its_own_while_this_one_writes_its_scores
         assert json.loads(ask(port)[1])["rows"]["n_scores"] == 6
     with pytest.raises(OSError):
         ask(port)
+
+
+def test_a_run_with_a_plugins_objective_is_shown_by_a_process_that_does_not_import_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS, "reads", Metric("reads", "lower", "cost", "memory reads"))
+    run = RunFolder(tmp_path / "run", changed(recipe.load("quick"), ("search.objectives=[psnr_y, reads]",)))
+    run.keep_recipe()
+    with serving(run, 0) as url:
+        status, body, _ = ask(int(url.rstrip("/").rpartition(":")[2]))
+    assert status == 200 and json.loads(body)["metrics"]["reads"]["label"] == "Memory reads"
+
+
+def test_a_run_whose_plugin_is_not_given_is_answered_in_one_sentence(run, server):
+    run.log("evolved", stage="path", seconds=1.0, measured=6, objectives=["psnr_y", "reads"])
+    with fill(run):
+        pass
+    status, body, _ = ask(server.server_port)
+    assert status == 503 and b"reads" in body and b"Traceback" not in body
 
 
 def test_a_port_that_is_taken_is_named(run):

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import staged
+from rich.console import Console
 
 from evo_c2f.errors import InputError
+from evo_c2f.runs import fronts
 from evo_c2f.runs.recipe import changed
 from evo_c2f.scores.store import ScoreStore, read_scores
+from evo_c2f.scores.tables import print_front
 from evo_c2f.workers.evaluator import Evaluator
 from evo_c2f.workers.processes import Here, Task
 
@@ -77,6 +80,15 @@ def test_a_front_that_lacked_memory_in_8_bits_is_measured_again_if_asked_for(tmp
     for retry in (False, True):
         (found,) = staged.search(run, "channel", tools=tools, retry_failed=retry)
         assert all((row["psnr_y_int8_full"] is not None) == retry for row in found.front)
+        front = fronts.latest(run).frame
+        assert front["psnr_y_int8_full"].notna().all() == retry and len(front) == len(found.front)
+
+
+def test_a_front_of_which_some_failed_in_8_bits_is_printed(capsys):
+    rows = [{"id": name, "psnr_y_full": 30.0, "psnr_y_int8_full": value} for name, value in (("a", None), ("b", 29.5))]
+    print_front(Console(), rows)
+    printed = capsys.readouterr().out
+    assert "psnr_y_int8_full" in printed and "–" in printed and "29.5" in printed
 
 
 def test_whole_images_that_lacked_memory_are_named_and_measured_again_if_asked_for(tmp_path):

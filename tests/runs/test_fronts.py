@@ -75,6 +75,10 @@ def picked(run, which, *limits):
     return subnet_id(fronts.pick(run, limits, which)[1])
 
 
+def best(run, *limits):
+    return fronts.within(fronts.latest(run).frame, limits, "the front")["id"].iloc[0]
+
+
 # -- which front ---------------------------------------------------------------------------------
 
 
@@ -113,7 +117,7 @@ def test_a_front_is_by_what_its_stage_was_searched_on(run, genomes):
     searched(run, "joint", objectives=["ssim_y", "macs"])
     front = fronts.latest(run)
     assert [o.name for o in front.objectives] == ["ssim_y", "macs"]
-    assert picked(run, "best") == subnet_id(genomes[3])
+    assert best(run) == subnet_id(genomes[3])
 
 
 def test_a_front_that_does_not_tell_an_objective_is_named(run):
@@ -131,7 +135,7 @@ def test_the_best_is_that_of_the_front_as_scored_on_whole_images(run, genomes):
     front = fronts.latest(run)
     assert [o.name for o in front.objectives] == ["psnr_y_full", "macs"]
     assert front.frame["id"].tolist() == [subnet_id(genomes[i]) for i in (0, 2, 3)]
-    assert picked(run, "best") == subnet_id(genomes[0])  # on crops 1 is better, and costs more
+    assert best(run) == subnet_id(genomes[0])  # on crops 1 is better, and costs more
 
 
 def test_the_knee_is_chosen_on_no_image_that_the_front_is_judged_on(run, genomes):
@@ -141,11 +145,11 @@ def test_the_knee_is_chosen_on_no_image_that_the_front_is_judged_on(run, genomes
 
 
 def test_limits_narrow_the_front(run, genomes):
-    assert picked(run, "best", Limit(MACS, "max", 50)) == subnet_id(genomes[2])
+    assert best(run, Limit(MACS, "max", 50)) == subnet_id(genomes[2])
     assert picked(run, "knee", Limit(MACS, "max", 20)) == subnet_id(genomes[3])
-    assert picked(run, "best", Limit(MACS, "max", 50), Limit(PSNR, "min", 20)) == subnet_id(genomes[2])
+    assert best(run, Limit(MACS, "max", 50), Limit(PSNR, "min", 20)) == subnet_id(genomes[2])
     with pytest.raises(InputError, match="no subnet of the front of stage channel in .* has macs <= 5; allow more"):
-        picked(run, "best", Limit(MACS, "max", 5))
+        picked(run, "knee", Limit(MACS, "max", 5))
     with pytest.raises(InputError, match="latency_ms was never measured for the front of stage channel"):
         picked(run, "knee", Limit(metric("latency_ms"), "max", 1.0))
 
@@ -188,7 +192,7 @@ def test_a_committed_run_s_front_is_printed_picked_shown_and_loaded_alike(name, 
     front = fronts.latest(run)
     names = [o.name for o in front.objectives]
     assert names[0] == run.recipe.search.metrics()[0].name + "_full"
-    assert picked(run, "best") == printed[0] and picked(run, "knee") in printed
+    assert best(run) == printed[0] and picked(run, "knee") in printed
 
     scores = analysis.load_scores(run.folder, names)
     assert set(scores[scores["front"] == 0]["id"]) == set(printed)

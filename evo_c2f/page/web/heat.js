@@ -40,9 +40,10 @@ function effectsTable(effects, kind, title, name, largest) {
     if (!e || e.effect === null) return null;
     return {text: signed(e.effect, largest), share: sign * e.effect / largest, title: `${e.n} subnets, mean ${withUnit(name, e.mean)}, ${signed(e.effect, largest)} against all`};
   };
-  const label = choice => (kind === 'path' && choice !== 'skip' ? sizeText(Number(choice)) : choice);
+  const sizeOf = level => sizeText(space.spans[space.levels.indexOf(Number(level))]);
+  const label = choice => (kind === 'path' && choice !== 'skip' ? sizeOf(choice) : choice);
   const rows = choices.map(c => [label(c), genes.map(g => cell(g, c))]).filter(([, cells]) => cells.some(Boolean));
-  const columns = genes.map(g => (kind === 'width' ? sizeText(Number(g.split('_')[1])) : g.split('_')[1]));
+  const columns = genes.map(g => (kind === 'width' ? sizeOf(g.split('_')[1]) : g.split('_')[1]));
   return heatTable(title, hasUnit(name) ? `in ${metricOf(name).unit}` : metricOf(name).label, columns, rows);
 }
 
@@ -72,13 +73,14 @@ function drawLedger() {
   fill($('ledger-training'), names.map(n => [n, n]), state.ledger);
   const counts = state.data.ledgers[state.ledger], {space} = state.data, cells = [...Array(space.n_cells).keys()];
   $('ledger-note').textContent = `How many updates each choice had in ${counts.rounds.toLocaleString('en')} rounds. ${unfairText(counts.unfair)}${LEDGER_NOTES[state.ledger] || 'This training took the survivors of the stage before, so only their paths were trained.'}`;
-  const levels = space.levels.map(sizeText), perLevel = (name, choices) => space.levels.flatMap((_, k) => choices.map((choice, j) => [`${levels[k]}, ${choice}`, cells.map(i => counts[name][i][k][j])]));
+  const levels = space.spans.map(sizeText), perLevel = (name, choices) => space.levels.flatMap((_, k) => choices.map((choice, j) => [`${levels[k]}, ${choice}`, cells.map(i => counts[name][i][k][j])]));
+  const dealt = state.data.dealt[state.ledger] || [], decks = (name, counts) => (dealt.includes(name) ? counts : null);
   const trunk = space.levels.map((_, k) => [levels[k], counts.trunk[k].map((n, j) => (j < space.widths[k].length ? n : null))]);
   $('ledger').replaceChildren(
-    countTable('Level of each cell', cells, ['skip', ...levels].map((level, k) => [level, cells.map(i => counts.path[i][k])]), counts.path),
-    countTable('Operator of each cell', cells, perLevel('operator', space.operators), counts.operator.flat()),
-    countTable('Inner width ratio of each cell', cells, perLevel('inner', space.ratios), counts.inner.flat()),
-    countTable('Trunk width of each level, narrow to wide', trunk[0][1].map((_, j) => j + 1), trunk, counts.trunk.map((row, k) => row.slice(0, space.widths[k].length))),
+    countTable('Level of each cell', cells, ['skip', ...levels].map((level, k) => [level, cells.map(i => counts.path[i][k])]), decks('path', counts.path)),
+    countTable('Operator of each cell', cells, perLevel('operator', space.operators), decks('operator', counts.operator.flat())),
+    countTable('Inner width ratio of each cell', cells, perLevel('inner', space.ratios), decks('inner', counts.inner.flat())),
+    countTable('Trunk width of each level, narrow to wide', trunk[0][1].map((_, j) => j + 1), trunk, decks('trunk', counts.trunk.map((row, k) => row.slice(0, space.widths[k].length)))),
     countTable('What all paths share', levels, [['stem', counts.stem], ['head', counts.head], ...counts.transition.map((row, k) => [`from ${levels[k]} to`, row.map((n, j) => (j === k ? null : n))])], null));
 }
 
@@ -86,7 +88,7 @@ function drawLedger() {
 function countTable(caption, columns, rows, decks) {
   const largest = Math.max(1, ...rows.flatMap(([, values]) => values));
   const apart = decks && Math.max(...decks.map(deck => Math.max(...deck) - Math.min(...deck)));
-  const remark = !decks ? 'counted, and not claimed to be fair' : apart ? `at most ${apart.toLocaleString('en')} apart` : 'all equal';
+  const remark = !decks ? 'counted, not dealt by this training' : apart ? `at most ${apart.toLocaleString('en')} apart` : 'all equal';
   const cell = n => (n === null ? null : {text: String(n), share: 0.75 * n / largest, title: `${n} updates`});
   return heatTable(caption, remark, columns, rows.map(([name, values]) => [name, values.map(cell)]));
 }

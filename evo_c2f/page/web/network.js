@@ -32,11 +32,12 @@ function letters(operators) {
   });
 }
 
-const sizeText = level => (level === 0 ? 'full size' : `1/${2 ** level} size`);
+// span: how many pixels of the output a position spans along a side.
+const sizeText = span => (span === 1 ? 'full size' : `1/${span} size`);
 
 function inWords(space, network) {
   const cells = network.cells.map(c =>
-    `cell ${c.position}: ${sizeText(space.levels[c.level])}, ${space.operators[c.operator]}, ${c.inner} inner channels`);
+    `cell ${c.position}: ${sizeText(space.spans[c.level])}, ${space.operators[c.operator]}, ${c.inner} inner channels`);
   return `${cells.length} of ${space.n_cells} cells are used. ${cells.join('; ')}.`;
 }
 
@@ -47,7 +48,7 @@ function drawNetwork(space, network) {
   const svg = svgEl('svg', {viewBox: `0 0 ${width} ${bottom + 26}`, width, role: 'img', 'aria-label': inWords(space, network)});
   svg.style.setProperty('--w', `${width}px`);
   const x = i => LEFT + CELL * (i + 0.5) + 8, y = level => TOP + ROW * level + 20;
-  space.levels.forEach((level, k) => drawLevel(svg, level, network.widths[k], y(k), width));
+  space.spans.forEach((span, k) => drawLevel(svg, span, network.widths[k], y(k), width));
   svg.append(svgEl('text', {class: 'q', x: 0, y: bottom + 14, 'font-size': 10.5}, 'skipped'));
   const points = network.cells.map(c => [x(c.position), y(c.level)]);
   const first = points[0][1], last = points[points.length - 1][1];
@@ -62,9 +63,9 @@ function drawNetwork(space, network) {
   return svg;
 }
 
-function drawLevel(svg, level, width, y, right) {
+function drawLevel(svg, span, width, y, right) {
   svg.append(svgEl('line', {x1: LEFT - 2, x2: right, y1: y, y2: y, stroke: colour('rule'), 'stroke-dasharray': '2 4'}));
-  svg.append(svgEl('text', {x: 0, y: y - 1, 'font-size': 12}, sizeText(level)));
+  svg.append(svgEl('text', {x: 0, y: y - 1, 'font-size': 12}, sizeText(span)));
   svg.append(svgEl('text', {class: 'q', x: 0, y: y + 13, 'font-size': 10.5}, width ? `${width} channels` : 'not visited'));
 }
 

@@ -28,7 +28,7 @@ function placeOf(row) {
   const {columns, fronts, survivors} = state.data.rows, stage = columns.stage[row];
   const weights = `Scored in the ${stage === 'reference' ? 'reference stage, first of all' : `${stage} stage, generation ${columns.generation[row]}`}.`;
   const held = Object.entries(fronts).filter(([, front]) => front.includes(row)).map(([name, front]) =>
-    `On the front of the ${name} stage: ${front.indexOf(row) + 1} of ${front.length} by ${metricOf(state.data.objectives[0]).label}${survivors.includes(row) && name !== 'channel' ? ', a seed of the next stage' : ''}.`);
+    `On the front of the ${name} stage: ${front.indexOf(row) + 1} of ${front.length} by ${metricOf(state.data.objectives[0]).label}${(survivors[name] || []).includes(row) ? ', a seed of the next stage' : ''}.`);
   return [...held, ...(held.length ? [] : [dominance(row)]), weights].join(' ');
 }
 
