@@ -150,10 +150,11 @@ def best_first(frame: Frame, objectives: Sequence[Metric]) -> Frame:
 
 
 def varied(frame: Frame, objective: Metric, n: int) -> Frame:
-    """Up to n different subnets of a run's scores, of all depths and operators.
+    """Up to n different networks of a run's scores, of all depths and operators.
 
-    Scores with different weights can't be compared, so subnets are ordered by their rank within their stage. The best
-    of each depth and most frequent operator come first, then the second best, and so on.
+    Subnets whose cells only lie in other places are one network, and the best of them stands for it. Scores with
+    different weights can't be compared, so subnets are ordered by their rank within their stage. The best of each depth
+    and most frequent operator come first, then the second best, and so on.
     """
     parts = []
     for stage in (*STAGES, "joint"):
@@ -163,12 +164,22 @@ def varied(frame: Frame, objective: Metric, n: int) -> Frame:
     every: Frame = pd.concat(parts).sort_values("rank", kind="stable").drop_duplicates("genome")
     if every.empty:
         return every
+    every = every[~networks(every).duplicated()]
     operators = every.filter(regex=r"^operator_\d+$").astype(str)
     kind = pd.DataFrame({"depth": (operators != "").sum(axis=1)}, index=every.index)
     kind["operator"] = operators.replace("", np.nan).mode(axis=1)[0]
     turn = every.groupby([kind["depth"], kind["operator"]]).cumcount()
     chosen: Frame = every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n)
     return chosen
+
+
+def networks(frame: Frame) -> "pd.Series[str]":
+    """A text for each row, equal for two if they differ only in which cells they skip, as `Architecture.key` is."""
+    text = frame.filter(regex=r"^width_\d+$").astype(str).agg(" ".join, axis=1)
+    for name in map(str, frame.filter(regex=r"^operator_\d+$")):
+        cell = frame[[name.replace("operator", gene) for gene in ("path", "operator", "inner")]].astype(str)
+        text += cell.agg(" ".join, axis=1).where(cell[name] != "", "")
+    return text
 
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:
