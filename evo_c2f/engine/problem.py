@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pymoo.core.problem import Problem
 
 from evo_c2f.errors import InputError
-from evo_c2f.objectives.metric import Limit, Metric, minimised
+from evo_c2f.objectives.metric import Limit, Metric, credited, minimised
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage
 from evo_c2f.space.trellis import SKIP
 
@@ -85,8 +85,10 @@ class Judge:
         objectives: tuple[Metric, ...],
         limits: tuple[Limit, ...],
         costs: Costs,
+        credit: float = 0.0,
     ):
-        """names: the metric of each column."""
+        """names: the metric of each column. credit: in dB of PSNR for each factor e in MACs (`credited`)."""
+        self.credit = credit
         self.columns = {name: i for i, name in enumerate(names)}
         self.objectives, self.limits = objectives, limits
         self.cheapest = Cheapest(space, stage, costs)
@@ -96,8 +98,13 @@ class Judge:
         return metrics[:, [self.columns[o.name] for o in self.objectives]]
 
     def minimised(self, metrics: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The objectives with signs to minimise, (n, n_objectives)."""
-        return minimised(self.values(metrics), self.objectives)
+        """The objectives with signs to minimise, (n, n_objectives); a PSNR with its credit."""
+        values = self.values(metrics)
+        if self.credit and "macs" in self.columns:
+            macs = metrics[:, self.columns["macs"]]
+            columns = [credited(o, v, macs, self.credit) for o, v in zip(self.objectives, values.T, strict=True)]
+            values = np.stack(columns, axis=1)
+        return minimised(values, self.objectives)
 
     def excess(self, genomes: Genomes) -> NDArray[np.float64]:
         """The total violation of all limits on static costs, (n,); known before a genome is measured.

@@ -77,6 +77,18 @@ def on_whole_images(objectives: tuple[Metric, ...]) -> tuple[Metric, ...]:
     return tuple(metric(o.name + FULL) if o.kind == "quality" else o for o in objectives)
 
 
+def credited(
+    objective: Metric, values: NDArray[np.float64], macs: NDArray[np.float64], credit: float
+) -> NDArray[np.float64]:
+    """The objective's values (n,) by which networks are ordered: a PSNR with `credit` dB for each factor e in MACs.
+
+    Shared weights rate large networks too low (docs/decisions/0021). Other metrics stay as they are.
+    """
+    if not objective.name.startswith("psnr"):
+        return values
+    return values + credit * np.log(np.maximum(macs, 1))
+
+
 def minimised(values: NDArray[np.float64], objectives: tuple[Metric, ...]) -> NDArray[np.float64]:
     """Raw values (n, m) with signs flipped so that every column is minimised."""
     signed: NDArray[np.float64] = values * np.array([o.sign for o in objectives])

@@ -135,7 +135,7 @@ def run_stage(
     objectives, limits = how.metrics(), how.limits()
     seeds = read_survivors(run, stage)
     seeds = space.reference[None] if seeds is None else seeds
-    judge = Judge(space, stage, tools.names, objectives, limits, tools.costs)
+    judge = Judge(space, stage, tools.names, objectives, limits, tools.costs, how.macs_credit)
     notes = {"baseline": dict(tools.baseline), "recipe": recipe.name}
     with (
         closing(tools.hire(Task(tools.search, tools.names, how.timeout))) as workers,
@@ -147,7 +147,16 @@ def run_stage(
         earlier = Scored(known, np.array([evaluator.values(genome) for genome in known]))
         rng = np.random.default_rng([seed, 2, (*STAGES, "joint").index(stage)])
         budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen, survivors(recipe, stage))
-        search = (tools.context, seed, how.population, how.algorithm, seeds.tobytes(), objectives, limits)
+        search = (
+            tools.context,
+            seed,
+            how.population,
+            how.algorithm,
+            seeds.tobytes(),
+            objectives,
+            limits,
+            how.macs_credit,
+        )
         order = Order(run.order(stage), search, budget.evaluations) if how.steady_state else None
         setup = StageSetup(stage, seeds, evaluator, judge, budget)
         result = evolve(setup, box, earlier, rng, on_progress, order)
@@ -187,7 +196,8 @@ def _front_frame(
         whole = Evaluator(space, setup.evaluator.store, Here(Task(tools.full, tools.full_names)), tools.retry_failed)
         names = names + tools.full_names
         metrics = np.concatenate([metrics, whole(genomes, stage, 0, counting(on_front, len(genomes)))], axis=1)
-        final = Judge(space, stage, names, on_whole_images(judge.objectives), judge.limits, judge.cheapest.costs)
+        objectives = on_whole_images(judge.objectives)
+        final = Judge(space, stage, names, objectives, judge.limits, judge.cheapest.costs, judge.credit)
         kept = best_front(space, genomes, metrics, final, whole.reason)
         genomes, metrics = genomes[kept], metrics[kept]
         if tools.int8:

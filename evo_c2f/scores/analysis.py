@@ -12,7 +12,7 @@ import pandas as pd
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import replacing
 from evo_c2f.objectives import pareto
-from evo_c2f.objectives.metric import Box, Metric, metric, minimised
+from evo_c2f.objectives.metric import Box, Metric, credited, metric, minimised
 from evo_c2f.objectives.pareto import Values
 from evo_c2f.scores.layout import Scores
 from evo_c2f.scores.store import read_scores
@@ -149,13 +149,18 @@ def best_first(frame: Frame, objectives: Sequence[Metric]) -> Frame:
     return frame.sort_values([o.name for o in objectives], ascending=ascending, kind="stable")
 
 
-def varied(frame: Frame, objective: Metric, n: int) -> Frame:
+def varied(frame: Frame, objective: Metric, n: int, credit: float = 0.0) -> Frame:
     """Up to n different networks of a run's scores, of all depths and operators.
 
     Subnets whose cells only lie in other places are one network, and the best of them stands for it. Scores with
     different weights can't be compared, so subnets are ordered by their rank within their stage. The best of each depth
     and most frequent operator come first, then the second best, and so on.
+
+    credit: in dB of PSNR for each factor e in MACs.
     """
+    if credit and "macs" in frame:
+        values = credited(objective, frame[objective.name].to_numpy(), frame["macs"].to_numpy(), credit)
+        frame = frame.assign(**{objective.name: values})
     parts = []
     for stage in (*STAGES, "joint"):
         rows = frame[frame["stage"] == stage]

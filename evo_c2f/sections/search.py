@@ -35,6 +35,7 @@ class SearchSection(Section):
     population: Annotated[int, Field(ge=4)]
     evaluations: EvaluationsSection
     survivors: SurvivorsSection = SurvivorsSection()
+    macs_credit: Annotated[float, Field(ge=0)] = 0.1  # dB of PSNR for each factor e in MACs (docs/decisions/0021)
     latency_table: str | None = None  # of `bench --latency-table`; without it the run makes its own
     output_size: tuple[Positive, Positive] = (720, 1280)  # height, width at which MACs and latency are stated
 
