@@ -19,7 +19,7 @@ from evo_c2f.engine.surrogate import Screen
 from evo_c2f.engine.variation import Variation
 from evo_c2f.errors import InputError
 from evo_c2f.objectives import pareto
-from evo_c2f.objectives.metric import Box, Metric, is_behind
+from evo_c2f.objectives.metric import Box, Metric, is_behind, minimised
 from evo_c2f.scores.store import Row
 from evo_c2f.space import Genomes, SearchSpace
 from evo_c2f.space.enumeration import n_reachable, reachable
@@ -268,7 +268,8 @@ def best_front(
         raise InputError(f"no subnet meets the limits together; the nearest breaks {broken}; loosen one")
     values = judge.minimised(metrics[feasible])
     front = feasible[pareto.non_dominated(values)]
-    front = front[np.lexsort(judge.minimised(metrics[front]).T[::-1])]
+    measured = minimised(judge.values(metrics[front]), judge.objectives)  # without the credit, as it is told
+    front = front[np.lexsort(measured.T[::-1])]
     unique: dict[object, int] = {}
     for index in front:
         unique.setdefault(space.decode(genomes[index]).key, int(index))

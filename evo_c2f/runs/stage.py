@@ -147,17 +147,8 @@ def run_stage(
         earlier = Scored(known, np.array([evaluator.values(genome) for genome in known]))
         rng = np.random.default_rng([seed, 2, (*STAGES, "joint").index(stage)])
         budget = Budget(evaluations(recipe, stage), how.population, how.algorithm, how.screen, survivors(recipe, stage))
-        search = (
-            tools.context,
-            seed,
-            how.population,
-            how.algorithm,
-            seeds.tobytes(),
-            objectives,
-            limits,
-            how.macs_credit,
-        )
-        order = Order(run.order(stage), search, budget.evaluations) if how.steady_state else None
+        search = (tools.context, seed, how.population, how.algorithm, seeds.tobytes(), objectives, limits)
+        order = Order(run.order(stage), (*search, judge.credit), budget.evaluations) if how.steady_state else None
         setup = StageSetup(stage, seeds, evaluator, judge, budget)
         result = evolve(setup, box, earlier, rng, on_progress, order)
         frame = _front_frame(setup, result, tools, on_front)

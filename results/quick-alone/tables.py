@@ -14,13 +14,15 @@ sys.path.insert(0, str(HERE.parents[1]))  # started as a file, as cli.py is
 
 from evo_c2f.objectives import pareto  # noqa: E402
 
-WEIGHT = 0.4  # dB for each factor e in MACs; chosen on these paths
+CREDIT = 0.1  # search.macs_credit: dB for each factor e in MACs; chosen elsewhere (docs/decisions/0021)
+WEIGHT = 0.4  # the same, chosen on these paths
 BICUBIC = 30.256  # dB, on the search's crops
 
 paths = pd.read_csv(HERE / "paths.csv", dtype={"path": str})
 paths["corrected"] = paths["shared"] + WEIGHT * np.log(paths["macs"])
 paths["corrected_300"] = paths["alone_300"] + WEIGHT * np.log(paths["macs"])
-for name in ("macs", "shared", "corrected", "alone_300", "corrected_300"):
+paths["credited"] = paths["shared"] + CREDIT * np.log(paths["macs"])
+for name in ("macs", "shared", "credited", "corrected", "alone_300", "corrected_300"):
     print(f"paths by {name}: tau {paths[name].corr(paths['alone_1500'], method='kendall'):.2f}")
 
 operators = pd.read_csv(HERE / "operators.csv")
@@ -30,14 +32,17 @@ for trunk, rows in [*operators.groupby("trunk"), ("both", operators)]:
     print(f"trunk {trunk}: tau {tau:.2f}, others {tau_others:.2f}, their spread {np.ptp(others['shared']):.2f} dB")
 
 subnets = pd.read_csv(HERE / "subnets.csv").sort_values("macs")
-for name in ("macs", "path_weights", "operator_weights", "channel_weights"):
+subnets["path_weights_credited"] = subnets["path_weights"] + CREDIT * np.log(subnets["macs"])
+for name in ("macs", "path_weights", "path_weights_credited", "operator_weights", "channel_weights"):
     thirds = (subnets.iloc[rows] for rows in np.array_split(np.arange(len(subnets)), 3))
     tau, *each = (of[name].corr(of["alone_1500"], method="kendall") for of in (subnets, *thirds))
     print(f"subnets by {name}: tau {tau:.2f}, within thirds by MACs {', '.join(f'{value:.2f}' for value in each)}")
 
-front = pd.read_csv(HERE / "front.csv")
-dearest = max(front["macs"].max(), operators["macs"].max()) / 1e9
-for name, rows in {"front": front, "operators": operators}.items():
+sets = {name: pd.read_csv(HERE / f"{name}.csv") for name in ("front", "front-without-credit")} | {
+    "operators": operators
+}
+dearest = max(rows["macs"].max() for rows in sets.values()) / 1e9
+for name, rows in sets.items():
     values = np.stack([-rows["alone_1500"], rows["macs"] / 1e9], axis=1)
     volume = pareto.hypervolume(values, np.array([-BICUBIC, 1.001 * dearest]))
     print(f"{name}: hypervolume {volume:.2f} dB x GMACs, above bicubic and below {dearest:.2f} GMACs")

@@ -110,6 +110,16 @@ def test_objectives_are_picked_by_name_and_turned_to_minimise(small, costs):
     assert judge.minimised(metrics).tolist() == [[5.0, -30.0]]
 
 
+@pytest.mark.parametrize("name", ["psnr_y", "psnr_rgb_full"])
+def test_a_psnr_gets_a_credit_for_macs_and_nothing_else_does(small, costs, name):
+    others = metric("macs"), metric("lpips")
+    judge = Judge(small, "joint", (name, "macs", "lpips"), (metric(name), *others), (), costs, credit=0.5)
+    metrics = np.array([[30.0, 1.0, 0.2], [30.0, np.e**2, 0.2], [NAN, 5.0, NAN]])
+    assert judge.minimised(metrics)[:2] == pytest.approx(np.array([[-30.0, 1.0, 0.2], [-31.0, np.e**2, 0.2]]))
+    assert np.isnan(judge.minimised(metrics)[2, [0, 2]]).all()
+    assert np.array_equal(judge.values(metrics), metrics, equal_nan=True)
+
+
 @pytest.mark.parametrize(
     ("row", "violations", "met"),
     [

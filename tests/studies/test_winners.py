@@ -73,6 +73,19 @@ def test_cells_in_other_places_are_no_other_candidate(tmp_path, context_of):
     assert {genome.tobytes() for _, genome in found} == {*best.values()}
 
 
+@pytest.mark.parametrize(("credit", "first"), [(0.1, 0), (0.0, 1)])
+def test_candidates_are_ordered_with_the_credit_for_macs(tmp_path, context_of, credit, first):
+    """Of two networks of one kind, the larger one scores 0.05 dB worse with shared weights."""
+    wide, narrow = SPACE.reference, SPACE.reference.copy()
+    narrow[SPACE.trunks] = 0
+    rows = [{"psnr_y": 29.95, "macs": 1e9 * np.e}, {"psnr_y": 30.0, "macs": 1e9}]
+    with ScoreStore(tmp_path / "scores.h5", context_of(SPACE), {"baseline": {"psnr_y": 20.0}}) as store:
+        store.append(np.array([wide, narrow]), rows, "channel", 1, [0.5] * 2)
+    run = RunFolder(tmp_path, recipe.changed(recipe.load("quick"), (f"search.macs_credit={credit}",)))
+    ((_, found),) = fronts.candidates(run, metric("psnr_y"), [], 1)
+    assert np.array_equal(found, (wide, narrow)[first])
+
+
 def kind_of(genome):
     """(number of cells, most frequent operator; the first by name of several)."""
     names = [cell.operator for cell in SPACE.decode(genome).cells]
