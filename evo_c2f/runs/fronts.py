@@ -125,7 +125,7 @@ def candidates(run: RunFolder, objective: Metric, limits: Sequence[Limit], n: in
         way_out = f"evolve with --objective {objective.name}"
         raise InputError(f"{objective.name} was never measured in {run.folder}; {way_out}")
     frame = within(frame.dropna(subset=[objective.name]), limits, f"the scores in {run.folder}")
-    chosen = analysis.varied(frame, objective, n, run.recipe.search.macs_credit)
+    chosen = analysis.varied(frame, run.recipe.space, objective, n, run.recipe.search.macs_credit)
     if chosen.empty:
         raise InputError(f"no stage of {run.folder} has a subnet within the limits; allow more")
     return list(zip(chosen["stage"], analysis.genomes_of(chosen), strict=True))

@@ -149,7 +149,7 @@ def best_first(frame: Frame, objectives: Sequence[Metric]) -> Frame:
     return frame.sort_values([o.name for o in objectives], ascending=ascending, kind="stable")
 
 
-def varied(frame: Frame, objective: Metric, n: int, credit: float = 0.0) -> Frame:
+def varied(frame: Frame, space: SearchSpace, objective: Metric, n: int, credit: float = 0.0) -> Frame:
     """Up to n different networks of a run's scores, of all depths and operators.
 
     Subnets whose cells only lie in other places are one network, and the best of them stands for it. Scores with
@@ -169,22 +169,14 @@ def varied(frame: Frame, objective: Metric, n: int, credit: float = 0.0) -> Fram
     every: Frame = pd.concat(parts).sort_values("rank", kind="stable").drop_duplicates("genome")
     if every.empty:
         return every
-    every = every[~networks(every).duplicated()]
+    keys = pd.Series([space.decode(genome).key for genome in genomes_of(every)], index=every.index)
+    every = every[~keys.duplicated()]
     operators = every.filter(regex=r"^operator_\d+$").astype(str)
     kind = pd.DataFrame({"depth": (operators != "").sum(axis=1)}, index=every.index)
     kind["operator"] = operators.replace("", np.nan).mode(axis=1)[0]
     turn = every.groupby([kind["depth"], kind["operator"]]).cumcount()
     chosen: Frame = every.assign(turn=turn).sort_values(["turn", "rank"], kind="stable").head(n)
     return chosen
-
-
-def networks(frame: Frame) -> "pd.Series[str]":
-    """A text for each row, equal for two if they differ only in which cells they skip, as `Architecture.key` is."""
-    text = frame.filter(regex=r"^width_\d+$").astype(str).agg(" ".join, axis=1)
-    for name in map(str, frame.filter(regex=r"^operator_\d+$")):
-        cell = frame[[name.replace("operator", gene) for gene in ("path", "operator", "inner")]].astype(str)
-        text += cell.agg(" ".join, axis=1).where(cell[name] != "", "")
-    return text
 
 
 def box(path: str | Path, objectives: Sequence[str] = DEFAULT_OBJECTIVES) -> Box:

@@ -60,11 +60,8 @@ def test_the_candidates_are_spread_over_depths_and_operators(tmp_path, context_o
 
 def test_cells_in_other_places_are_no_other_candidate(tmp_path, context_of):
     genomes = np.unique(SPACE.random(400, np.random.default_rng(1)), axis=0)
-    frame = analysis.sample_frame(SPACE, genomes, {})
     keys = [SPACE.decode(genome).key for genome in genomes]
-    same = analysis.networks(frame).to_numpy()
-    assert len({*keys}) == len({*zip(same, keys, strict=True)}) == len({*same}) < len(genomes)
-
+    assert len({*keys}) < len(genomes)
     rows = [{"psnr_y": 30 + i / 1000, "size_mb": 0.1} for i in range(len(genomes))]
     with ScoreStore(tmp_path / "scores.h5", context_of(SPACE), {"baseline": {"psnr_y": 20.0}}) as store:
         store.append(genomes, rows, "channel", 1, [0.5] * len(rows))
