@@ -272,6 +272,7 @@ def study_stages(given: Given) -> "tuple[Session, dict[str, Any]]":
     from evo_c2f.workflows.studies.stages import stages_study
 
     session = opened(given)
+    session.run.weights_for("joint")  # before anything is written
     claim(session.run, until_the_end())
     return session, stages_study(session)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from evo_c2f.engine.problem import Costs
 from evo_c2f.engine.search import fix_box
 from evo_c2f.errors import InputError
-from evo_c2f.objectives.metric import Metric, metric, minimised
+from evo_c2f.objectives.metric import Metric, credited, metric, minimised
 from evo_c2f.scores import analysis
 from evo_c2f.scores.layout import Context
 from evo_c2f.scores.store import ScoreStore
@@ -160,11 +160,17 @@ def chances(lab: Laboratory) -> np.random.Generator:
     return np.random.default_rng([lab.seed, BOOTSTRAP])
 
 
-def check(lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure) -> dict[str, float]:
-    """Tau, with its interval, of a measure's order of all architectures in the frame; and the tau of MACs alone."""
+def check(
+    lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure, credit: float
+) -> dict[str, float]:
+    """Tau, with its interval, of a measure's order of all architectures in the frame; and the tau of MACs alone.
+
+    credit: the search's, in dB of PSNR for each factor e in MACs.
+    """
     rows = measure([lab.space.decode(genome) for genome in genomes])
-    score = gains(np.array([[row[lab.quality]] for row in rows]), [lab.quality])[:, 0]
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
+    score = credited(metric(lab.quality), np.array([row[lab.quality] for row in rows]), macs, credit)
+    score = gains(score[:, None], [lab.quality])[:, 0]
     low, high = ranking.interval(score, truth, chances(lab))
     known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
     return {**known, "macs": float(ranking.tau(macs, truth))}

@@ -2,8 +2,9 @@
 
 python -P results/edges2shoes/students.py PAIRS [128]
 
-All are trained from scratch as `compare` trains them, at the learning rates that it chose. The table goes to
-students-<side>.md and .json beside this file.
+All are trained from scratch as `compare` trains them, at the learning rates that it chose. At 64 the searched network
+is the first search's, at 128 that with bounded outputs. The table goes to students-<side>.md and .json beside this
+file.
 """
 
 import sys
@@ -35,27 +36,31 @@ HERE = Path(__file__).parent
 NAMES = ["lpips", "fd_vgg_n200", "psnr_y", "ssim_y"]
 TEACHER_WIDTH, NARROW_WIDTH, TEACHER_RATE, RATE = 32, 6, 0.001, 0.004
 WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, beside the recipe's losses
-    "VGG16's features of the targets": {"perceptual": 2.0},
     "the teacher's outputs": {"distillation": 10.0},
+    "VGG16's features of the targets": {"perceptual": 2.0},
     "the teacher's outputs and their features": {"distillation": 10.0, "perceptual_distillation": 2.0},
 }
 
 
 @dataclass(frozen=True)
-class Amounts:
-    """Images for each network and for its teacher, and the seeds: of all, and of other losses."""
+class Plan:
+    """A size's searched network, images for each network and for its teacher, seeds, and how many of WAYS."""
 
+    searched: str
+    bounded: bool
     images: int
     teacher_images: int
     seeds: int
-    taught_seeds: int
+    ways: int
+
+    def network(self, job: Job) -> nn.Module:
+        return job.fresh(load_model(HERE / self.searched).architecture)
 
 
-AMOUNTS = {64: Amounts(6400, 12800, 6, 1), 128: Amounts(3200, 3200, 1, 0)}
-
-
-def searched(job: Job) -> nn.Module:
-    return job.fresh(load_model(HERE / "models" / "searched-inherited.safetensors").architecture)
+PLANS = {
+    64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3),
+    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1),
+}
 
 
 def trainer(run: RunFolder, settings: Recipe) -> Comparison:
@@ -81,7 +86,7 @@ def white(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float
     return float(torch.cat([network(source).mean(dim=1) for source, _ in batches]).gt(0.97).float().mean())
 
 
-def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict[str, Any]]:
+def trained(run: RunFolder, settings: Recipe, plan: Plan) -> Iterator[dict[str, Any]]:
     """A row for each network and seed."""
     alone = trainer(run, settings)
     score = alone.job.score(NAMES, full=True)
@@ -93,25 +98,28 @@ def trained(run: RunFolder, settings: Recipe, amounts: Amounts) -> Iterator[dict
         return {"network": title, **costs, **score.of(found.network), **seen, **found.row()}
 
     teacher = new_teacher(TEACHER_WIDTH, alone.job)
-    yield row(alone, "teacher", "teacher", teacher, amounts.teacher_images, TEACHER_RATE)
-    for number in range(amounts.seeds):
+    yield row(alone, "teacher", "teacher", teacher, plan.teacher_images, TEACHER_RATE)
+    for number in range(plan.seeds):
         by = alone.with_seed(number)
-        yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), amounts.images, RATE)
-        yield row(by, "searched", "searched", searched(by.job), amounts.images, RATE)
-    for number in range(amounts.taught_seeds):
-        for title, weights in WAYS.items():
-            by, name = taught(run, settings, weights).with_seed(number), "-".join(weights)
-            yield row(by, f"searched, from {title}", f"searched-{name}", searched(by.job), amounts.images, RATE)
+        yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), plan.images, RATE)
+        yield row(by, "searched", "searched", plan.network(by.job), plan.images, RATE)
+    for title, weights in list(WAYS.items())[: plan.ways]:
+        by, name = taught(run, settings, weights), "-".join(weights)
+        yield row(by, f"searched, from {title}", f"searched-{name}", plan.network(by.job), plan.images, RATE)
+
+
+def settings_for(pairs: str, side: int) -> Recipe:
+    """The recipe for pairs of this size."""
+    sizes = [f"data.load_size={side}", f"data.crop={side}", f"search.output_size=[{side}, {side}]"]
+    folder = (f"data.folder={pairs}", "data.direction=BtoA", f"task.bounded={PLANS[side].bounded}")
+    return recipe.load("edges2shoes-64", (*folder, *sizes))
 
 
 def main(pairs: str, side: str = "64") -> None:
-    amounts = AMOUNTS[int(side)]
-    sizes = [f"data.load_size={side}", f"data.crop={side}", f"search.output_size=[{side}, {side}]"]
-    folder = (f"data.folder={pairs}", "data.direction=BtoA")
-    settings = recipe.load("edges2shoes-64", (*folder, "task.bounded=false", *sizes))  # as it was searched
+    settings = settings_for(pairs, int(side))
     run = RunFolder.begin(HERE / "models" / f"students-{side}", settings)
     rows = list[dict[str, Any]]()
-    for each in trained(run, settings, amounts):
+    for each in trained(run, settings, PLANS[int(side)]):
         rows.append(each)
         print(each, flush=True)
     table = {"rows": over_seeds(rows, [*NAMES, "white"]), "each_seed": rows}

@@ -157,6 +157,17 @@ def test_the_joint_search_frees_all_genes_of_a_supernet_that_is_trained_jointly(
     assert exit_code("finetune", *words, *short, "--pick", "best", "--name", "best") == 0
     best = [read_model(tmp_path / "r" / name).metadata["about"] for name in ("model", "best")]
     assert [about["start"] for about in best] == ["inherited"] * 2
+    # And its subnets tell how much of the quality paths, operators and widths explain.
+    assert exit_code("study", "stages", *words) == 0
+    (row,) = json.loads((tmp_path / "r" / "stages.json").read_text())["rows"]
+    assert row["subnets"] > 50 and row["path"] + row["operator"] + row["channel"] == pytest.approx(1)
+
+
+def test_a_study_of_stages_without_joint_weights_is_refused_before_anything_is_written(run: Path, capsys) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert exit_code("study", "stages", "--run", run, "--set", "search.timeout=9", "--threads", 1) == 2
+    assert "stage joint needs a supernet that is trained jointly" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 def test_a_training_that_the_recipe_does_not_have_is_refused(photographs: Path, tmp_path: Path, capsys) -> None:

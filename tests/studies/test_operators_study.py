@@ -21,6 +21,7 @@ from evo_c2f.studies.operators import (
     sight,
     single_operator_networks,
 )
+from evo_c2f.studies.study import check
 
 SPACE = recipe.load("quick").space
 
@@ -102,6 +103,21 @@ def test_the_reference_is_left_out_of_what_a_supernet_sees(known):
     found = sight(LAB, known.groupby("operator").head(1), 20)
     assert found["tau_others"] == pytest.approx(-1 / 3)  # distillation, the best of three, is rated last
     assert found["spread"] == pytest.approx(0.5) and found["spread_alone"] == pytest.approx(0.7)
+
+
+def test_the_check_of_a_ranking_orders_as_the_search_does(known):
+    """With the credit for MACs: by shared scores that hardly differ, the larger network is the better one."""
+    space, macs = SPACE, known["macs"].to_numpy() * 1e9
+    lab = SimpleNamespace(seed=0, space=space, quality="psnr_y")
+    frame = pd.DataFrame({"macs": macs, "alone_psnr_y_full": macs})
+    scores = 30 - 0.01 * np.arange(len(macs))[np.argsort(np.argsort(macs))]
+    genomes = np.repeat(space.reference[None], len(macs), axis=0)
+
+    def measure(architectures):
+        return [{"psnr_y": score} for score in scores]
+
+    assert check(lab, frame, genomes, measure, credit=0.0)["tau"] == pytest.approx(-1)
+    assert check(lab, frame, genomes, measure, credit=1.0)["tau"] == pytest.approx(1)
 
 
 def test_a_search_tells_whether_its_supernet_sees_operators(photographs: Path, tmp_path: Path, capsys) -> None:

@@ -61,7 +61,7 @@ def by_stage(settings: Recipe) -> bool:
 
 
 def check_ranking(session: Session, n: int) -> None:
-    """Train n subnets alone for a few rounds. Write and log how well the supernet ranks them."""
+    """Train n subnets alone for a few rounds. Write and log how well the search's order agrees, credit included."""
     run, how = session.run, session.run.recipe.training
     rounds = min(how.rounds, CHECK_ROUNDS)
     lab = checking(session, rounds)
@@ -70,9 +70,9 @@ def check_ranking(session: Session, n: int) -> None:
     with session.show("checking the ranking", n) as reporter:
         frame = study.train_alone(lab, sample, run.folder / "alone.h5", reporter.step)
     tools = instruments(session, "operator" if staged else "path")
-    found = study.check(lab, frame, sample.genomes, tools.search)
+    found = study.check(lab, frame, sample.genomes, tools.search, run.recipe.search.macs_credit)
     log.info(
-        f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the supernet's order of "
+        f"ranking: tau {found['tau']:.2f} ({found['low']:.2f} to {found['high']:.2f}) between the search's order of "
         f"{n} subnets and theirs after {rounds} rounds alone; MACs by themselves come to {found['macs']:.2f}"
     )
     table: dict[str, Any] = {**found, "rounds": rounds}
