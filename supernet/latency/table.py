@@ -1,11 +1,14 @@
-"""The latency of a subnet's exported file, as the sum of its parts, each timed once in ONNX Runtime."""
+"""The latency of a subnet's exported file, from the times of its parts, each taken once in ONNX Runtime."""
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from statistics import median
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,10 +19,11 @@ from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.device import machine_name
 from supernet.latency.exported import actions, exported_ms, milliseconds, runtime
-from supernet.network.generator import Frame, Part, build, parts, run_part
+from supernet.network.generator import Frame, Part, Subnet, build, parts, run_part
 from supernet.network.plain import PlainUpscaler
 
 Size = tuple[int, int]  # (height, width) of the output
+Module = TypeVar("Module", bound=nn.Module)
 
 BASE = "base"  # what every network does besides its parts: the resized input that it adds to, or a sigmoid
 RGB = [3, 3]  # channels of input and output
@@ -27,17 +31,18 @@ RGB = [3, 3]  # channels of input and output
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every part of a space at one size, on one device; a subnet's latency is their sum."""
+    """Milliseconds of every part of a space at one size, on one device; a subnet's latency is their sum, scaled."""
 
     about: dict[str, object]  # what it holds for: see `describe`
     ms: dict[str, float]
     plain_ms: float | None  # of the plain network; None: the task has none
+    scale: float = 1.0  # how much longer whole networks take than their parts; older tables don't know
 
     def __call__(self, architecture: Architecture) -> float:
-        return self.ms[BASE] + sum(self.ms[key(part)] for part in parts(architecture))
+        return self.scale * (self.ms[BASE] + sum(self.ms[key(part)] for part in parts(architecture)))
 
     def ratio(self, architecture: Architecture) -> float:
-        """The sum over the plain network's latency, for a task that has one."""
+        """The latency over the plain network's, for a task that has one."""
         assert self.plain_ms is not None
         return self(architecture) / self.plain_ms
 
@@ -90,7 +95,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     """Time every part of the space at the sizes that it has in a network with such an output.
 
     An operator's time is what each of two more copies adds to a first one, as in a network: ONNX Runtime converts its
-    feature maps to a layout of its own once, not for each operator.
+    feature maps to a layout of its own once, not for each operator. Whole networks tell the scale of the sums.
     """
     about = describe(space, frame, output_size, device)  # InputError before anything takes long
     once = {key(part): Stretch([part], frame) for part in every_part(space)}
@@ -108,18 +113,39 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     # Of 8 blocks and 48 channels.
     network = PlainUpscaler(scale=frame.scale, channels=frame.input_channels) if frame.residual else None
     plain = exported_ms(network, random_map(*image, output_size), device) if network else None
-    return LatencyTable(about, ms, plain)
+    table = LatencyTable(about, ms, plain)
+    return replace(table, scale=_whole_over_sum(table, space, frame, output_size, device))
+
+
+def _whole_over_sum(
+    table: LatencyTable, space: SearchSpace, frame: Frame, output_size: Size, device: torch.device
+) -> float:
+    """The median, over a network of each operator, of the whole's latency over the sum of its parts'."""
+    genomes = np.repeat(space.reference[None], len(space.operators), axis=0)
+    genomes[:, space.blocks] = np.arange(len(space.operators))[:, None]
+    genomes[:, space.trunks] = [len(space.widths[level]) // 2 for level in space.levels]
+    architectures = [space.decode(genome) for genome in space.canonical(genomes)]
+    networks = [with_random_weights(Subnet(architecture, frame)) for architecture in architectures]
+    image = random_map(frame.input_channels, frame.scale, output_size)
+    runs = actions(networks, [image] * len(networks), device)
+    return median(milliseconds(run) / table(a) for run, a in zip(runs, architectures, strict=True))
+
+
+def with_random_weights(module: Module) -> Module:
+    """Fresh weights are zeros in part, which some processors multiply faster."""
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return module
 
 
 class Stretch(nn.Module):
-    """Parts in a row, with random weights: fresh ones are zeros in part, which some processors multiply faster."""
+    """Parts in a row, with random weights."""
 
     def __init__(self, stretch: list[Part], frame: Frame):
         super().__init__()
         self.stretch, self.frame = stretch, frame
         self.built = nn.ModuleList(build(part, frame) for part in stretch)
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=0.1)
+        with_random_weights(self)
 
     def forward(self, x: Tensor) -> Tensor:
         for part, module in zip(self.stretch, self.built, strict=True):

@@ -1,11 +1,16 @@
 """The latencies of a whole subnet, by the names of their metrics."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 
+from evo_c2f.errors import DamagedFileError
+from evo_c2f.files import write_text
+from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture
 from supernet.latency.exported import REPEATS, actions, milliseconds
 from supernet.latency.table import LatencyTable, Size, random_map
@@ -39,20 +44,33 @@ def timers(supernet: Supernet, output_size: Size, table: LatencyTable | None) ->
     return found | {"latency_ms": table, "latency_ratio": table.ratio} if table else found
 
 
-def plain_latencies(frame: Frame, output_size: Size, device: torch.device) -> Callable[[int, int], float]:
+def plain_latencies(file: Path, frame: Frame, output_size: Size, device: torch.device) -> Callable[[int, int], float]:
     """The milliseconds of the exported plain network of a width and a number of blocks; infinite beyond PLAIN_WIDTHS.
 
-    They are those of 1 and 3 blocks, continued in a straight line.
+    They are those of 1 and 3 blocks, continued in a straight line. file: keeps what was timed, since another time would
+    choose other networks; DamagedFileError if it can't be read.
     """
+    if not file.exists():
+        write_text(file, to_json(_plain_times(frame, output_size, device), indent=1) + "\n")
+    try:
+        ms: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
+        lines = {width: (float(ms[f"{width}x1"]), float(ms[f"{width}x3"])) for width in PLAIN_WIDTHS}
+    except (ValueError, TypeError, KeyError) as error:
+        raise DamagedFileError(f"{file} holds no latencies of plain networks ({error}); remove it") from None
+
+    def latency(width: int, blocks: int) -> float:
+        if width not in lines:
+            return math.inf
+        one, three = lines[width]
+        return one + (three - one) / 2 * (blocks - 1)
+
+    return latency
+
+
+def _plain_times(frame: Frame, output_size: Size, device: torch.device) -> dict[str, float]:
+    """'48x3' (width and blocks) -> milliseconds, for each width with 1 and 3 blocks."""
     shapes = [(width, blocks) for width in PLAIN_WIDTHS for blocks in (1, 3)]
     networks = [PlainUpscaler(width, blocks, frame.scale, frame.input_channels) for width, blocks in shapes]
     image = random_map(frame.input_channels, frame.scale, output_size)
     runs = actions(networks, [image] * len(networks), device)
-    ms = dict(zip(shapes, map(milliseconds, runs), strict=True))
-
-    def latency(width: int, blocks: int) -> float:
-        if width not in PLAIN_WIDTHS:
-            return math.inf
-        return ms[width, 1] + (ms[width, 3] - ms[width, 1]) / 2 * (blocks - 1)
-
-    return latency
+    return {f"{width}x{blocks}": milliseconds(run) for (width, blocks), run in zip(shapes, runs, strict=True)}

@@ -56,8 +56,22 @@ def test_a_subnet_takes_what_its_parts_take_together():
     space = small_space()
     ms = {key(part): 2.0**i for i, part in enumerate(every_part(space))}
     architecture = space.decode(space.reference)
-    table = LatencyTable({}, {BASE: 0.5, **ms}, None)
-    assert table(architecture) == 0.5 + sum(ms[key(part)] for part in parts(architecture))
+    table, whole = LatencyTable({}, {BASE: 0.5, **ms}, None), 0.5 + sum(ms[key(part)] for part in parts(architecture))
+    assert table(architecture) == whole
+    assert replace(table, scale=1.25)(architecture) == 1.25 * whole
+
+
+def test_the_scale_is_how_much_longer_whole_networks_take(monkeypatch):
+    def each_a_millisecond(modules, inputs, device):
+        return [lambda: None] * len(modules)
+
+    monkeypatch.setattr(table_module, "actions", each_a_millisecond)
+    monkeypatch.setattr(table_module, "milliseconds", lambda run: 1.0)
+    space = small_space()
+    scale = measure_table(space, SUPER_RESOLUTION, SIZE, CPU).scale
+    # Stems, transitions, head and base take 1 ms each, and operators 0: three copies take no longer than one.
+    route = list(parts(space.decode(space.reference)))
+    assert scale == pytest.approx(1 / (1 + sum(part.kind != "operator" for part in route)))
 
 
 def test_the_sums_are_of_the_size_of_what_whole_networks_take(table):
@@ -114,7 +128,7 @@ def test_the_sigmoid_of_bounded_outputs_is_timed(monkeypatch):
 
     monkeypatch.setattr(table_module, "actions", no_runs)
     measure_table(SPACE, BOUNDED, SIZE, CPU)
-    ((ending, x),) = given
+    ending, x = given[0]
     assert x.shape == (1, BOUNDED.output_channels, *SIZE) and torch.equal(ending(x), torch.sigmoid(2 * x))
 
 

@@ -1,12 +1,15 @@
 """Latencies of whole subnets: exported files in ONNX Runtime, torch modules, and their ratio to the plain network."""
 
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 from supernet_fixtures import SUPER_RESOLUTION, fresh_supernet, small_space
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import DamagedFileError, InputError
+from supernet.latency import whole
 from supernet.latency.exported import actions, runtime
 from supernet.latency.table import measure_table, random_map
 from supernet.latency.whole import timers
@@ -56,3 +59,18 @@ def test_a_gpus_latencies_are_not_taken_from_the_cpu(monkeypatch):
         measure_table(small_space(), SUPER_RESOLUTION, SIZE, torch.device("cuda"))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     assert runtime(torch.device("cuda")).endswith(", CUDAExecutionProvider")
+
+
+def test_latencies_of_plain_networks_are_kept_and_grow_by_the_block(monkeypatch, tmp_path):
+    monkeypatch.setattr(whole, "PLAIN_WIDTHS", (8, 16))
+    file = tmp_path / "plain.json"
+    of_plain = whole.plain_latencies(file, SUPER_RESOLUTION, SIZE, CPU)
+    kept = json.loads(file.read_text())
+    assert {"8x1", "8x3", "16x1", "16x3"} == set(kept) and min(kept.values()) > 0
+    assert of_plain(8, 1) == kept["8x1"] and of_plain(8, 5) == pytest.approx(2 * kept["8x3"] - kept["8x1"])
+    assert of_plain(24, 1) == np.inf
+    again = whole.plain_latencies(file, SUPER_RESOLUTION, SIZE, CPU)
+    assert again(16, 4) == of_plain(16, 4) and json.loads(file.read_text()) == kept
+    file.write_text("{}")
+    with pytest.raises(DamagedFileError, match="holds no latencies of plain networks"):
+        whole.plain_latencies(file, SUPER_RESOLUTION, SIZE, CPU)

@@ -95,7 +95,7 @@ def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -
         if file is None:
             raise InputError("--ratio is for a run searched on latency_ratio, as by the recipe sr-x4-fast")
         table = read_table(file, describe(job.space, job.task.frame, size, job.device))
-        times = plain_latencies(job.task.frame, size, job.device)
+        times = plain_latencies(session.run.folder / f"plain-{file.name}", job.task.frame, size, job.device)
         found += [in_latency(ratio, table, times) for ratio in ratios]
     return found
 
