@@ -238,7 +238,8 @@ def study_winners(
 ) -> "tuple[Session, dict[str, Any]]":
     from evo_c2f.workflows.session import claim
     from evo_c2f.workflows.studies.compare import check_benchmarks
-    from evo_c2f.workflows.studies.winners import Amounts, budgets, contestants_of, winners_study
+    from evo_c2f.workflows.studies.contestants import budgets, contestants_of
+    from evo_c2f.workflows.studies.winners import Amounts, winners_study
 
     session = opened(given)
     check_benchmarks(session, benchmarks, "study winners")
@@ -269,7 +270,7 @@ def study_tables(given: Given, seeds: int, tables: tuple[str, ...]) -> dict[str,
 
 def study_stages(given: Given) -> "tuple[Session, dict[str, Any]]":
     from evo_c2f.workflows.session import claim
-    from evo_c2f.workflows.studies.stages import stages_study
+    from evo_c2f.workflows.studies.evidence import stages_study
 
     session = opened(given)
     session.run.weights_for("joint")  # before anything is written

@@ -163,14 +163,11 @@ def chances(lab: Laboratory) -> np.random.Generator:
 def check(
     lab: Laboratory, frame: analysis.Frame, genomes: Genomes, measure: Measure, credit: float
 ) -> dict[str, float]:
-    """Tau, with its interval, of a measure's order of all architectures in the frame; and the tau of MACs alone.
-
-    credit: the search's, in dB of PSNR for each factor e in MACs.
-    """
+    """Tau, with its interval, of a measure's order of the frame's architectures, credit included; and that of MACs."""
     rows = measure([lab.space.decode(genome) for genome in genomes])
     truth, macs = frame[f"alone_{lab.quality}_full"].to_numpy(), frame["macs"].to_numpy()
-    score = credited(metric(lab.quality), np.array([row[lab.quality] for row in rows]), macs, credit)
-    score = gains(score[:, None], [lab.quality])[:, 0]
+    measured = credited(metric(lab.quality), np.array([row[lab.quality] for row in rows]), macs, credit)
+    score = gains(measured[:, None], [lab.quality])[:, 0]
     low, high = ranking.interval(score, truth, chances(lab))
     known = {"n": len(rows), "tau": float(ranking.tau(score, truth)), "low": low, "high": high}
     return {**known, "macs": float(ranking.tau(macs, truth))}

@@ -1,6 +1,6 @@
 """The networks that a search has to beat: hand-made ones of its size, beside subnets of its space."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,14 +19,24 @@ from supernet.network.plain import PlainUpscaler
 BLOCKS = (2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24)  # depths of the plain networks
 GRAIN = 4  # their widths are multiples of it
 LEAST = 0.9  # the share of a budget that a hand-made network uses
+NEAR = 0.75  # the share of a budget that is near it
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A network in a comparison: a subnet's architecture, or the (width, blocks) of a plain network."""
+    """A network in a comparison: a subnet's architecture, or the (width, blocks) of a plain network.
+
+    latency_ratio: of its exported file, if the budget is in latency.
+    """
 
     architecture: Architecture | None = None
     plain: tuple[int, int] | None = None
+    latency_ratio: float | None = None
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """Of a subnet's cells."""
+        return frozenset(cell.operator for cell in self.architecture.cells) if self.architecture else frozenset()
 
     def build(self, job: Job) -> nn.Module:
         """Freshly initialised from the job's seed."""
@@ -78,24 +88,27 @@ def plain_networks(budget: Budget) -> dict[str, Contestant]:
         width = GRAIN
         while budget.of_plain(width + GRAIN, blocks) <= budget.most:
             width += GRAIN
-        if LEAST * budget.most <= budget.of_plain(width, blocks) <= budget.most:
-            found[f"plain-{width}x{blocks}"] = Contestant(plain=(width, blocks))
+        cost = budget.of_plain(width, blocks)
+        if LEAST * budget.most <= cost <= budget.most:
+            ratio = cost if budget.cost == "latency_ratio" else None
+            found[f"plain-{width}x{blocks}"] = Contestant(plain=(width, blocks), latency_ratio=ratio)
     return found
 
 
-def single_operator_networks(space: SearchSpace, budget: Budget, frame: Frame) -> dict[str, Contestant]:
-    """The most expensive network of each single operator within a budget, on the first cells of the reference path.
+def single_operator_networks(space: SearchSpace, budget: Budget, frame: Frame, n: int = 1) -> dict[str, Contestant]:
+    """The most expensive network of each single operator within a budget; n: as many, down to NEAR of the budget.
 
-    Their names tell the parameters, since another budget has others.
+    They lie on the first cells of the reference path. Their names tell the parameters, since another budget has others.
     """
     found: dict[str, Contestant] = {}
     for operator in space.operators:
         priced = [(budget.of_subnet(a), len(a.cells), a) for a in _of_operator(space, operator)]
         fitting = [one for one in priced if one[0] <= budget.most]
-        if fitting:
-            largest = max(fitting, key=lambda one: one[:2])[2]
-            params = costs(largest, frame, (1, 1))["params"]
-            found[f"all-{operator}-{params:.0f}"] = Contestant(largest)
+        fitting.sort(key=lambda one: one[:2], reverse=True)
+        near = [a for cost, _, a in fitting if cost >= NEAR * budget.most] or [a for *_, a in fitting[:1]]
+        for architecture in near[:: max(1, len(near) // n)][:n]:
+            params = costs(architecture, frame, (1, 1))["params"]
+            found[f"all-{operator}-{params:.0f}"] = Contestant(architecture)
     return found
 
 
@@ -112,3 +125,11 @@ def _of_operator(space: SearchSpace, operator: str) -> Iterator[Architecture]:
                 genome[space.inners] = inner
                 genome[space.trunks] = [max(len(space.widths[level]) - 1 - step, 0) for level in space.levels]
                 yield space.decode(space.canonical(genome[None])[0])
+
+
+def slowest_of_each_operator(networks: Mapping[str, Contestant]) -> dict[str, Contestant]:
+    """Of networks of a single operator, whose latencies are known, the slowest of each."""
+    found: dict[frozenset[str], tuple[str, Contestant]] = {}
+    for name, one in sorted(networks.items(), key=lambda item: -(item[1].latency_ratio or 0)):
+        found.setdefault(one.operators, (name, one))
+    return dict(found.values())

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -13,12 +14,13 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture
 from supernet.latency.exported import REPEATS, actions, milliseconds
-from supernet.latency.table import LatencyTable, Size, random_map
-from supernet.network.generator import Frame, Supernet
+from supernet.latency.table import LatencyTable, Size, random_map, with_random_weights
+from supernet.network.generator import Frame, Subnet, Supernet
 from supernet.network.plain import PlainUpscaler
-from supernet.timing import timed
+from supernet.timing import timed, timed_in_turn
 
 PLAIN_WIDTHS = range(4, 97, 4)
+T = TypeVar("T")
 Timer = Callable[[Architecture], float]
 
 
@@ -44,33 +46,59 @@ def timers(supernet: Supernet, output_size: Size, table: LatencyTable | None) ->
     return found | {"latency_ms": table, "latency_ratio": table.ratio} if table else found
 
 
-def plain_latencies(file: Path, frame: Frame, output_size: Size, device: torch.device) -> Callable[[int, int], float]:
+def ratios_to_plain(
+    architectures: Sequence[Architecture], frame: Frame, output_size: Size, device: torch.device
+) -> list[float]:
+    """Each subnet's latency over that of the plain network of 8 blocks and 48 channels, as exported files that take
+    turns.
+    """
+    plain_network = PlainUpscaler(scale=frame.scale, channels=frame.input_channels)
+    networks = [plain_network, *(Subnet(architecture, frame) for architecture in architectures)]
+    image = random_map(frame.input_channels, frame.scale, output_size)
+    runs = [*actions([*map(with_random_weights, networks)], [image] * len(networks), device)]
+    plain, *others = timed_in_turn(runs, torch.device("cpu"), REPEATS)  # ONNX Runtime waits for the GPU itself
+    return [ms / plain for ms in others]
+
+
+def plain_latencies(
+    shapes: Sequence[tuple[int, int]], frame: Frame, output_size: Size, device: torch.device
+) -> list[float]:
+    """The milliseconds of exported plain networks, each (width, blocks)."""
+    networks = [PlainUpscaler(width, blocks, frame.scale, frame.input_channels) for width, blocks in shapes]
+    image = random_map(frame.input_channels, frame.scale, output_size)
+    return [milliseconds(run) for run in actions(networks, [image] * len(networks), device)]
+
+
+def plain_line(file: Path, frame: Frame, output_size: Size, device: torch.device) -> Callable[[int, int], float]:
     """The milliseconds of the exported plain network of a width and a number of blocks; infinite beyond PLAIN_WIDTHS.
 
-    They are those of 1 and 3 blocks, continued in a straight line. file: keeps what was timed, since another time would
-    choose other networks; DamagedFileError if it can't be read.
+    They are those of 1 and 3 blocks, continued in a straight line. file: see `kept`.
     """
-    if not file.exists():
-        write_text(file, to_json(_plain_times(frame, output_size, device), indent=1) + "\n")
-    try:
-        ms: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-        lines = {width: (float(ms[f"{width}x1"]), float(ms[f"{width}x3"])) for width in PLAIN_WIDTHS}
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedFileError(f"{file} holds no latencies of plain networks ({error}); remove it") from None
+    shapes = {f"{width}x{blocks}": (width, blocks) for width in PLAIN_WIDTHS for blocks in (1, 3)}
+    ms = kept(file, shapes, lambda some: plain_latencies(some, frame, output_size, device))
 
     def latency(width: int, blocks: int) -> float:
-        if width not in lines:
+        if width not in PLAIN_WIDTHS:
             return math.inf
-        one, three = lines[width]
+        one, three = ms[f"{width}x1"], ms[f"{width}x3"]
         return one + (three - one) / 2 * (blocks - 1)
 
     return latency
 
 
-def _plain_times(frame: Frame, output_size: Size, device: torch.device) -> dict[str, float]:
-    """'48x3' (width and blocks) -> milliseconds, for each width with 1 and 3 blocks."""
-    shapes = [(width, blocks) for width in PLAIN_WIDTHS for blocks in (1, 3)]
-    networks = [PlainUpscaler(width, blocks, frame.scale, frame.input_channels) for width, blocks in shapes]
-    image = random_map(frame.input_channels, frame.scale, output_size)
-    runs = actions(networks, [image] * len(networks), device)
-    return {f"{width}x{blocks}": milliseconds(run) for (width, blocks), run in zip(shapes, runs, strict=True)}
+def kept(file: Path, wanted: Mapping[str, T], measure: Callable[[Sequence[T]], Sequence[float]]) -> dict[str, float]:
+    """A number for each name, from the file or else measured, and added to it: another time would give other numbers.
+
+    DamagedFileError if the file can't be read.
+    """
+    try:
+        known = {name: float(value) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
+    except FileNotFoundError:
+        known = {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DamagedFileError(f"{file} holds no latencies ({error}); remove it, and they are measured again") from None
+    missing = {name: one for name, one in wanted.items() if name not in known}
+    if missing:
+        known |= zip(missing, measure([*missing.values()]), strict=True)
+        write_text(file, to_json(known, indent=1) + "\n")
+    return known

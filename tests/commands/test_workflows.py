@@ -21,14 +21,16 @@ from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
 from evo_c2f.workflows.progress import silent
 from evo_c2f.workflows.search import evolve, instruments, latency_table, search
 from evo_c2f.workflows.session import Session, begin_training, task_and_data
-from evo_c2f.workflows.studies import compare
+from evo_c2f.workflows.studies import compare, contestants
 from evo_c2f.workflows.studies.compare import train_plain
-from evo_c2f.workflows.studies.winners import FILL, Amounts, contestants_of, train_contenders, winners_study
+from evo_c2f.workflows.studies.contestants import FILL, budgets, contestants_of
+from evo_c2f.workflows.studies.winners import Amounts, train_contenders, winners_study
 from evo_c2f.workflows.train import train
 from supernet import checkpoint
 from supernet.jobs.benchmark import NAMES, names_with
 from supernet.jobs.contestants import Contestant, in_size
 from supernet.jobs.job import Job
+from supernet.latency.table import describe, read_table
 from supernet.models.model import load_network
 
 STAGES = ("path", "operator", "channel")
@@ -171,6 +173,12 @@ def test_the_study_of_winners_has_as_many_random_networks_as_searched_ones(run):
             assert least * size <= costs(contestant.architecture)["size_mb"] <= size
 
 
+def latencies_of(session):
+    """What the session's latency table holds for."""
+    job = session.job
+    return describe(job.space, job.task.frame, session.settings.search.output_size, job.device)
+
+
 def test_latencies_are_sums_of_a_table_that_is_made_in_the_run_or_given(run):
     session = session_of(run, "search.objectives=[psnr_y, latency_ms, latency_ratio]")
     evolve(session, "channel", 0, session.hiring())
@@ -182,6 +190,34 @@ def test_latencies_are_sums_of_a_table_that_is_made_in_the_run_or_given(run):
     given = session_of(run, "search.objectives=[psnr_y, latency_ms]", "search.latency_table=mine.json")
     assert latency_table(given) == Path("mine.json")
     assert latency_table(session_of(run)) is None
+
+
+def test_within_a_latency_the_time_of_whole_files_decides_and_is_kept(run, monkeypatch):
+    monkeypatch.setattr("supernet.latency.whole.PLAIN_WIDTHS", (4, 8, 12, 16))
+    session = session_of(run, "search.objectives=[psnr_y, latency_ratio]")
+    evolve(session, "channel", 0, session.hiring())
+    asked, table = [], read_table(latency_table(session), latencies_of(session))
+
+    def times(architectures, *about):  # half of them are a fifth slower than the table says
+        asked.extend(architectures)
+        return [table.ratio(one) * (1.2 if i % 2 else 1.0) for i, one in enumerate(architectures)]
+
+    monkeypatch.setattr(contestants, "ratios_to_plain", times)
+    found = analysis.load_scores(run.folder, objectives=("psnr_y", "latency_ratio"))["latency_ratio"].dropna()
+    (budget,) = budgets(session, [], [float(found.max())])
+    kinds = contestants_of(session, budget, 2)
+    every = {name: one for kind in kinds.values() for name, one in kind.items()}
+    assert 1 <= len(kinds["searched"]) <= 2 and any(name.startswith("all-") for name in kinds["hand-made"])
+    assert all(one.latency_ratio <= budget.most for one in every.values())
+    slow = {one: 1.2 if i % 2 else 1.0 for i, one in enumerate(asked)}
+    for one in every.values():
+        assert one.plain or one.latency_ratio == table.ratio(one.architecture) * slow[one.architecture]
+    n_asked = len(asked)
+    assert n_asked > len([one for one in every.values() if one.architecture])  # the table proposed more
+    assert contestants_of(session, budget, 2) == kinds and len(asked) == n_asked
+    network = {"ours": next(iter(kinds["searched"].values()))}
+    (row,) = winners_study(session, [(budget, {"searched": network})], [], Amounts(1, 2, 1))["rows"]
+    assert row["latency_ratio"] == network["ours"].latency_ratio
 
 
 def test_a_run_on_another_machine_times_anew_and_keeps_its_scores_apart(run, monkeypatch):

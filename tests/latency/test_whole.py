@@ -1,6 +1,7 @@
 """Latencies of whole subnets: exported files in ONNX Runtime, torch modules, and their ratio to the plain network."""
 
 import json
+import time
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from supernet.latency import whole
 from supernet.latency.exported import actions, runtime
 from supernet.latency.table import measure_table, random_map
 from supernet.latency.whole import timers
+from supernet.timing import timed_in_turn
 
 SIZE, CPU = (64, 96), torch.device("cpu")
 
@@ -64,13 +66,26 @@ def test_a_gpus_latencies_are_not_taken_from_the_cpu(monkeypatch):
 def test_latencies_of_plain_networks_are_kept_and_grow_by_the_block(monkeypatch, tmp_path):
     monkeypatch.setattr(whole, "PLAIN_WIDTHS", (8, 16))
     file = tmp_path / "plain.json"
-    of_plain = whole.plain_latencies(file, SUPER_RESOLUTION, SIZE, CPU)
+    of_plain = whole.plain_line(file, SUPER_RESOLUTION, SIZE, CPU)
     kept = json.loads(file.read_text())
     assert {"8x1", "8x3", "16x1", "16x3"} == set(kept) and min(kept.values()) > 0
     assert of_plain(8, 1) == kept["8x1"] and of_plain(8, 5) == pytest.approx(2 * kept["8x3"] - kept["8x1"])
     assert of_plain(24, 1) == np.inf
-    again = whole.plain_latencies(file, SUPER_RESOLUTION, SIZE, CPU)
+    again = whole.plain_line(file, SUPER_RESOLUTION, SIZE, CPU)
     assert again(16, 4) == of_plain(16, 4) and json.loads(file.read_text()) == kept
-    file.write_text("{}")
-    with pytest.raises(DamagedFileError, match="holds no latencies of plain networks"):
-        whole.plain_latencies(file, SUPER_RESOLUTION, SIZE, CPU)
+    file.write_text("[]")
+    with pytest.raises(DamagedFileError, match="holds no latencies"):
+        whole.plain_line(file, SUPER_RESOLUTION, SIZE, CPU)
+
+
+def test_actions_that_are_timed_in_turn_run_alternately():
+    order, (fast, slow) = [], (0.001, 0.02)
+    actions = [lambda: (order.append("fast"), time.sleep(fast)), lambda: (order.append("slow"), time.sleep(slow))]
+    times = timed_in_turn(actions, CPU, 3)
+    assert order == ["fast", "slow"] * (len(order) // 2) and len(order) >= 2 * 3
+    assert 1 <= times[0] < times[1] and times[1] >= 20
+
+
+def test_a_subnet_is_compared_with_the_plain_network(subnets):
+    ratios = whole.ratios_to_plain(subnets[:2], SUPER_RESOLUTION, SIZE, CPU)
+    assert len(ratios) == 2 and all(0 < ratio < 10 for ratio in ratios)  # small subnets, 48 channels

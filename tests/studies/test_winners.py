@@ -1,6 +1,7 @@
 """The study of winners: who takes part, how a winner is found, and what the table says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,14 @@ from evo_c2f.scores.store import ScoreStore
 from evo_c2f.studies import winners
 from supernet.jobs.contestants import (
     LEAST,
+    NEAR,
     Contestant,
     in_latency,
     in_size,
     plain_networks,
     plain_size_mb,
     single_operator_networks,
+    slowest_of_each_operator,
 )
 from supernet.latency.table import BASE, LatencyTable, every_part, key
 from supernet.metrics.tasks import SuperResolution
@@ -120,6 +123,26 @@ def test_there_is_a_network_of_each_operator_and_none_of_them_is_too_large():
         assert larger[name] == found[name]
     assert {*larger} != {*found}
     assert single_operator_networks(SPACE, in_size(0.001, FRAME), FRAME) == {}
+
+
+def test_several_networks_of_an_operator_lie_near_the_budget():
+    found = single_operator_networks(SPACE, in_size(0.2, FRAME), FRAME, n=4)
+    largest = single_operator_networks(SPACE, in_size(0.2, FRAME), FRAME)
+    assert {*largest} < {*found}
+    for operator in SPACE.operators:
+        sizes = [size_mb(one.architecture) for one in found.values() if one.operators == {operator}]
+        assert 1 <= len(sizes) <= 4 and sizes == sorted(sizes, reverse=True)
+        assert len(sizes) == 1 or sizes[-1] >= NEAR * 0.2
+
+
+def test_of_each_operator_the_slowest_network_takes_part():
+    found = single_operator_networks(SPACE, in_size(0.2, FRAME), FRAME, n=4)
+    timed = {name: replace(one, latency_ratio=i % 3) for i, (name, one) in enumerate(found.items())}
+    chosen = slowest_of_each_operator(timed)
+    assert len(chosen) == len(SPACE.operators)
+    for one in chosen.values():
+        alike = [other.latency_ratio for other in timed.values() if other.operators == one.operators]
+        assert one.latency_ratio == max(alike)
 
 
 def test_a_budget_of_latency_is_relative_to_the_plain_network():

@@ -1,21 +1,33 @@
-"""`study ranking`, `fairness` and `search`: how well supernets rank, and how fast search strategies improve."""
+"""`study ranking`, `fairness`, `search` and `stages`: how well supernets rank, how fast search strategies improve, and
+how much of the quality paths, operators and widths explain.
+"""
 
 import logging
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
+from evo_c2f.contest import explained
 from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Metric
 from evo_c2f.runs.plots import draw_curves, draw_ranking
 from evo_c2f.scores import analysis
+from evo_c2f.scores.store import ScoreStore
 from evo_c2f.studies import study
 from evo_c2f.studies.strategies import STRATEGIES, Strategy, once_for_all
 from evo_c2f.studies.study import Laboratory
+from evo_c2f.workers.evaluator import Evaluator
+from evo_c2f.workers.processes import Task
+from evo_c2f.workflows.search import instruments
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.laboratory import laboratory, train_several
 
 log = logging.getLogger(__name__)
+
+STAGES_STREAM = 8  # of the seed
 
 
 def ranking_study(
@@ -74,3 +86,34 @@ def search_study(session: Session, seeds: int) -> dict[str, Any]:
     goal = next(row["final_median"] for row in rows if row["strategy"] == study.RIVAL)
     draw_curves(frame, goal, run.folder / "search.png")
     return {"rows": rows, "rival": study.RIVAL, "evaluations": contest.evaluations}
+
+
+def stages_study(session: Session) -> dict[str, Any]:
+    """Measure a nested sample with the run's joint weights, and tell the share of the variance by each kind of genes.
+
+    InputError if the run has no joint weights: others know no operators or widths but their stage's.
+    """
+    run, space = session.run, session.settings.space
+    tools, quality = instruments(session, "joint"), session.first_quality.name
+    genomes = explained.draw(space, np.random.default_rng([run.recipe.seed, STAGES_STREAM]))
+    flat = np.unique(genomes.reshape(-1, space.n_genes), axis=0)
+    with (
+        closing(session.hiring()(Task(tools.search, tools.names))) as workers,
+        ScoreStore(run.folder / "stages.h5", tools.context) as store,
+        session.show("measuring", len(flat)) as reporter,
+    ):
+        evaluator = Evaluator(space, store, workers)
+        evaluator(flat, "sample", 0, reporter.step)
+        column = tools.names.index(quality)
+        values = np.array([evaluator.values(genome)[column] for genome in genomes.reshape(-1, space.n_genes)])
+    if not np.isfinite(values).all():
+        raise InputError("a subnet of the sample gave no finite score; train the supernet longer")
+    found = explained.shares(
+        values.reshape(genomes.shape[:3]), np.random.default_rng([run.recipe.seed, STAGES_STREAM + 1])
+    )
+    log.info(
+        f"{len(flat)} subnets: paths explain {found['path']:.0%} of the variance of {quality} (95 % interval "
+        f"{found['path_low']:.0%} to {found['path_high']:.0%}), operators {found['operator']:.0%}, widths "
+        f"{found['channel']:.0%}"
+    )
+    return {"rows": [{"quality": quality, "subnets": len(flat), **found}]}

@@ -1,42 +1,23 @@
 """`study winners`: searched, random and hand-made networks of each size, trained alike."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from evo_c2f.errors import InputError
-from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.scores import analysis
-from evo_c2f.space import Genomes, subnet_id
 from evo_c2f.studies import winners
 from evo_c2f.workers.processes import in_processes
-from evo_c2f.workflows.finetune import batch_of, candidates_of, finetuned, on_images
-from evo_c2f.workflows.search import latency_table
+from evo_c2f.workflows.finetune import batch_of, finetuned, on_images
 from evo_c2f.workflows.session import Session
-from evo_c2f.workflows.studies.compare import upscalers_only
 from supernet import checkpoint
 from supernet.jobs.benchmark import names_with, side_by_side
-from supernet.jobs.contestants import (
-    LEAST,
-    Budget,
-    Contestant,
-    in_latency,
-    in_size,
-    plain_networks,
-    single_operator_networks,
-)
+from supernet.jobs.contestants import Budget, Contestant
 from supernet.jobs.finetune import Finetuning, plan_of
-from supernet.latency.table import describe, read_table
-from supernet.latency.whole import plain_latencies
 from supernet.models.card import data_name
 from supernet.models.model import FILE
-
-RANDOM_NETWORKS = 7  # the stream of the seed for the random networks
-FILL = 0.75  # smallest fraction of a size that a searched network uses
 
 Kinds = Mapping[str, Mapping[str, Contestant]]  # kind -> name -> network
 
@@ -70,58 +51,23 @@ def winners_study(
             which: Sequence[tuple[str, int]], seen: int, every: Mapping[str, Contestant] = every
         ) -> list[dict[str, float]]:
             networks = [(name, every[name], seed) for name, seed in which]
-            return train_contenders(session, networks, seen, benchmarks if seen == images else ())
+            rows = train_contenders(session, networks, seen, benchmarks if seen == images else ())
+            return [row | in_time(network) for row, (_, network, _) in zip(rows, networks, strict=True)]
 
+        costs = ("size_mb", *(["latency_ratio"] if budget.cost == "latency_ratio" else []), "macs", "seconds")
         tried, last = winners.study_winners(kinds, amounts.trial_images, images, amounts.seeds, train, first)
         trials += [{**limit, **trial} for trial in tried]
         finals += [{**limit, **final} for final in last]
         rows += [
-            {**limit, "images": images, **row}
-            for row in winners.winners_table(last, qualities, first.sign, ("size_mb", "macs", "seconds"))
+            {**limit, "images": images, **row} for row in winners.winners_table(last, qualities, first.sign, costs)
         ]
     analysis.write_front(analysis.rows_frame(finals), run.folder / "winners.csv")
     return {"rows": rows, "trials": trials, "trial_images": amounts.trial_images}
 
 
-def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -> list[Budget]:
-    """The budgets in MB, and in the latency of the exported file over the plain network's.
-
-    InputError if the run's task is not super-resolution, or if its search has no latencies.
-    """
-    upscalers_only(session, "study winners")
-    found, job = [in_size(size, session.job.task.frame) for size in sizes], session.job
-    if ratios:
-        file, size = latency_table(session), session.settings.search.output_size
-        if file is None:
-            raise InputError("--ratio is for a run searched on latency_ratio, as by the recipe sr-x4-fast")
-        table = read_table(file, describe(job.space, job.task.frame, size, job.device))
-        times = plain_latencies(session.run.folder / f"plain-{file.name}", job.task.frame, size, job.device)
-        found += [in_latency(ratio, table, times) for ratio in ratios]
-    return found
-
-
-def contestants_of(
-    session: Session, budget: Budget, n: int, rivals: Sequence[str] = ("random", "hand-made")
-) -> dict[str, dict[str, Contestant]]:
-    """Kind -> name -> network, for one budget: searched ones, and those of the rivals.
-
-    random: as many of the space; plain: one of each depth; hand-made: these, and the largest of each operator.
-    InputError if the run has no subnet within the budget.
-    """
-    space, cost, most = session.settings.space, budget.cost, budget.most
-    limits = [Limit(metric(cost), "min", FILL * most), Limit(metric(cost), "max", most)]
-    searched = candidates_of(session, limits, n)
-    of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()]}
-    if "random" in rivals:
-        rng = np.random.default_rng([session.settings.seed, RANDOM_NETWORKS])
-        within = (LEAST * most, most)
-        of_space["random"] = winners.random_within(space, budget.of_subnet, cost, within, len(searched), rng)
-    found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
-    if "plain" in rivals:
-        found["plain"] = plain_networks(budget)
-    if "hand-made" in rivals:
-        found["hand-made"] = plain_networks(budget) | single_operator_networks(space, budget, session.job.task.frame)
-    return found
+def in_time(network: Contestant) -> dict[str, float]:
+    """Its latency_ratio, where it is known."""
+    return {} if network.latency_ratio is None else {"latency_ratio": network.latency_ratio}
 
 
 def train_contenders(

@@ -1,0 +1,129 @@
+"""The contestants of `study winners`: searched, random and hand-made networks within a budget."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from evo_c2f.errors import InputError
+from evo_c2f.objectives.metric import Limit, metric
+from evo_c2f.space import Architecture, Genomes, subnet_id
+from evo_c2f.studies import winners
+from evo_c2f.workflows.finetune import candidates_of
+from evo_c2f.workflows.search import latency_table
+from evo_c2f.workflows.session import Session
+from evo_c2f.workflows.studies.compare import upscalers_only
+from supernet.jobs.contestants import (
+    LEAST,
+    Budget,
+    Contestant,
+    in_latency,
+    in_size,
+    plain_networks,
+    single_operator_networks,
+    slowest_of_each_operator,
+)
+from supernet.latency.table import describe, read_table
+from supernet.latency.whole import kept, plain_line, ratios_to_plain
+
+log = logging.getLogger(__name__)
+
+RANDOM_NETWORKS = 7  # the stream of the seed for the random networks
+FILL = 0.75  # smallest fraction of a size that a searched network uses
+# Where whole files decide, the table proposes networks up to SLACK times the budget, since its sums are so uncertain:
+# PROPOSED times as many as take part, and EACH of every operator.
+SLACK, PROPOSED, EACH = 1.15, 3, 6
+SINGLE = "single operator"
+
+
+def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -> list[Budget]:
+    """The budgets in MB, and in the latency of the exported file over the plain network's.
+
+    InputError if the run's task is not super-resolution, or if its search has no latencies.
+    """
+    upscalers_only(session, "study winners")
+    found, job = [in_size(size, session.job.task.frame) for size in sizes], session.job
+    if ratios:
+        file, size = latency_table(session), session.settings.search.output_size
+        if file is None:
+            raise InputError("--ratio is for a run searched on latency_ratio, as by the recipe sr-x4-fast")
+        table = read_table(file, describe(job.space, job.task.frame, size, job.device))
+        times = plain_line(session.run.folder / f"plain-{file.name}", job.task.frame, size, job.device)
+        found += [in_latency(ratio, table, times) for ratio in ratios]
+    return found
+
+
+def contestants_of(
+    session: Session, budget: Budget, n: int, rivals: Sequence[str] = ("random", "hand-made")
+) -> dict[str, dict[str, Contestant]]:
+    """Kind -> name -> network, for one budget: searched ones, and those of the rivals.
+
+    random: as many of the space; plain: one of each depth; hand-made: these, and the largest of each operator.
+    InputError if the run has no subnet within the budget.
+    """
+    if budget.cost == "latency_ratio":
+        subnets = subnets_in_time(session, budget, n, rivals)
+    else:
+        subnets = subnets_of(session, budget, n, rivals)
+    found = {kind: some for kind, some in subnets.items() if kind != SINGLE}
+    if "plain" in rivals:
+        found["plain"] = plain_networks(budget)
+    if "hand-made" in rivals:
+        found["hand-made"] = plain_networks(budget) | subnets[SINGLE]
+    return found
+
+
+def subnets_of(
+    session: Session, budget: Budget, n: int, rivals: Sequence[str], slack: float = 1.0, each: int = 1
+) -> dict[str, dict[str, Contestant]]:
+    """The contestants that are subnets, of at most slack times the budget. each: how many of each single operator."""
+    space, cost, most = session.settings.space, budget.cost, slack * budget.most
+    limits = [Limit(metric(cost), "min", FILL * budget.most), Limit(metric(cost), "max", most)]
+    searched = candidates_of(session, limits, n)
+    of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()]}
+    if "random" in rivals:
+        rng = np.random.default_rng([session.settings.seed, RANDOM_NETWORKS])
+        within = (LEAST * budget.most, most)
+        of_space["random"] = winners.random_within(space, budget.of_subnet, cost, within, len(searched), rng)
+    found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
+    if "hand-made" in rivals:
+        found[SINGLE] = single_operator_networks(space, replace(budget, most=most), session.job.task.frame, each)
+    return found
+
+
+def subnets_in_time(
+    session: Session, budget: Budget, n: int, rivals: Sequence[str]
+) -> dict[str, dict[str, Contestant]]:
+    """The same for a budget in latency: the table proposes, and the time of the whole exported file decides.
+
+    InputError if no searched network is fast enough.
+    """
+    proposed = subnets_of(session, budget, PROPOSED * n, rivals, SLACK, EACH)
+    ratios = whole_ratios(session, {name: one for kind in proposed.values() for name, one in kind.items()})
+    fitting = {
+        kind: {
+            name: replace(one, latency_ratio=ratios[name]) for name, one in some.items() if ratios[name] <= budget.most
+        }
+        for kind, some in proposed.items()
+    }
+    if not fitting["searched"]:
+        raise InputError(
+            f"no searched network takes at most {budget.most:g} of the plain one's time; take a larger --ratio"
+        )
+    single = slowest_of_each_operator(fitting.pop(SINGLE, {}))
+    return {kind: dict([*some.items()][:n]) for kind, some in fitting.items()} | {SINGLE: single}
+
+
+def whole_ratios(session: Session, networks: Mapping[str, Contestant]) -> dict[str, float]:
+    """Each subnet's latency as an exported file, over the plain network's. They are timed once in a run."""
+    table = latency_table(session)
+    assert table is not None
+    frame, size = session.job.task.frame, session.settings.search.output_size
+
+    def measure(some: Sequence[Architecture]) -> list[float]:
+        log.info(f"timing {len(some)} exported networks and the plain one; leave the machine quiet")
+        return ratios_to_plain(some, frame, size, session.job.device)
+
+    architectures = {name: one.architecture for name, one in networks.items() if one.architecture}
+    return kept(session.run.folder / f"whole-{table.name}", architectures, measure)
