@@ -68,10 +68,12 @@ def test_the_scale_is_how_much_longer_whole_networks_take(monkeypatch):
     monkeypatch.setattr(table_module, "actions", each_a_millisecond)
     monkeypatch.setattr(table_module, "milliseconds", lambda run: 1.0)
     space = small_space()
-    scale = measure_table(space, SUPER_RESOLUTION, SIZE, CPU).scale
+    table = measure_table(space, SUPER_RESOLUTION, SIZE, CPU)
     # Stems, transitions, head and base take 1 ms each, and operators 0: three copies take no longer than one.
-    route = list(parts(space.decode(space.reference)))
-    assert scale == pytest.approx(1 / (1 + sum(part.kind != "operator" for part in route)))
+    subnets = [space.decode(genome) for genome in space.random(40, np.random.default_rng(1))]
+    fixed = [1 + sum(part.kind != "operator" for part in parts(subnet)) for subnet in subnets]
+    assert [table(subnet) for subnet in subnets] == pytest.approx([table.scale * n for n in fixed])
+    assert 1 / max(fixed) <= table.scale <= 1 / min(fixed)
 
 
 def test_the_sums_are_of_the_size_of_what_whole_networks_take(table):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from evo_c2f.errors import InputError
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.space import Architecture, Genomes, subnet_id
 from evo_c2f.studies import winners
-from evo_c2f.workflows.finetune import candidates_of
+from evo_c2f.workflows.finetune import Found, candidates_of
 from evo_c2f.workflows.search import latency_table
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.compare import upscalers_only
@@ -31,9 +32,9 @@ log = logging.getLogger(__name__)
 
 RANDOM_NETWORKS = 7  # the stream of the seed for the random networks
 FILL = 0.75  # smallest fraction of a size that a searched network uses
-# Where whole files decide, the table proposes networks up to SLACK times the budget, since its sums are so uncertain:
-# PROPOSED times as many as take part, and EACH of every operator.
-SLACK, PROPOSED, EACH = 1.15, 3, 6
+# Where whole files decide, the table proposes networks up to each of these times the budget, since its sums are so
+# uncertain: as many as take part for each, and EACH of every operator.
+SLACKS, EACH = (1.15, 1.0, 0.9), 6
 SINGLE = "single operator"
 
 
@@ -75,21 +76,37 @@ def contestants_of(
 
 
 def subnets_of(
-    session: Session, budget: Budget, n: int, rivals: Sequence[str], slack: float = 1.0, each: int = 1
+    session: Session,
+    budget: Budget,
+    n: int,
+    rivals: Sequence[str],
+    slacks: Sequence[float] = (1.0,),
+    each: int = 1,
 ) -> dict[str, dict[str, Contestant]]:
-    """The contestants that are subnets, of at most slack times the budget. each: how many of each single operator."""
-    space, cost, most = session.settings.space, budget.cost, slack * budget.most
-    limits = [Limit(metric(cost), "min", FILL * budget.most), Limit(metric(cost), "max", most)]
-    searched = candidates_of(session, limits, n)
+    """The contestants that are subnets: n searched ones for each slack, a share of the budget, and as many random ones.
+
+    slacks: the largest first. each: how many of each single operator.
+    """
+    space, most = session.settings.space, slacks[0] * budget.most
+    searched = within_cost(session, budget.cost, (FILL * budget.most, most), n)
+    for slack in slacks[1:]:
+        with suppress(InputError):  # some are known, if none so cheap
+            searched |= within_cost(session, budget.cost, (FILL * budget.most, slack * budget.most), n)
     of_space: dict[str, Iterable[Genomes]] = {"searched": [genome for _, genome in searched.values()]}
     if "random" in rivals:
         rng = np.random.default_rng([session.settings.seed, RANDOM_NETWORKS])
         within = (LEAST * budget.most, most)
-        of_space["random"] = winners.random_within(space, budget.of_subnet, cost, within, len(searched), rng)
+        of_space["random"] = winners.random_within(space, budget.of_subnet, budget.cost, within, len(searched), rng)
     found = {kind: {subnet_id(g): Contestant(space.decode(g)) for g in some} for kind, some in of_space.items()}
     if "hand-made" in rivals:
         found[SINGLE] = single_operator_networks(space, replace(budget, most=most), session.job.task.frame, each)
     return found
+
+
+def within_cost(session: Session, cost: str, within: tuple[float, float], n: int) -> dict[str, Found]:
+    """Up to n searched subnets whose cost lies within (least, most). InputError if there is none."""
+    least, most = within
+    return candidates_of(session, [Limit(metric(cost), "min", least), Limit(metric(cost), "max", most)], n)
 
 
 def subnets_in_time(
@@ -99,7 +116,7 @@ def subnets_in_time(
 
     InputError if no searched network is fast enough.
     """
-    proposed = subnets_of(session, budget, PROPOSED * n, rivals, SLACK, EACH)
+    proposed = subnets_of(session, budget, n, rivals, SLACKS, EACH)
     ratios = whole_ratios(session, {name: one for kind in proposed.values() for name, one in kind.items()})
     fitting = {
         kind: {
