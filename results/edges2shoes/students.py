@@ -35,6 +35,7 @@ from supernet.teachers.opening import digest_of
 HERE = Path(__file__).parent
 NAMES = ["lpips", "fd_vgg_n200", "psnr_y", "ssim_y"]
 TEACHER_WIDTH, NARROW_WIDTH, TEACHER_RATE, RATE = 32, 6, 0.001, 0.004
+TITLES = {"searched": "searched", "narrow": "narrow teacher"}
 WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, beside the recipe's losses
     "the teacher's outputs": {"distillation": 10.0},
     "VGG16's features of the targets": {"perceptual": 2.0},
@@ -44,7 +45,10 @@ WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, bes
 
 @dataclass(frozen=True)
 class Plan:
-    """A size's searched network, images for each network and for its teacher, seeds, and how many of WAYS."""
+    """A size's searched network, images for each network and for its teacher, and seeds.
+
+    ways: how many of WAYS are tried, by which networks, and with how many seeds.
+    """
 
     searched: str
     bounded: bool
@@ -52,14 +56,20 @@ class Plan:
     teacher_images: int
     seeds: int
     ways: int
+    taught: tuple[str, ...]
+    taught_seeds: int
 
     def network(self, job: Job) -> nn.Module:
         return job.fresh(load_model(HERE / self.searched).architecture)
 
+    def made(self, name: str, job: Job) -> nn.Module:
+        """'searched' or 'narrow', with fresh weights."""
+        return self.network(job) if name == "searched" else new_teacher(NARROW_WIDTH, job)
+
 
 PLANS = {
-    64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3),
-    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1),
+    64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3, ("searched",), 1),
+    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, ("searched", "narrow"), 3),
 }
 
 
@@ -101,11 +111,14 @@ def trained(run: RunFolder, settings: Recipe, plan: Plan) -> Iterator[dict[str, 
     yield row(alone, "teacher", "teacher", teacher, plan.teacher_images, TEACHER_RATE)
     for number in range(plan.seeds):
         by = alone.with_seed(number)
-        yield row(by, "narrow teacher", "narrow", new_teacher(NARROW_WIDTH, by.job), plan.images, RATE)
-        yield row(by, "searched", "searched", plan.network(by.job), plan.images, RATE)
+        for name in ("narrow", "searched"):
+            yield row(by, TITLES[name], name, plan.made(name, by.job), plan.images, RATE)
     for title, weights in list(WAYS.items())[: plan.ways]:
-        by, name = taught(run, settings, weights), "-".join(weights)
-        yield row(by, f"searched, from {title}", f"searched-{name}", plan.network(by.job), plan.images, RATE)
+        for number in range(plan.taught_seeds):
+            by = taught(run, settings, weights).with_seed(number)
+            for name in plan.taught:
+                file = f"{name}-{'-'.join(weights)}"
+                yield row(by, f"{TITLES[name]}, from {title}", file, plan.made(name, by.job), plan.images, RATE)
 
 
 def settings_for(pairs: str, side: int) -> Recipe:
