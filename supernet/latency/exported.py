@@ -1,16 +1,14 @@
 """Networks as ONNX Runtime runs them: what a user of the exported file waits for."""
 
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from evo_c2f.errors import InputError
-from supernet.formats.onnx_file import require_onnx, write_onnx
+from supernet.formats.onnx_file import require_onnx
 from supernet.models.onnx_runtime import onnx_runtime
 from supernet.timing import timed
 
@@ -34,17 +32,6 @@ def provider(device: torch.device) -> str:
 def runtime(device: torch.device) -> str:
     """What a latency was taken with, in words. InputError if ONNX Runtime is not installed, or not for the device."""
     return f"ONNX Runtime {onnx_runtime().__version__}, {provider(device)}"
-
-
-def exported_ms(network: nn.Module, image: Tensor, device: torch.device) -> float:
-    """Milliseconds of the exported network on an image (1, 3, h, w), with as many threads as torch has.
-
-    InputError if onnx or ONNX Runtime is not installed.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "network.onnx"
-        write_onnx(network.cpu().eval(), file, {})
-        return milliseconds(action(file.read_bytes(), image, device))
 
 
 def milliseconds(run: Action) -> float:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
@@ -18,9 +19,10 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.device import machine_name
-from supernet.latency.exported import actions, exported_ms, milliseconds, runtime
+from supernet.latency.exported import REPEATS, actions, runtime
 from supernet.network.generator import Frame, Part, Subnet, build, parts, run_part
 from supernet.network.plain import PlainUpscaler
+from supernet.timing import timed_in_turn
 
 Size = tuple[int, int]  # (height, width) of the output
 Module = TypeVar("Module", bound=nn.Module)
@@ -28,6 +30,7 @@ Module = TypeVar("Module", bound=nn.Module)
 BASE = "base"  # what every network does besides its parts: the resized input that it adds to, or a sigmoid
 RGB = [3, 3]  # channels of input and output
 WHOLE = 16  # subnets that are timed whole
+CPU = torch.device("cpu")  # whose clock it is: ONNX Runtime waits for a GPU itself
 
 
 @dataclass(frozen=True)
@@ -99,34 +102,37 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     feature maps to a layout of its own once, not for each operator. Whole networks tell the scale of the sums.
     """
     about = describe(space, frame, output_size, device)  # InputError before anything takes long
-    once = {key(part): Stretch([part], frame) for part in every_part(space)}
-    thrice = {name: Stretch(3 * one.stretch, frame) for name, one in once.items() if one.stretch[0].kind == "operator"}
     grain = frame.span(max(space.levels))
     padded = (-(-output_size[0] // grain) * grain, -(-output_size[1] // grain) * grain)  # as networks do
-    base, ends = _Ending(frame), (frame.output_channels, 1) if frame.bounded else (frame.input_channels, frame.scale)
-    image, maps = (frame.input_channels, frame.scale), cache(partial(random_map, output_size=padded))
-    modules = [base, *once.values(), *thrice.values()]
-    inputs = [maps(*ends), *(maps(*one.source()) for one in (*once.values(), *thrice.values()))]
-    times = [milliseconds(run) for run in actions(modules, inputs, device)]
-    ms = dict(zip((BASE, *once), times, strict=False))
-    for name, three in zip(thrice, times[len(ms) :], strict=True):
-        ms[name] = max(three - ms[name], 0.0) / 2
-    # Of 8 blocks and 48 channels.
-    network = PlainUpscaler(scale=frame.scale, channels=frame.input_channels) if frame.residual else None
-    plain = exported_ms(network, random_map(*image, output_size), device) if network else None
-    table = LatencyTable(about, ms, plain)
-    return replace(table, scale=_whole_over_sum(table, space, frame, output_size, device))
+    ends = (frame.output_channels, 1) if frame.bounded else (frame.input_channels, frame.scale)
+    maps = cache(partial(random_map, output_size=padded))
+    timed: dict[str, list[tuple[nn.Module, Tensor]]] = {BASE: [(_Ending(frame), maps(*ends))]}
+    for part in every_part(space):
+        copies = (1, 3) if part.kind == "operator" else (1,)
+        stretches = [Stretch(n * [part], frame) for n in copies]
+        timed[key(part)] = [(stretch, maps(*stretch.source())) for stretch in stretches]
+    modules, inputs = zip(*chain.from_iterable(timed.values()), strict=True)
+    runs, ms = iter(actions(modules, inputs, device)), dict[str, float]()
+    for name, some in timed.items():
+        # In turn, since a machine that gets faster between the two would give far too small a difference.
+        first, *three = timed_in_turn([next(runs) for _ in some], CPU, REPEATS)
+        ms[name] = max(three[0] - first, 0.0) / 2 if three else first
+    return _scaled(LatencyTable(about, ms, None), space, frame, output_size, device)
 
 
-def _whole_over_sum(
+def _scaled(
     table: LatencyTable, space: SearchSpace, frame: Frame, output_size: Size, device: torch.device
-) -> float:
-    """The median, over some subnets of all kinds, of the whole's latency over the sum of its parts'."""
+) -> LatencyTable:
+    """The table with the plain network's latency, and the scale by some subnets of all kinds, timed in turn with it."""
     architectures = [space.decode(genome) for genome in space.random(WHOLE, np.random.default_rng(0))]
-    networks = [with_random_weights(Subnet(architecture, frame)) for architecture in architectures]
+    networks: list[nn.Module] = [Subnet(architecture, frame) for architecture in architectures]
+    if frame.residual:  # of 8 blocks and 48 channels
+        networks.append(PlainUpscaler(scale=frame.scale, channels=frame.input_channels))
     image = random_map(frame.input_channels, frame.scale, output_size)
-    runs = actions(networks, [image] * len(networks), device)
-    return median(milliseconds(run) / table(a) for run, a in zip(runs, architectures, strict=True))
+    runs = [*actions([*map(with_random_weights, networks)], [image] * len(networks), device)]
+    times = timed_in_turn(runs, CPU, REPEATS)
+    scale = median(whole / table(a) for whole, a in zip(times, architectures, strict=False))
+    return replace(table, scale=scale, plain_ms=times[-1] if frame.residual else None)
 
 
 def with_random_weights(module: Module) -> Module:
