@@ -47,7 +47,7 @@ WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, bes
 class Plan:
     """A size's searched network, images for each network and for its teacher, and seeds.
 
-    ways: how many of WAYS are tried, by which networks, and with how many seeds.
+    ways: how many of WAYS are tried; taught: by which networks, and with how many seeds.
     """
 
     searched: str
@@ -56,8 +56,7 @@ class Plan:
     teacher_images: int
     seeds: int
     ways: int
-    taught: tuple[str, ...]
-    taught_seeds: int
+    taught: Mapping[str, int]
 
     def network(self, job: Job) -> nn.Module:
         return job.fresh(load_model(HERE / self.searched).architecture)
@@ -68,8 +67,8 @@ class Plan:
 
 
 PLANS = {
-    64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3, ("searched",), 1),
-    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, ("searched", "narrow"), 2),
+    64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3, {"searched": 1}),
+    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, {"searched": 2, "narrow": 1}),
 }
 
 
@@ -114,9 +113,9 @@ def trained(run: RunFolder, settings: Recipe, plan: Plan) -> Iterator[dict[str, 
         for name in ("narrow", "searched"):
             yield row(by, TITLES[name], name, plan.made(name, by.job), plan.images, RATE)
     for title, weights in list(WAYS.items())[: plan.ways]:
-        for number in range(plan.taught_seeds):
-            by = taught(run, settings, weights).with_seed(number)
-            for name in plan.taught:
+        for name, seeds in plan.taught.items():
+            for number in range(seeds):
+                by = taught(run, settings, weights).with_seed(number)
                 file = f"{name}-{'-'.join(weights)}"
                 yield row(by, f"{TITLES[name]}, from {title}", file, plan.made(name, by.job), plan.images, RATE)
 
