@@ -75,9 +75,8 @@ def in_size(most: float, frame: Frame) -> Budget:
 
 
 def in_latency(most: float, table: LatencyTable, of_plain: Callable[[int, int], float]) -> Budget:
-    """A budget of exported files' latencies, over that of the plain network; of_plain: in ms."""
-    assert table.plain_ms is not None
-    whole = table.plain_ms
+    """A budget of exported files' latencies, over that of the plain network; of_plain: in ms, all taken together."""
+    whole = of_plain(48, 8)
     return Budget("latency_ratio", most, table.ratio, lambda width, blocks: of_plain(width, blocks) / whole)
 
 
@@ -130,6 +129,6 @@ def _of_operator(space: SearchSpace, operator: str) -> Iterator[Architecture]:
 def slowest_of_each_operator(networks: Mapping[str, Contestant]) -> dict[str, Contestant]:
     """Of networks of a single operator, whose latencies are known, the slowest of each."""
     found: dict[frozenset[str], tuple[str, Contestant]] = {}
-    for name, one in sorted(networks.items(), key=lambda item: -(item[1].latency_ratio or 0)):
+    for name, one in sorted(networks.items(), key=lambda item: item[1].latency_ratio or 0, reverse=True):
         found.setdefault(one.operators, (name, one))
     return dict(found.values())

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from evo_c2f.errors import InputError
 from supernet.formats.onnx_file import require_onnx
 from supernet.models.onnx_runtime import onnx_runtime
-from supernet.timing import timed
+from supernet.timing import timed, timed_in_turn
 
 Action = Callable[[], object]
 
 REPEATS = 7
+CLOCK = torch.device("cpu")  # ONNX Runtime waits for a GPU itself
 
 
 def provider(device: torch.device) -> str:
@@ -35,7 +36,12 @@ def runtime(device: torch.device) -> str:
 
 
 def milliseconds(run: Action) -> float:
-    return timed(run, torch.device("cpu"), REPEATS)  # ONNX Runtime waits for the GPU itself
+    return timed(run, CLOCK, REPEATS)
+
+
+def milliseconds_in_turn(runs: Sequence[Action]) -> list[float]:
+    """Of each; they take turns, so that a machine that gets slower is slower for all."""
+    return timed_in_turn(runs, CLOCK, REPEATS)
 
 
 def action(model: bytes, x: Tensor, device: torch.device) -> Action:

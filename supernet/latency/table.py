@@ -1,7 +1,7 @@
 """The latency of a subnet's exported file, from the times of its parts, each taken once in ONNX Runtime."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import chain
@@ -19,10 +19,9 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture, SearchSpace, inner_width
 from supernet.device import machine_name
-from supernet.latency.exported import REPEATS, actions, runtime
+from supernet.latency.exported import actions, milliseconds_in_turn, runtime
 from supernet.network.generator import Frame, Part, Subnet, build, parts, run_part
 from supernet.network.plain import PlainUpscaler
-from supernet.timing import timed_in_turn
 
 Size = tuple[int, int]  # (height, width) of the output
 Module = TypeVar("Module", bound=nn.Module)
@@ -30,7 +29,6 @@ Module = TypeVar("Module", bound=nn.Module)
 BASE = "base"  # what every network does besides its parts: the resized input that it adds to, or a sigmoid
 RGB = [3, 3]  # channels of input and output
 WHOLE = 16  # subnets that are timed whole
-CPU = torch.device("cpu")  # whose clock it is: ONNX Runtime waits for a GPU itself
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def measure_table(space: SearchSpace, frame: Frame, output_size: Size, device: t
     runs, ms = iter(actions(modules, inputs, device)), dict[str, float]()
     for name, some in timed.items():
         # In turn, since a machine that gets faster between the two would give far too small a difference.
-        first, *three = timed_in_turn([next(runs) for _ in some], CPU, REPEATS)
+        first, *three = milliseconds_in_turn([next(runs) for _ in some])
         ms[name] = max(three[0] - first, 0.0) / 2 if three else first
     return _scaled(LatencyTable(about, ms, None), space, frame, output_size, device)
 
@@ -125,14 +123,25 @@ def _scaled(
 ) -> LatencyTable:
     """The table with the plain network's latency, and the scale by some subnets of all kinds, timed in turn with it."""
     architectures = [space.decode(genome) for genome in space.random(WHOLE, np.random.default_rng(0))]
+    whole, plain = whole_ms(architectures, frame, output_size, device)
+    scale = median(ms / table(architecture) for ms, architecture in zip(whole, architectures, strict=True))
+    return replace(table, scale=scale, plain_ms=plain)
+
+
+def whole_ms(
+    architectures: Sequence[Architecture], frame: Frame, output_size: Size, device: torch.device
+) -> tuple[list[float], float | None]:
+    """Milliseconds of the exported subnets, and of the plain network of 8 blocks and 48 channels if the task has one.
+
+    They take turns.
+    """
     networks: list[nn.Module] = [Subnet(architecture, frame) for architecture in architectures]
-    if frame.residual:  # of 8 blocks and 48 channels
+    if frame.residual:
         networks.append(PlainUpscaler(scale=frame.scale, channels=frame.input_channels))
     image = random_map(frame.input_channels, frame.scale, output_size)
     runs = [*actions([*map(with_random_weights, networks)], [image] * len(networks), device)]
-    times = timed_in_turn(runs, CPU, REPEATS)
-    scale = median(whole / table(a) for whole, a in zip(times, architectures, strict=False))
-    return replace(table, scale=scale, plain_ms=times[-1] if frame.residual else None)
+    times = milliseconds_in_turn(runs)
+    return times[: len(architectures)], times[-1] if frame.residual else None
 
 
 def with_random_weights(module: Module) -> Module:

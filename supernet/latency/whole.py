@@ -14,10 +14,10 @@ from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.space import Architecture
 from supernet.latency.exported import REPEATS, actions, milliseconds
-from supernet.latency.table import LatencyTable, Size, random_map, with_random_weights
-from supernet.network.generator import Frame, Subnet, Supernet
+from supernet.latency.table import LatencyTable, Size, random_map, whole_ms
+from supernet.network.generator import Frame, Supernet
 from supernet.network.plain import PlainUpscaler
-from supernet.timing import timed, timed_in_turn
+from supernet.timing import timed
 
 PLAIN_WIDTHS = range(4, 97, 4)
 T = TypeVar("T")
@@ -52,12 +52,9 @@ def ratios_to_plain(
     """Each subnet's latency over that of the plain network of 8 blocks and 48 channels, as exported files that take
     turns.
     """
-    plain_network = PlainUpscaler(scale=frame.scale, channels=frame.input_channels)
-    networks = [plain_network, *(Subnet(architecture, frame) for architecture in architectures)]
-    image = random_map(frame.input_channels, frame.scale, output_size)
-    runs = [*actions([*map(with_random_weights, networks)], [image] * len(networks), device)]
-    plain, *others = timed_in_turn(runs, torch.device("cpu"), REPEATS)  # ONNX Runtime waits for the GPU itself
-    return [ms / plain for ms in others]
+    times, plain = whole_ms(architectures, frame, output_size, device)
+    assert plain is not None, "only super-resolution has a plain network"
+    return [ms / plain for ms in times]
 
 
 def plain_latencies(

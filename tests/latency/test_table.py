@@ -66,7 +66,7 @@ def test_the_scale_is_how_much_longer_whole_networks_take(monkeypatch):
         return [lambda: None] * len(modules)
 
     monkeypatch.setattr(table_module, "actions", each_a_millisecond)
-    monkeypatch.setattr(table_module, "timed_in_turn", lambda runs, *about: [1.0] * len(runs))
+    monkeypatch.setattr(table_module, "milliseconds_in_turn", lambda runs: [1.0] * len(runs))
     space = small_space()
     table = measure_table(space, SUPER_RESOLUTION, SIZE, CPU)
     # Stems, transitions, head and base take 1 ms each, and operators 0: three copies take no longer than one.

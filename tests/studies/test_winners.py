@@ -150,7 +150,7 @@ def test_a_budget_of_latency_is_relative_to_the_plain_network():
     budget = in_latency(0.5, table, lambda width, blocks: width * blocks / 8)
     assert budget.of_subnet(SPACE.decode(SPACE.reference)) == (10 + 2 * 7) / 40  # stem, five cells, head
     plain = {name: one.plain for name, one in plain_networks(budget).items()}
-    assert plain["plain-16x10"] == (16, 10) and all(width * blocks <= 160 for width, blocks in plain.values())
+    assert plain["plain-16x12"] == (16, 12) and all(width * blocks <= 48 * 8 / 2 for width, blocks in plain.values())
     alike = single_operator_networks(SPACE, in_latency(1, table, max), FRAME)
     assert [name.split("-")[1] for name in alike] == [*SPACE.operators]
 
