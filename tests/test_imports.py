@@ -1,4 +1,4 @@
-"""The plan of the house: which room may import which, how large modules and functions are; read from syntax trees."""
+"""The plan of imports: which folder may import which, how large modules and functions are; read from syntax trees."""
 
 import ast
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(path for name in ("evo_c2f", "supernet") for path in (ROOT / name).rglob("*.py"))
 
-# From the ground up: a room imports from itself and those before it. '' is what lies beside the rooms.
-NUMPY_ROOMS = [
+# In order: a folder imports from itself and those before it. "" is what lies beside the folders.
+NUMPY_FOLDERS = [
     "",
     "space",
     "objectives",
@@ -26,8 +26,8 @@ NUMPY_ROOMS = [
     "page",
 ]
 WORKFLOWS = ["workflows", "workflows.studies"]  # the only ones that know both halves
-BOTH_ROOMS = [*WORKFLOWS, "commands"]
-TORCH_ROOMS = [
+BOTH_FOLDERS = [*WORKFLOWS, "commands"]
+TORCH_FOLDERS = [
     "",
     "network",
     "layouts",
@@ -47,7 +47,7 @@ TORCH_ROOMS = [
 ]
 # The torch side knows what a network is, and no search.
 KNOWN_TO_TORCH = {"evo_c2f.errors", "evo_c2f.files", "evo_c2f.json_text", "evo_c2f.space"}
-# What a user imports from the top, and what adds to many rooms from outside.
+# What a user imports from the top, and what adds to many folders from outside.
 FRONT_DOORS = {"evo_c2f", "evo_c2f.api", "evo_c2f.coarse_to_fine", "supernet", "supernet.plugins", "supernet.spandrel"}
 
 MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_MODULES, MOST_LINES_OF_CLI = 300, 60, 8, 60
@@ -86,24 +86,24 @@ def packages(names):
     return {name.partition(".")[0] for name in names}
 
 
-def room_of(module):
-    """(package, room) of a module of ours."""
+def folder_of(module):
+    """(package, folder) of a module of ours."""
     package, *rest = module.split(".")
-    is_room = (ROOT / package).joinpath(*rest).is_dir()
-    return package, ".".join(rest if is_room else rest[:-1])
+    is_folder = (ROOT / package).joinpath(*rest).is_dir()
+    return package, ".".join(rest if is_folder else rest[:-1])
 
 
 def may_import(importer, imported):
-    package, room = room_of(importer)
-    other, other_room = room_of(imported)
+    package, folder = folder_of(importer)
+    other, other_folder = folder_of(imported)
     if package == "supernet":
         if other == "supernet":
-            return TORCH_ROOMS.index(other_room) <= TORCH_ROOMS.index(room)
+            return TORCH_FOLDERS.index(other_folder) <= TORCH_FOLDERS.index(folder)
         return any(imported == known or imported.startswith(f"{known}.") for known in KNOWN_TO_TORCH)
-    rooms = [*NUMPY_ROOMS, *BOTH_ROOMS]
+    folders = [*NUMPY_FOLDERS, *BOTH_FOLDERS]
     if other == "supernet":
-        return room in WORKFLOWS or (room == "commands" and imported == "supernet.plugins")
-    return rooms.index(other_room) <= rooms.index(room)
+        return folder in WORKFLOWS or (folder == "commands" and imported == "supernet.plugins")
+    return folders.index(other_folder) <= folders.index(folder)
 
 
 def test_no_import_goes_against_the_direction():
@@ -125,15 +125,15 @@ def test_no_modules_import_each_other_in_a_circle():
     assert graph == {}
 
 
-def test_every_room_is_in_the_plan_and_holds_few_modules():
-    rooms = {}
+def test_every_folder_is_in_the_plan_and_holds_few_modules():
+    folders = {}
     for path in MODULES:
         if path.name != "__init__.py":
-            rooms.setdefault(room_of(name_of(path)), []).append(path.stem)
-    found = {name: [room for package, room in rooms if package == name] for name in ("evo_c2f", "supernet")}
-    assert set(found["evo_c2f"]) == {*NUMPY_ROOMS, *BOTH_ROOMS} and set(found["supernet"]) == set(TORCH_ROOMS)
-    print(*(f"{'/'.join(filter(None, room))}: {', '.join(names)}" for room, names in rooms.items()), sep="\n")
-    assert {room: names for room, names in rooms.items() if len(names) > MOST_MODULES} == {}
+            folders.setdefault(folder_of(name_of(path)), []).append(path.stem)
+    found = {name: [folder for package, folder in folders if package == name] for name in ("evo_c2f", "supernet")}
+    assert set(found["evo_c2f"]) == {*NUMPY_FOLDERS, *BOTH_FOLDERS} and set(found["supernet"]) == set(TORCH_FOLDERS)
+    print(*(f"{'/'.join(filter(None, folder))}: {', '.join(names)}" for folder, names in folders.items()), sep="\n")
+    assert {folder: names for folder, names in folders.items() if len(names) > MOST_MODULES} == {}
 
 
 def test_modules_and_functions_are_short():
@@ -151,14 +151,14 @@ def test_modules_and_functions_are_short():
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_who_knows_torch_and_who_knows_the_search(path):
-    package, room = room_of(name_of(path))
+    package, folder = folder_of(name_of(path))
     imported = packages(imported_by(path))
     assert "cli" not in imported and (path.stem != "api" or "supernet" not in imported)
     if package == "supernet":
         assert not imported & {"pymoo", "h5py", "pandas", "click", "rich", "pydantic"}
-    elif room in NUMPY_ROOMS and path.parent != ROOT / "evo_c2f":
+    elif folder in NUMPY_FOLDERS and path.parent != ROOT / "evo_c2f":
         assert not imported & {"torch", "torchvision", "torchmetrics", "lpips", "safetensors", "click", "rich_click"}
-    elif room == "commands" or path.stem == "api":
+    elif folder == "commands" or path.stem == "api":
         assert not imported & {"torch", "pymoo", "h5py", "pandas", "numpy"}
 
 
@@ -178,7 +178,7 @@ def test_a_package_is_known_to_few_modules(package, homes):
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ([name for name in sorted(NAMES) if name.startswith("evo_c2f") and room_of(name)[1] in NUMPY_ROOMS],
+        ([name for name in sorted(NAMES) if name.startswith("evo_c2f") and folder_of(name)[1] in NUMPY_FOLDERS],
          ["torch", "torchvision", "supernet"]),
         (["cli"], ["torch", "supernet.models", "pandas", "pymoo", "matplotlib"]),
         (["evo_c2f"], ["torch", "pandas", "h5py", "pymoo"]),
@@ -189,7 +189,7 @@ def test_a_package_is_known_to_few_modules(package, homes):
             ["pydantic", "pymoo", "h5py", "evo_c2f.runs", "evo_c2f.sections"],
         ),
     ],
-    ids=["the numpy rooms", "the command line", "the package", "the search", "the study of tables", "the torch side"],
+    ids=["the numpy folders", "the command line", "the package", "the search", "the study of tables", "the torch side"],
 )  # fmt: skip
 def test_a_fresh_process_loads_no_more_than_it_needs(modules, absent):
     code = f"import importlib, sys\nfor m in {modules}: importlib.import_module(m)\n"

@@ -140,7 +140,7 @@ def settings_hash(about: Mapping[str, Any]) -> str:
 
 def finetuned(session: Session, work: Finetuning, network: nn.Module, judged_by: Sequence[str] = ()) -> dict[str, Any]:
     """Run the fine-tuning with progress and log. Returns the content of the model's file."""
-    names = judged_by or list(dict.fromkeys([*usual(work.job.task), *session.settings.search.rescore]))
+    names = judged_by or list(dict.fromkeys([*usual(work.job.task), *session.rescored]))
     title = str(work.folder.relative_to(session.run.folder))
     with session.watching(title, work.training.rounds) as (on_round, on_setback):
         return work.run(network, names, on_round, on_setback)

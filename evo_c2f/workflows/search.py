@@ -61,7 +61,7 @@ def judge_teacher(session: Session) -> None:
     if job.judged_teacher is None or judged_teacher(read_log(run.log_file), digest):
         return
     n_whole = job.data.counts()[1][0]  # by which a Frechet distance is named there
-    names = {name: qualities.for_count(name, n_whole) for name in (first.name, *session.settings.search.rescore)}
+    names = {name: qualities.for_count(name, n_whole) for name in (first.name, *session.rescored)}
     score, full = job.score([first.name]), job.score(list(dict.fromkeys(names.values())), full=True)
     found = full.of(job.judged_teacher)
     on_whole = {f"{name}{FULL}": found[whole] for name, whole in names.items()}
@@ -145,7 +145,7 @@ def instruments(session: Session, stage: Stage) -> Instruments:
     names, size = session.measured, settings.search.output_size
     table = latency_table(session)
     measure = job.measure(supernet, names, size, table)
-    full = job.full_measure(supernet, list(dict.fromkeys([*names, *settings.search.rescore])), size)
+    full = job.full_measure(supernet, list(dict.fromkeys([*names, *session.rescored])), size)
     is_last = not job.space.still_open(stage).any()
     int8, int8_names = int8_measure(session, supernet) if settings.search.int8 and is_last else (None, ())
     context = Context(

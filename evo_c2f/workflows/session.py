@@ -31,6 +31,7 @@ from supernet.jobs.job import Data, Job, OnRound, OnSetback
 from supernet.latency.exported import runtime
 from supernet.layouts.index import Index
 from supernet.layouts.record import read_record
+from supernet.metrics.qualities import named_by_count
 from supernet.metrics.tasks import SuperResolution, Translation
 from supernet.metrics.tasks import Task as ImageTask
 from supernet.ranks import ALONE, Ranks, join, told_by_another
@@ -66,6 +67,11 @@ class Session:
     def measured(self) -> list[str]:
         """The metrics that a search measures for every candidate."""
         return wanted_metrics(self.settings.search.metrics(), self.settings.search.limits())
+
+    @property
+    def rescored(self) -> list[str]:
+        """The further qualities of the final front."""
+        return named_by_count(self.settings.search.rescore, self.job.data.counts()[1][0])
 
     def alone(self) -> "Session":
         """The same once the other processes have ended."""
@@ -154,7 +160,7 @@ def begin_training(find: Callable[[], RunFolder], machine: Machine, show: Show, 
     def prepare() -> Session:
         ranks.part(run.recipe.data.batch)  # InputError if the batch can't be divided among the processes
         session = Session(run, run.recipe, make_job(run.recipe, machine, ranks, run), machine, show)
-        session.job.check(run.recipe.training, session.measured, run.recipe.search.rescore)
+        session.job.check(run.recipe.training, session.measured, session.rescored)
         if run.recipe.search.int8:
             require_quantiser()
         if {"latency_ms", "latency_ratio"} & {*session.measured}:

@@ -64,9 +64,8 @@ def check_data(settings: Recipe, machine: Machine, show: Show) -> dict[str, Any]
         data.on_read = on_read
         search, training = settings.search, settings.training
         # Of pictures without pairs a teacher is trained first, which the losses need.
-        job.check(
-            None if job.data.unpaired else training, wanted_metrics(search.metrics(), search.limits()), search.rescore
-        )
+        rescored = qualities.named_by_count(search.rescore, job.data.counts()[1][0])
+        job.check(None if job.data.unpaired else training, wanted_metrics(search.metrics(), search.limits()), rescored)
         record = job.data.record()
     known = job.data.index.facts()
     sizes = sorted({facts.size for facts in known.values() if not facts.fault}, key=lambda size: size[0] * size[1])

@@ -26,10 +26,13 @@ for name in ("macs", "shared", "credited", "corrected", "alone_300", "corrected_
     print(f"paths by {name}: tau {paths[name].corr(paths['alone_1500'], method='kendall'):.2f}")
 
 operators = pd.read_csv(HERE / "operators.csv")
+operators["credited"] = operators["shared"] + CREDIT * np.log(operators["macs"])
 for trunk, rows in [*operators.groupby("trunk"), ("both", operators)]:
     others = rows[rows["operator"] != "residual"]
-    tau, tau_others = (of["shared"].corr(of["alone_1500"], method="kendall") for of in (rows, others))
-    print(f"trunk {trunk}: tau {tau:.2f}, others {tau_others:.2f}, their spread {np.ptp(others['shared']):.2f} dB")
+    for name in ("macs", "shared", "credited"):
+        tau, tau_others = (of[name].corr(of["alone_1500"], method="kendall") for of in (rows, others))
+        print(f"trunk {trunk} by {name}: tau {tau:.2f}, others {tau_others:.2f}")
+    print(f"trunk {trunk}: the others' shared scores span {np.ptp(others['shared']):.2f} dB")
 
 subnets = pd.read_csv(HERE / "subnets.csv").sort_values("macs")
 subnets["path_weights_credited"] = subnets["path_weights"] + CREDIT * np.log(subnets["macs"])

@@ -68,6 +68,12 @@ def for_count(name: str, n_images: int) -> str:
     return f"{kind}_n{n_images}" if few and is_frechet(name) else name
 
 
+def named_by_count(names: Sequence[str], n_images: int) -> list[str]:
+    """The names, in which a Frechet distance of too few images tells their number: fd_vgg becomes fd_vgg_n200."""
+    few = {kind for kind, protocol in frechet.PROTOCOLS.items() if n_images < protocol.dimensions}
+    return [f"{name}_n{n_images}" if name in few else name for name in names]
+
+
 def count(targets: Sequence[Tensor], reals: Sequence[Tensor]) -> int:
     """The number of images that a Frechet distance is named by: of outputs, or of reals if these are fewer."""
     return min(sum(map(len, targets)), sum(map(len, reals or targets)))

@@ -253,7 +253,7 @@ BAD_PAIRS = [
     (["--data", "PAIRS/train"], "neither val/ nor test/"),
     (["--data", "ODD"], "which is odd"),
     (["--set", "training.discriminator.layers=5"], "discriminator of 5 layers is too deep for images of 32x32"),
-    (["--set", "search.rescore=[fd_vgg]"], "fd_vgg needs at least 512 images"),
+    (["--set", "search.objectives=[fd_vgg, macs]"], "fd_vgg needs at least 512 images"),
     (["--set", "search.rescore=[fid_n6]"], "which FID needs, is absent"),
     (["--set", "search.objectives=[fid_n5, macs]"], "fid_n5 is of 5 images, and there are 4"),
     (["--set", "training.losses={perceptual: 1, perceptual_layers: [relu9_1]}"], "no layer relu9_1"),

@@ -32,7 +32,7 @@ NAMES = {str(page.relative_to(ROOT)): page for page in [*PAGES, *OTHERS]}
 # What is added to a command so that it ends in seconds.
 SHORT = ("training.rounds=2", "training.stage_rounds=2", "search.population=4", "finetune.rounds=2")
 PHOTOGRAPHS = (*tiny(*SHORT, "finetune.phases=[]"), "--data", "DIR")
-TRANSLATION = (*settings(*TINY_PAIRS, *SHORT, "finetune.phases=[]", "search.rescore=[fd_vgg_n2]"), "--data", "PAIRS")
+TRANSLATION = (*settings(*TINY_PAIRS, *SHORT, "finetune.phases=[]"), "--data", "PAIRS")
 MORE: dict[str, tuple[str, ...]] = {
     "search": ("--evaluations", "6"),
     "evolve": ("--evaluations", "6"),

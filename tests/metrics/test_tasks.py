@@ -4,7 +4,7 @@ from supernet_fixtures import random_architectures, random_images, small_space
 
 from evo_c2f.errors import InputError
 from supernet.metrics.measure import Score
-from supernet.metrics.qualities import for_count
+from supernet.metrics.qualities import for_count, named_by_count
 from supernet.metrics.similarity import psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from supernet.metrics.tasks import SuperResolution, Translation, task_of
 from supernet.network.generator import Frame, Subnet
@@ -86,6 +86,13 @@ def test_a_frechet_distance_of_counted_images_is_renamed_for_the_final_front():
         "fd_vgg_n4_full",
         "psnr_y_full",
     }
+
+
+def test_a_frechet_distance_of_too_few_images_is_named_by_their_number() -> None:
+    names = ["fd_vgg", "fid", "fd_vgg_n191", "lpips"]
+    assert named_by_count(names, 6) == ["fd_vgg_n6", "fid_n6", "fd_vgg_n191", "lpips"]
+    assert named_by_count(names, 512) == ["fd_vgg", "fid_n512", "fd_vgg_n191", "lpips"]
+    assert named_by_count(names, 2048) == names
 
 
 @pytest.mark.parametrize("task", [SuperResolution(1, 7), Translation(1, 7)])

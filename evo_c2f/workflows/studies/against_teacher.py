@@ -71,7 +71,7 @@ class AgainstTeacher:
         self.session, self.terms = session, terms
         self.trials = Trials(terms.images, terms.trial_images, sign, terms.searched_rates)
         self.trainer, self.search = comparison(untaught(session)), run.recipe.search
-        self.names = [*dict.fromkeys(["lpips", *self.search.rescore, "psnr_y", "ssim_y"])]
+        self.names = [*dict.fromkeys(["lpips", *session.rescored, "psnr_y", "ssim_y"])]
         session.job.check_full(self.names)
         costs = network_costs(new_teacher(terms.width, session.job), self.search.output_size)
         self.limits = {"params": costs["params"] / terms.params_ratio, "macs": costs["macs"] / terms.macs_ratio}

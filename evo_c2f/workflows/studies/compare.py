@@ -30,7 +30,7 @@ def comparison(session: Session) -> Comparison:
     run, job = session.run, session.job
     search, settings, teacher = run.recipe.search, session.settings.training, session.settings.teacher
     names = [o.name for o in search.metrics() if o.kind == "quality"]
-    job.check(settings, names, search.rescore)
+    job.check(settings, names, session.rescored)
     models = run.folder / "models"
     batch = run.recipe.data.batch
     return Comparison(job, settings, job.score(names), batch, models, session.watching, teacher.digest)
