@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from evo_c2f.json_text import to_json
+from evo_c2f.errors import InputError
+from evo_c2f.json_text import to_yaml_value
 from evo_c2f.runs import fronts
 from evo_c2f.runs.find import begin_run
 from evo_c2f.runs.recipe import Recipe
@@ -63,9 +64,11 @@ def search(
     with ExitStack() as stack:
         session = begin_training(begin, machine, show, stack)
         run_search(session)
-        pictures.draw_samples(session, fronts.latest(session.run))
-        pictures.draw_pictures(session)
-        pictures.write_report(session.run)
+        if session.ranks.first:
+            session = session.alone()
+            pictures.draw_samples(session, fronts.latest(session.run))
+            pictures.draw_pictures(session)
+            pictures.write_report(session.run)
     return Run(session.run, machine, show)
 
 
@@ -104,9 +107,10 @@ class Run:
         """The Pareto front of a stage (None: the one searched last), best first. InputError if there is none."""
         return fronts.latest(self.files, stage).frame
 
-    def scores(self, objectives: Sequence[str] | None = ("psnr_y", "macs")) -> Frame:
-        """All scores, one row a subnet and stage; see `evo_c2f.load_scores`."""
-        return analysis.load_scores(self.folder, objectives=None if objectives is None else list(objectives))
+    def scores(self, objectives: Sequence[str] | None = None) -> Frame:
+        """All scores, one row a subnet and stage; see `evo_c2f.load_scores`. objectives: None: the search's."""
+        wanted = [o.name for o in self.recipe.search.metrics()] if objectives is None else objectives
+        return analysis.load_scores(self.folder, objectives=wanted)
 
     def evolve(self, stage: Stage, settings: Settings | None = None, seed: int | None = None) -> Frame:
         """Search a stage with the run's weights, as `cli.py evolve` does. Returns its front.
@@ -163,6 +167,10 @@ class Run:
         """A session on the run. stack: makes this process the only writer until it closes; None: claim nothing."""
         from evo_c2f.workflows.session import claim, open_session
 
+        if stack and (self.machine.devices or 1) > 1:
+            raise InputError(
+                "in Python, a search alone trains on several devices; open the run without Machine(devices=)"
+            )
         named = None if teacher is None else str(teacher)
         session = open_session(self.files, self.machine, self.show, changes, teacher=named)
         if stack:
@@ -233,7 +241,7 @@ class Model:
 
 
 def _changes(settings: Settings | None) -> tuple[str, ...]:
-    return tuple(f"{key}={to_json(value)}" for key, value in (settings or {}).items())
+    return tuple(f"{key}={to_yaml_value(value)}" for key, value in (settings or {}).items())
 
 
 def _path(named: str | Path | None) -> Path | None:

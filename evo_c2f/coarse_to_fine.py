@@ -78,7 +78,7 @@ def coarse_to_fine(
         closing(Here(Task(lambda some: [problem.score(a) for a in some], names))) as workers,
         nullcontext(MemoryStore()) if store is None else ScoreStore(Path(store), context, {}) as scores,
     ):
-        evaluator = Evaluator(space, scores, workers)
+        evaluator = Evaluator(space, scores, workers, retry_failed=True)
         (row,) = evaluator(space.shallowest[None], "reference", 0)
         box, _ = fix_box(evaluator, problem.objectives, dict(zip(names, row.tolist(), strict=True)))
         whole = len(STAGES) * budget.evaluations
@@ -121,15 +121,9 @@ def fresh(space: SearchSpace, judge: Judge, seeds: Genomes, n: int, rng: np.rand
     drawn = different(np.concatenate([seeds, drawn]))[len(seeds) :]
     within = judge.excess(drawn) <= 0
     drawn = drawn[within] if within.any() else drawn
-    chosen = farthest(_logarithms(judge, drawn), _logarithms(judge, seeds), min(n, len(drawn)))
+    chosen = farthest(judge.log_macs(drawn), judge.log_macs(seeds), min(n, len(drawn)))
     subnets: Genomes = drawn[chosen]
     return subnets
-
-
-def _logarithms(judge: Judge, genomes: Genomes) -> NDArray[np.float64]:
-    """Logarithms of their MACs, or of the first static cost; zeros without any, (n,)."""
-    prices = [judge.cheapest.price(genome) for genome in genomes]
-    return np.log([max(price.get("macs", next(iter(price.values()), 1.0)), 1e-9) for price in prices])
 
 
 def valued(evaluator: Evaluator, genomes: Genomes) -> NDArray[np.float64]:

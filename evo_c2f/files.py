@@ -32,6 +32,17 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def publish(partial: Path, path: Path) -> None:
+    """Give a whole file its name, unless another process has published its own meanwhile."""
+    try:
+        os.link(partial, path)  # a rename would replace the other's file
+    except FileExistsError:
+        pass
+    except OSError:  # a drive without hard links
+        if not path.exists():
+            os.replace(partial, path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8; a reader sees the old file or the new one. Bytes that are not characters, as in some paths, are
     escaped.

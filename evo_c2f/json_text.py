@@ -10,6 +10,11 @@ def to_json(data: Any, indent: int | None = None, compact: bool = False) -> str:
     return json.dumps(finite(data), allow_nan=False, indent=indent, separators=(",", ":") if compact else None)
 
 
+def to_yaml_value(data: Any) -> str:
+    """JSON that YAML reads alike: it has no escapes for characters beyond U+FFFF."""
+    return json.dumps(finite(data), allow_nan=False, ensure_ascii=False)
+
+
 def finite(data: Any) -> Any:
     """The same, with None for numbers that are not finite."""
     if isinstance(data, float):

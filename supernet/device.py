@@ -7,12 +7,14 @@ import torch
 
 from evo_c2f.errors import InputError
 
+# float32 is to be float32, in workers too; for speed there is `training.precision`.
+torch.backends.cudnn.allow_tf32 = False
+
 
 def choose_device(name: str) -> torch.device:
     """'auto' is the GPU if there is one. InputError if the device does not exist."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.backends.cudnn.allow_tf32 = False  # float32 is to be float32; for speed there is `training.precision`
     try:
         torch.empty(0, device=name)
         return torch.device(name)

@@ -5,6 +5,7 @@ an installed package under the entry points `evo_c2f.plugins`. A run's files nev
 others.
 """
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -89,6 +90,8 @@ def load(modules: Iterable[str]) -> None:
             sys.path.insert(0, str(path.parent.absolute()))  # worker processes get the same
         name = path.stem if path.suffix == ".py" else module
         _imported(module, partial(import_module, name))
+        if path.suffix == ".py" and not path.samefile(getattr(sys.modules[name], "__file__", None) or os.devnull):
+            raise InputError(f"plugin {path} is named like another module, {name}; rename it")
 
 
 def _imported(name: str, load: Callable[[], object]) -> None:

@@ -140,3 +140,40 @@ def test_the_engine_by_itself_is_shown_in_few_lines_that_run(
     pd.testing.assert_frame_equal(again, front)
     measured = evo_c2f.load_scores("scores.h5")
     assert len(calls) > 100 and measured["id"].is_unique and len(measured) < shown["space"].n_subnets / 10
+
+
+def test_scores_are_ranked_by_the_search_s_own_objectives() -> None:
+    scores = evo_c2f.load_run(ROOT / "results" / "openmoji").scores()
+    best = scores.loc[scores["lpips"].idxmin()]
+    assert best["front"] == 0 and (scores["front"] > 0).any()
+
+
+def test_several_devices_are_for_a_search_alone(run: evo_c2f.Run) -> None:
+    several = evo_c2f.load_run(run.folder, machine=evo_c2f.Machine(device="cpu", devices=2))
+    with pytest.raises(InputError, match="a search alone trains on several devices"):
+        several.finetune()
+
+
+def test_a_measure_that_failed_once_is_tried_again(tmp_path: Path) -> None:
+    from evo_c2f.coarse_to_fine import Problem, coarse_to_fine
+    from evo_c2f.engine.budget import Budget
+    from evo_c2f.objectives.metric import metric
+    from evo_c2f.space import SearchSpace
+
+    space = SearchSpace(2, {1: (8, 16)}, ("dense", "thin"), (0.5, 1.0), (1, 1), "dense")
+    broken = [True]
+
+    def measure(architecture: Any) -> dict[str, float]:
+        if broken[0]:
+            raise MemoryError
+        return {"psnr_y": float(len(architecture.cells))}
+
+    def costs(architecture: Any) -> dict[str, float]:
+        return {"macs": float(sum(cell.inner for cell in architecture.cells))}
+
+    problem = Problem(space, measure, costs, (metric("psnr_y"), metric("macs")))
+    with pytest.raises(InputError, match="out of memory"):
+        coarse_to_fine(problem, tmp_path / "scores.h5", Budget(evaluations=6, population=4))
+    broken[0] = False
+    front = coarse_to_fine(problem, tmp_path / "scores.h5", Budget(evaluations=6, population=4))
+    assert front["psnr_y"].max() == 2

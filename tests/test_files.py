@@ -13,7 +13,7 @@ import pytest
 import torch
 from command_line import ROOT, exit_code, tiny
 
-from evo_c2f.files import replacing, write_text
+from evo_c2f.files import publish, replacing, write_text
 from supernet import checkpoint
 
 SOURCES = [*(ROOT / "evo_c2f").rglob("*.py"), *(ROOT / "supernet").rglob("*.py"), ROOT / "cli.py"]
@@ -94,3 +94,18 @@ def test_a_terminal_that_cannot_show_a_character_gets_its_number() -> None:
         cwd=ROOT,
     )
     assert (done.stdout, done.stderr) == (b"\xe9\\u65e5\n", b"")
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_is_published_where_the_drive_has_no_hard_links(
+    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(source: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    (tmp_path / "mine").write_text("mine")
+    if there:
+        (tmp_path / "file").write_text("another's")
+    publish(tmp_path / "mine", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == ("another's" if there else "mine")

@@ -179,3 +179,9 @@ def test_an_installed_package_adds_by_its_entry_point(tmp_path: Path, monkeypatc
         assert len(list(SOURCES["entry_boards"]())) == 10
     finally:
         del SOURCES["entry_boards"]
+
+
+def test_a_plugin_named_like_another_module_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "operator.py").write_text(OPERATOR)
+    assert exit_code("front", "--plugin", tmp_path / "operator.py", "--run", tmp_path) == 2
+    assert "operator.py is named like another module, operator; rename it" in capsys.readouterr().err

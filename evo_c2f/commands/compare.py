@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
 
 from evo_c2f.commands.options import (
     MEASURING,
@@ -25,6 +27,15 @@ from evo_c2f.scores.tables import markdown
 
 if TYPE_CHECKING:
     from evo_c2f.workflows.session import Session
+
+# The studies that use each option.
+USERS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("sizes", "ratios", "rivals", "benchmarks", "candidates", "trial_images"), ("winners",)),
+    **dict.fromkeys(("architectures", "again", "trainings"), ("ranking", "fairness")),
+    "costs": ("operators",),
+    "tables": ("tables",),
+    "seeds": ("ranking", "fairness", "search", "winners", "tables"),
+}
 
 
 @click.command("train-teacher")
@@ -177,7 +188,7 @@ def benchmark_command(
 @click.option("--table", "tables", multiple=True,
               help="tables: search this table alone; repeat it.  [default: all that are in --data]")  # fmt: skip
 @click.option("--training", "trainings", multiple=True,
-              help="fairness: compare this way to train; repeat it.  [default: all]")  # fmt: skip
+              help="ranking, fairness: compare this way to train; repeat it.  [default: all]")  # fmt: skip
 def study_command(
     what: str,
     costs: int,
@@ -206,6 +217,7 @@ def study_command(
     front is known. stages: how much of the quality a trained run's paths, operators and widths explain. Tables and
     pictures go to the run's folder; nothing is measured twice.
     """
+    refuse_options_of_others(what)
     if what == "tables":
         found = study_tables(given, seeds or 100, tables)
         click.echo(to_json(found) if as_json else markdown(found["rows"]))
@@ -217,15 +229,27 @@ def study_command(
     if what == "winners":
         amounts = (candidates, trial_images, seeds or 3)
         session, table = study_winners(given, sizes, ratios, rivals, benchmarks, amounts)
-    elif what == "operators":
-        session, table = study_operators(given, costs)
-    elif what == "stages":
-        session, table = study_stages(given)
+    elif what in ("operators", "stages"):
+        session, table = study_weights(given, what, costs)
     else:
+        from evo_c2f.workflows.studies.evidence import ranking_study, search_study
+
         session = training(given, "evidence")
-        table = study_evidence(session, what, (architectures, again), seeds, trainings)
+        if what == "search":
+            table = search_study(session, seeds or 10)
+        else:
+            table = ranking_study(session, what, (architectures, again), seeds or 2, trainings)
     write_table(session.run.folder / what, table)
     click.echo(to_json(table) if as_json else markdown(table["rows"]))
+
+
+def refuse_options_of_others(what: str) -> None:
+    """InputError if an option was given that the study `what` does not use."""
+    context = get_current_context()
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name, users in USERS.items():
+        if what not in users and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InputError(f"{flags[name]} is for study {', '.join(users)}; leave it out")
 
 
 def study_winners(
@@ -242,21 +266,13 @@ def study_winners(
     from evo_c2f.workflows.studies.winners import Amounts, winners_study
 
     session = opened(given)
+    if given["workers"] is None:
+        raise InputError("study winners trains in processes of this machine, not with Ray; give a number of --workers")
     check_benchmarks(session, benchmarks, "study winners")
     wanted = budgets(session, sizes or (() if ratios else (0.6, 1.49)), ratios)
     found = [(one, contestants_of(session, one, amounts[0], rivals)) for one in wanted]
     claim(session.run, until_the_end())
     return session, winners_study(session, found, benchmarks, Amounts(*amounts))
-
-
-def study_operators(given: Given, n_costs: int) -> "tuple[Session, dict[str, Any]]":
-    from evo_c2f.workflows.session import claim
-    from evo_c2f.workflows.studies.operators import operators_study
-
-    session = opened(given)
-    session.run.weights_for("operator")  # a missing one is told before anything is written
-    claim(session.run, until_the_end())
-    return session, operators_study(session, n_costs)
 
 
 def study_tables(given: Given, seeds: int, tables: tuple[str, ...]) -> dict[str, Any]:
@@ -268,24 +284,15 @@ def study_tables(given: Given, seeds: int, tables: tuple[str, ...]) -> dict[str,
     return tables_study(folder, given["run"] or Path("results/tables"), seeds, given["workers"], tables, show)
 
 
-def study_stages(given: Given) -> "tuple[Session, dict[str, Any]]":
+def study_weights(given: Given, what: str, n_costs: int) -> "tuple[Session, dict[str, Any]]":
     from evo_c2f.workflows.session import claim
     from evo_c2f.workflows.studies.evidence import stages_study
+    from evo_c2f.workflows.studies.operators import operators_study
 
     session = opened(given)
-    session.run.weights_for("joint")  # before anything is written
+    session.run.weights_for("operator" if what == "operators" else "joint")  # before anything is written
     claim(session.run, until_the_end())
-    return session, stages_study(session)
-
-
-def study_evidence(
-    session: "Session", what: str, sizes: tuple[int, int], seeds: int | None, trainings: tuple[str, ...]
-) -> dict[str, Any]:
-    from evo_c2f.workflows.studies.evidence import ranking_study, search_study
-
-    if what == "search":
-        return search_study(session, seeds or 10)
-    return ranking_study(session, what, sizes, seeds or 2, trainings)
+    return session, operators_study(session, n_costs) if what == "operators" else stages_study(session)
 
 
 COMMANDS: tuple[click.Command, ...] = (benchmark_command, compare_command, teacher_command, study_command)

@@ -151,7 +151,11 @@ def options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 
 def machine_of(given: Given) -> Machine:
-    """The machine that the options describe."""
+    """The machine that the options describe. InputError if some are for Ray alone, and it is not used."""
+    if given.get("workers", 1) is not None:
+        for name in ("ray_address", "gpus_per_worker"):
+            if given.get(name):
+                raise InputError(f"--{name.replace('_', '-')} goes with --workers ray; add it")
     names = {field.name for field in fields(Machine)}
     return Machine(**{name: value for name, value in given.items() if name in names})
 

@@ -39,11 +39,16 @@ def make_algorithm(
         return NSGA2(**shared)
     if budget.algorithm == "unsga3":
         return UNSGA3(_directions(n_objectives, budget.population).copy(), **shared)
+    return agemoea()(**shared)
+
+
+def agemoea() -> Any:
+    """AGE-MOEA's class. InputError without numba."""
     try:
         from pymoo.algorithms.moo.age import AGEMOEA
     except Exception as error:  # pymoo raises no narrower one
         raise InputError("algorithm agemoea needs numba; run 'pip install numba'") from error
-    return AGEMOEA(**shared)
+    return AGEMOEA
 
 
 @cache

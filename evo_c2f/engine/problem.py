@@ -106,6 +106,11 @@ class Judge:
             values = np.stack(columns, axis=1)
         return minimised(values, self.objectives)
 
+    def log_macs(self, genomes: Genomes) -> NDArray[np.float64]:
+        """Logarithms of their MACs, or of the first static cost; zeros without any, (n,)."""
+        prices = [self.cheapest.price(genome) for genome in genomes]
+        return np.log([max(price.get("macs", next(iter(price.values()), 1.0)), 1e-9) for price in prices])
+
     def excess(self, genomes: Genomes) -> NDArray[np.float64]:
         """The total violation of all limits on static costs, (n,); known before a genome is measured.
 

@@ -82,11 +82,6 @@ class Screen:
             self.learned, self.model = learned, fitted(self.features(known), values, self.seed)
         return self.model(self.features(genomes)).reshape(len(genomes), -1)
 
-    def macs(self, genomes: Genomes) -> Values:
-        """Logarithms of their MACs, or of the first static cost; zeros without any, (n,)."""
-        prices = [self.price(genome) for genome in genomes]
-        return np.log([max(price.get("macs", next(iter(price.values()), 1.0)), 1e-9) for price in prices])
-
     def choose(self, genomes: Genomes, n: int, known: Genomes, metrics: Values) -> NDArray[np.int64]:
         """The indices of at most n of the genomes: the most promising first, then the others in order.
 
@@ -103,7 +98,7 @@ class Screen:
             return allowed[self.choose(genomes[allowed], n, known, metrics)]
         whole = np.isfinite(metrics).all(axis=1)
         if whole.sum() < LEAST:
-            return farthest(self.macs(genomes), self.macs(known), n)
+            return farthest(self.judge.log_macs(genomes), self.judge.log_macs(known), n)
         known, metrics = known[whole], metrics[whole]
         values, predicted = self.judge.minimised(metrics), self.predict(genomes, known, metrics)
         low, high = values.min(axis=0), values.max(axis=0)

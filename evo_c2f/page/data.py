@@ -194,8 +194,8 @@ def facts(run: RunFolder, stages: Mapping[str, Measured], log: list[dict[str, An
     for line in log:
         if line["event"] == "trained":  # tells the seconds of all its sittings
             seconds[line["event"], line["stage"]] = line["seconds"]
-        elif line["event"] == "evolved" and line.get("measured") != 0:  # else it was a replay
-            seconds[line["event"], line["stage"]] += line["seconds"]
+        elif line["event"] in ("evolved", "interrupted") and line.get("measured") != 0:  # else it was a replay
+            seconds["evolved", line["stage"]] += line["seconds"]
     order = [*SUPERNET[:1], *STAGES]
     cost = [
         {"what": what, "stage": stage, "minutes": round(seconds[event, stage] / 60, 2)}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from evo_c2f.json_text import to_json
+from evo_c2f.json_text import to_yaml_value
 from evo_c2f.runs import recipe as recipes
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
@@ -41,7 +41,7 @@ def resolve(
     """The named recipe, or that of the run in the folder, or the default; changed by 'key=value', data and seed."""
     every = [*changes]
     if data is not None:
-        every.append(f"data.folder={to_json(os.path.abspath(data))}")
+        every.append(f"data.folder={to_yaml_value(os.path.abspath(data))}")
     if seed is not None:
         every.append(f"seed={seed}")
     kept = folder / "recipe.yaml" if folder else None

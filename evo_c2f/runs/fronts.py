@@ -108,11 +108,15 @@ def newest(frame: Frame) -> Frame:
 
     frame: as returned by `load_scores`.
     """
-    stages = frame["stage"].where(frame["stage"] != REFERENCE)
-    weights = stages.fillna(stages.groupby(frame["context"]).transform("last")).fillna(STAGES[0])
-    rows = frame.assign(weights=weights).drop_duplicates("id", keep="last")
+    rows = with_weights(frame).drop_duplicates("id", keep="last")
     qualities = [name for name in rows if is_quality(str(name))]
     return rows[rows[qualities].notna().any(axis=1)] if qualities else rows  # a plugin's are unknown without it
+
+
+def with_weights(frame: Frame) -> Frame:
+    """The frame with `weights`: the stage of each row, or of the other rows of its context for the reference."""
+    stages = frame["stage"].where(frame["stage"] != REFERENCE)
+    return frame.assign(weights=stages.fillna(stages.groupby(frame["context"]).transform("last")).fillna(STAGES[0]))
 
 
 def candidates(run: RunFolder, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
@@ -124,7 +128,8 @@ def candidates(run: RunFolder, objective: Metric, limits: Sequence[Limit], n: in
     if objective.name not in frame:
         way_out = f"evolve with --objective {objective.name}"
         raise InputError(f"{objective.name} was never measured in {run.folder}; {way_out}")
-    frame = within(frame.dropna(subset=[objective.name]), limits, f"the scores in {run.folder}")
+    frame = with_weights(frame).dropna(subset=[objective.name])
+    frame = within(frame.assign(stage=frame["weights"]), limits, f"the scores in {run.folder}")
     chosen = analysis.varied(frame, run.recipe.space, objective, n, run.recipe.search.macs_credit)
     if chosen.empty:
         raise InputError(f"no stage of {run.folder} has a subnet within the limits; allow more")

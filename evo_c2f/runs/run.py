@@ -160,12 +160,14 @@ class RunFolder:
         """The logged seconds of 'trained' or 'evolved' over the recipe's stages; what studies log is no part of them.
 
         A training's line tells the seconds of all its sittings, and the last line is of the weights that are there. A
-        search's line tells those of one sitting alone; one that measured nothing was a replay, in no time.
+        search's line tells those of one sitting alone, an 'interrupted' one those of a sitting that was stopped; a
+        search that measured nothing was a replay, in no time.
         """
         if event == "trained":
             found = self.last(event)
             return float(sum(found[stage]["seconds"] for stage in self.recipe.training.stages if stage in found))
-        lines = [line for line in read_log(self.log_file) if line["event"] == event and line.get("measured") != 0]
+        lines = [line for line in read_log(self.log_file) if line["event"] in (event, "interrupted")]
+        lines = [line for line in lines if line.get("measured") != 0]
         # A run may be searched jointly instead; beside the stages that is a comparison.
         own = [line for line in lines if line["stage"] in STAGES] or lines
         return float(sum(line["seconds"] for line in own))
@@ -183,7 +185,10 @@ class RunFolder:
 
     def write_ledger(self, training: str, ledger: dict[str, Any]) -> None:
         """Store the update counts of one training beside those of the others."""
-        ledgers = json.loads(self.ledger.read_text(encoding="utf-8")) if self.ledger.exists() else {}
+        try:
+            ledgers = json.loads(self.ledger.read_text(encoding="utf-8")) if self.ledger.exists() else {}
+        except ValueError:  # damaged: those of other trainings are lost, not this one's weights
+            ledgers = {}
         write_text(self.ledger, to_json({**ledgers, training: ledger}))
 
 

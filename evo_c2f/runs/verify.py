@@ -15,7 +15,8 @@ from evo_c2f.scores import analysis
 from evo_c2f.scores.store import read_scores
 
 OURS = {".lock", ".log.lock", ".writer.json"}  # who writes; they hold nothing of the run
-ORDER = re.compile(r"[0-9a-f]{64}( [0-9]+)?\n([0-9a-f]+\n)*[0-9a-f]*")  # a killed writer leaves half a line
+# The lines of engine/steady.py; a killed writer leaves half a line.
+ORDER = re.compile(r"[0-9a-f]{64}( [0-9]+)?\n([0-9a-f]+( failed)?\n)*[0-9a-f]*( [a-z]*)?")
 
 
 @dataclass(frozen=True)

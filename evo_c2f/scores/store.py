@@ -6,7 +6,7 @@ import os
 import time
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
-from evo_c2f.files import replacing, reserve
+from evo_c2f.files import publish, replacing, reserve
 from evo_c2f.lock import readers_of, wait_for_readers
 from evo_c2f.scores import layout, old_layout, probe
 from evo_c2f.scores.layout import Context, Failed, Scores
@@ -257,10 +257,7 @@ def _upgrade(path: Path, file: h5py.File) -> None:
 
 
 def _create(path: Path) -> None:
-    """An empty store, under a name of this process first: a writer killed here leaves no half file in the way.
-
-    Linked, not renamed: a file that another process has published meanwhile stays.
-    """
+    """An empty store, under a name of this process first: a writer killed here leaves no half file in the way."""
     empty = io.BytesIO()  # not at once to the disk: the library ends badly where it finds no room
     with h5py.File(empty, "w") as file:
         file.attrs["format"] = layout.FORMAT
@@ -269,8 +266,7 @@ def _create(path: Path) -> None:
     try:
         with _room(path):
             partial.write_bytes(empty.getvalue())
-        with suppress(FileExistsError):
-            os.link(partial, path)
+        publish(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

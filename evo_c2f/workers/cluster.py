@@ -29,15 +29,10 @@ class RayWorkers:
 
     def __init__(self, task: Task, address: str | None, cpus: int, gpus: float):
         """address: of a running cluster; None starts one on this machine. InputError if there is none, or no Ray."""
-        try:
-            import ray
-        except ImportError:
-            raise InputError("--workers ray needs Ray; run 'pip install ray'") from None
+        ray = answering(address)
         self.ray, self.task = ray, task
         self.mine = not ray.is_initialized()
         if self.mine:
-            if address:
-                refuse_unanswered(address, ray.util.get_node_ip_address())
             try:
                 ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
@@ -153,6 +148,17 @@ class Actor:
 
     def measure(self, architecture: Architecture) -> Measured:
         return self.task(architecture)
+
+
+def answering(address: str | None) -> Any:
+    """The package ray. InputError if it is not installed, or if nobody listens at the address of a cluster."""
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--workers ray needs Ray; run 'pip install ray'") from None
+    if address and not ray.is_initialized():
+        refuse_unanswered(address, ray.util.get_node_ip_address())
+    return ray
 
 
 def refuse_unanswered(address: str, mine: str) -> None:

@@ -1,6 +1,7 @@
 """Searches a run's supernet: one stage, or everything from training to the final front."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
@@ -82,6 +83,8 @@ def evolve(
     run, settings = session.run, session.settings
     tools = replace(instruments(session, stage), hire=hire, retry_failed=retry_failed)
     session.note_setting(stage)
+    if settings.search.steady_state and settings.search.screen > 1:
+        log.warning("a steady-state search has no surrogate: search.screen is not used")
     with session.show(f"evolving {stage}", evaluations(settings, stage)) as reporter:
 
         def on_progress(progress: Progress) -> None:
@@ -93,10 +96,15 @@ def evolve(
         def on_front(done: int, total: int) -> None:
             reporter.update(reporter.total, f"the front on whole images: {done} of {total}")
 
-        searched = replace(run, recipe=settings)
-        summary = run_stage(searched, stage, tools, seed, on_progress, on_front)
-    objectives = [o.name for o in settings.search.metrics()]
-    run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
+        searched, start = replace(run, recipe=settings), time.perf_counter()
+        try:
+            summary = run_stage(searched, stage, tools, seed, on_progress, on_front)
+        except KeyboardInterrupt:  # the next sitting logs its own seconds
+            run.log("interrupted", stage=stage, seconds=time.perf_counter() - start)
+            raise
+        objectives = [o.name for o in settings.search.metrics()]
+        # Before a Ctrl-C is heard, at the end of `show`: a front without its line counts as older than the others.
+        run.log("evolved", objectives=objectives, **{k: v for k, v in asdict(summary).items() if k != "front"})
     log.info(
         f"{stage}: {summary.asked} subnets asked for, {summary.measured} measured, front of {len(summary.front)}; "
         f"hypervolume {summary.hypervolume_before:.4f} -> {summary.hypervolume:.4f}; "

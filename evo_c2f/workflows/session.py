@@ -116,8 +116,9 @@ class Session:
         threads = torch.get_num_threads()
         if machine.workers:
             return partial(Processes, machine.workers, threads=threads)
-        from evo_c2f.workers.cluster import RayWorkers  # Ray is an extra
+        from evo_c2f.workers.cluster import RayWorkers, answering  # Ray is an extra
 
+        answering(machine.ray_address)  # else it is refused only after the training
         return partial(RayWorkers, address=machine.ray_address, cpus=threads, gpus=machine.gpus_per_worker)
 
 
@@ -163,6 +164,10 @@ def begin_training(find: Callable[[], RunFolder], machine: Machine, show: Show, 
         session.job.check(run.recipe.training, session.measured, session.rescored)
         if run.recipe.search.int8:
             require_quantiser()
+        if run.recipe.search.algorithm == "agemoea":
+            from evo_c2f.engine.algorithms import agemoea  # with pymoo, which a training doesn't need
+
+            agemoea()
         if {"latency_ms", "latency_ratio"} & {*session.measured}:
             runtime(session.job.device)  # InputError before a training, not after it
         return session

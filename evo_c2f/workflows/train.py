@@ -1,12 +1,17 @@
 """Trains a stage of a run's supernet, or a teacher from pictures without pairs."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.space import STAGES, Stage, subnet_ids
-from evo_c2f.workflows.session import Session
+from evo_c2f.workers.machine import Machine
+from evo_c2f.workflows.session import Session, cores
 from supernet import checkpoint
 from supernet.jobs.job import StageTraining
 from supernet.rounds.fairness import Ledger
@@ -46,10 +51,21 @@ def train(session: Session, stage: Stage) -> dict[str, Any]:
             gaps = ", ".join(f"{name} {gap:,}" for name, gap in unfair.items())
             log.warning(f"sampler {settings.sampler} is not fair: updates of competing choices differ by up to {gaps}")
 
-    with session.watching(stage, rounds) as (on_round, on_setback):
+    with every_thread(session.machine), session.watching(stage, rounds) as (on_round, on_setback):
         work = StageTraining(stage, survivors, start)
         session.job.train(work, settings, target, finish, on_round, on_setback)
     return {"checkpoint": str(target), "rounds": rounds}
+
+
+@contextmanager
+def every_thread(machine: Machine) -> Iterator[None]:
+    """All of the machine's threads: a training is one process, whichever number of workers measures later."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(machine.threads or cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def unpaired_training(session: Session, width: int, images: int, learning_rate: float) -> UnpairedTraining:

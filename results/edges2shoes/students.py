@@ -1,10 +1,10 @@
 """The searched network and the narrow teacher with more seeds, at another size, and taught in several ways.
 
-python -P results/edges2shoes/students.py PAIRS [128]
+python -P results/edges2shoes/students.py PAIRS [128 [WEIGHTS]]
 
-All are trained from scratch as `compare` trains them, at the learning rates that it chose. At 64 the searched network
-is the first search's, at 128 that with bounded outputs. The table goes to students-<side>.md and .json beside this
-file.
+All are trained as `compare` trains them, at the learning rates that it chose: from scratch, and the searched network
+also from the supernet's WEIGHTS, if given. At 64 it is the first search's, at 128 that with bounded outputs. The table
+goes to students-<side>.md and .json beside this file.
 """
 
 import sys
@@ -22,6 +22,7 @@ from evo_c2f.runs import recipe
 from evo_c2f.runs.recipe import Recipe
 from evo_c2f.runs.run import RunFolder
 from evo_c2f.scores.tables import markdown
+from evo_c2f.space import Architecture
 from evo_c2f.workers.machine import Machine
 from evo_c2f.workflows.session import Session, make_job
 from evo_c2f.workflows.studies.against_teacher import over_seeds
@@ -30,11 +31,13 @@ from supernet import load_model
 from supernet.jobs.comparison import Comparison, new_teacher
 from supernet.jobs.job import Job
 from supernet.network.cost import network_costs
+from supernet.network.generator import Subnet
 from supernet.teachers.opening import digest_of
 
 HERE = Path(__file__).parent
 NAMES = ["lpips", "fd_vgg_n200", "psnr_y", "ssim_y"]
-TEACHER_WIDTH, NARROW_WIDTH, TEACHER_RATE, RATE = 32, 6, 0.001, 0.004
+TEACHER_WIDTH, NARROW_WIDTH = 32, 6
+TEACHER_RATE, RATE, INHERITED_RATE = 0.001, 0.004, 0.001
 TITLES = {"searched": "searched", "narrow": "narrow teacher"}
 WAYS: dict[str, Mapping[str, float]] = {  # how the searched network learns, beside the recipe's losses
     "the teacher's outputs": {"distillation": 10.0},
@@ -58,8 +61,14 @@ class Plan:
     ways: int
     taught: Mapping[str, int]
 
+    def architecture(self) -> Architecture:
+        """The searched network's."""
+        searched = load_model(HERE / self.searched)
+        assert isinstance(searched, Subnet)
+        return searched.architecture
+
     def network(self, job: Job) -> nn.Module:
-        return job.fresh(load_model(HERE / self.searched).architecture)
+        return job.fresh(self.architecture())
 
     def made(self, name: str, job: Job) -> nn.Module:
         """'searched' or 'narrow', with fresh weights."""
@@ -68,7 +77,7 @@ class Plan:
 
 PLANS = {
     64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3, {"searched": 1}),
-    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, {"searched": 2, "narrow": 1}),
+    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, {"searched": 3, "narrow": 3}),
 }
 
 
@@ -95,8 +104,8 @@ def white(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float
     return float(torch.cat([network(source).mean(dim=1) for source, _ in batches]).gt(0.97).float().mean())
 
 
-def trained(run: RunFolder, settings: Recipe, plan: Plan) -> Iterator[dict[str, Any]]:
-    """A row for each network and seed."""
+def trained(run: RunFolder, settings: Recipe, plan: Plan, weights: str) -> Iterator[dict[str, Any]]:
+    """A row for each network and seed. weights: a file of a supernet's, or empty."""
     alone = trainer(run, settings)
     score = alone.job.score(NAMES, full=True)
 
@@ -112,26 +121,31 @@ def trained(run: RunFolder, settings: Recipe, plan: Plan) -> Iterator[dict[str, 
         by = alone.with_seed(number)
         for name in ("narrow", "searched"):
             yield row(by, TITLES[name], name, plan.made(name, by.job), plan.images, RATE)
-    for title, weights in list(WAYS.items())[: plan.ways]:
+    for number in range(plan.seeds if weights else 0):
+        by = replace(alone.with_seed(number), began_with=digest_of(weights))
+        network = by.job.trained(Path(weights)).extract(plan.architecture())
+        yield row(by, "searched, from the supernet's weights", "inherited", network, plan.images, INHERITED_RATE)
+    for title, losses in list(WAYS.items())[: plan.ways]:
         for name, seeds in plan.taught.items():
             for number in range(seeds):
-                by = taught(run, settings, weights).with_seed(number)
-                file = f"{name}-{'-'.join(weights)}"
+                by = taught(run, settings, losses).with_seed(number)
+                file = f"{name}-{'-'.join(losses)}"
                 yield row(by, f"{TITLES[name]}, from {title}", file, plan.made(name, by.job), plan.images, RATE)
 
 
-def settings_for(pairs: str, side: int) -> Recipe:
-    """The recipe for pairs of this size."""
+def settings_for(pairs: str, side: int, bounded: bool | None = None) -> Recipe:
+    """The recipe for pairs of this size. bounded: None: as the size's plan says."""
+    bounded = PLANS[side].bounded if bounded is None else bounded
     sizes = [f"data.load_size={side}", f"data.crop={side}", f"search.output_size=[{side}, {side}]"]
-    folder = (f"data.folder={pairs}", "data.direction=BtoA", f"task.bounded={PLANS[side].bounded}")
+    folder = (f"data.folder={pairs}", "data.direction=BtoA", f"task.bounded={bounded}")
     return recipe.load("edges2shoes-64", (*folder, *sizes))
 
 
-def main(pairs: str, side: str = "64") -> None:
+def main(pairs: str, side: str = "64", weights: str = "") -> None:
     settings = settings_for(pairs, int(side))
     run = RunFolder.begin(HERE / "models" / f"students-{side}", settings)
     rows = list[dict[str, Any]]()
-    for each in trained(run, settings, PLANS[int(side)]):
+    for each in trained(run, settings, PLANS[int(side)], weights):
         rows.append(each)
         print(each, flush=True)
     table = {"rows": over_seeds(rows, [*NAMES, "white"]), "each_seed": rows}

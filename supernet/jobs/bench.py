@@ -29,7 +29,7 @@ from supernet.training.criterion import Criterion, L1Alone, Terms
 from supernet.training.learning import Learning
 from supernet.training.loop import Crew, fair_gradients
 from supernet.training.optimizer import OPTIMIZERS, is_matrix, make_optimizer, step_used
-from supernet.training.precision import casting
+from supernet.training.precision import backward, casting
 
 if TYPE_CHECKING:
     from evo_c2f.sections.training import TrainingSection
@@ -113,6 +113,7 @@ def speed(step: Step, images: int, rounds: int, device: torch.device) -> dict[st
     for index in range(2 * WARM_UPS):
         step(index)
     if device.type == "cuda":
+        torch.cuda.synchronize(device)  # the warm-up's kernels are not timed
         torch.cuda.reset_peak_memory_stats(device)
     took = seconds(lambda: [step(index) for index in range(rounds)], device)
     row = {"images_per_s": images * rounds / took, "rounds_per_s": rounds / took}
@@ -160,7 +161,8 @@ def plain_loop(job: Job, network: nn.Module, how: TrainingSection, side: int, ba
         with casting(job.device, how.precision):
             output = network(source).float()
         loss = F.l1_loss(output, target)
-        loss.backward()
+        with backward(how.precision):
+            loss.backward()
         optimizer.step()
         return loss.detach()
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from evo_c2f.errors import DamagedFileError, FailedError, InputError
@@ -67,6 +68,8 @@ def refuse_few(name: str, n_images: int) -> None:
     requested: its name has the image count, such as fid_n200.
     """
     kind, _, count = name.partition("_n")
+    if n_images < 2:
+        raise InputError(f"{name} compares sets of images, and there is only one; name another quality")
     if count and int(count) != n_images:
         raise InputError(f"{name} is of {count} images, and there are {n_images}; name it {kind}_n{n_images}")
     if not count and n_images < PROTOCOLS[kind].dimensions:
@@ -190,6 +193,9 @@ def keep_statistics(name: str, targets: Sequence[Tensor], statistics: Mapping[st
     """Cache the statistics, if the cache can be written."""
     about = {"protocol": PROTOCOLS[name.partition("_n")[0]].description}
     try:
-        checkpoint.save(statistics_file(name, targets), statistics, about)
+        path = statistics_file(name, targets)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # other processes cache the same
+            checkpoint.save(path, statistics, about)
     except (OSError, FailedError) as error:
         log.warning(f"the statistics of the real images are not cached ({error}); they are taken anew each time")

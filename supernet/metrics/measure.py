@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+import supernet.device  # noqa: F401  (float32 is to be float32 in workers too, which import this)
 from evo_c2f.space import Architecture
 from supernet.metrics import qualities
 from supernet.metrics.tasks import Task

@@ -127,7 +127,8 @@ def costs_of(model: Model, size: tuple[int, int]) -> dict[str, float]:
     if "architecture" in model.metadata:
         architecture, frame = Architecture.from_dict(model.metadata["architecture"]), Frame(**model.metadata["frame"])
         return costs(architecture, frame, size)
-    found = network_costs(build_network(model.metadata), input_size(model, size))
+    with torch.device("meta"):  # counted, not computed
+        found = network_costs(build_network(model.metadata), input_size(model, size))
     return found | {"size_mb": found["params"] * BYTES_PER_PARAMETER / 1e6}
 
 
@@ -141,14 +142,11 @@ def input_size(model: Model, size: tuple[int, int]) -> tuple[int, int]:
 def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[str, Any]:
     """Median time in milliseconds for one output of (height, width), after two warm-ups; the threads and the device.
 
-    `latency_ms` of an ONNX file, which ONNX Runtime runs on the CPU; `latency_torch_ms` of a torch module.
+    `latency_ms` of an ONNX file, which ONNX Runtime runs on the CPU; `latency_torch_ms` of a torch module, which takes
+    large images in tiles.
     """
-    run: Callable[[Tensor], Tensor] = model.network
-    if isinstance(model.network, nn.Module):
-        name = "latency_torch_ms"
-        model.network.to(device)
-    else:
-        name, device = "latency_ms", torch.device("cpu")
+    run, is_module = forward(model, device), isinstance(model.network, nn.Module)
+    name, device = ("latency_torch_ms", device) if is_module else ("latency_ms", torch.device("cpu"))
     image = torch.rand(1, model.task.frame.input_channels, *input_size(model, size), device=device)
     ms = timed(lambda: run(image), device, LATENCY_REPEATS)
     return {name: ms, "threads": torch.get_num_threads(), "device": str(device)}

@@ -18,6 +18,7 @@ from evo_c2f.errors import InputError
 from supernet.data.picture_files import pictures_in, tell_losses
 from supernet.layouts.partners import relative_names
 from supernet.models.tiling import Generator, tiles
+from supernet.network.teacher import ResNetGenerator
 from supernet.pictures.decoding import WHITE, Layout, Levels, decoded, with_channels
 from supernet.pictures.opening import SUFFIXES
 from supernet.pictures.writing import WITH_PLANES, WRITTEN, save_picture
@@ -26,6 +27,7 @@ AS_PNG = "it is written as PNG, as its own format holds 256 colours"
 AS_TIFF = "it is written as TIFF, as its own format holds at most 4 channels"
 NO_ALPHA = "its transparency is not written beside outputs of other channels"
 NO_TAGS = "its further TIFF tags, such as a place on a map, are not written"
+OTHER_PROFILE = "its colour profile is not written beside outputs of other channels"
 SMALLEST_TILE = 16  # that the commands take
 LACK_OF_MEMORY = "out of memory|allocate memory|not enough memory"  # of a GPU, or of torch's CPU allocator
 
@@ -38,11 +40,16 @@ class Picture:
 
     colour: NDArray[np.float32]
     alpha: Image.Image | None
-    grey: bool  # which a network of RGB gets thrice
+    channels: int  # of the file, without alpha
     dtype: np.dtype[Any]  # of its numbers
     info: dict[str, Any]  # ICC profile and EXIF, to be kept
     losses: tuple[str, ...] = ()  # of what the file holds, in words
     layout: Layout | None = None  # of channels that are no picture to Pillow: see `Decoded`
+
+    @property
+    def grey(self) -> bool:
+        """Whether a network of RGB gets its one channel thrice."""
+        return self.channels == 1 and self.colour.shape[2] == 3
 
     @property
     def deep(self) -> bool:
@@ -62,9 +69,8 @@ def read_picture(path: Path, channels: int = 3) -> Picture:
     if found.alpha is not None:
         plane = found.alpha[..., 0]
         alpha = Image.fromarray(plane if dtype == np.uint8 else as_share(plane))
-    grey = raw.levels.shape[2] == 1 and channels == 3
     losses = (*found.losses, NO_TAGS) if found.tags else found.losses
-    return Picture(as_share(found.levels), alpha, grey, dtype, found.info, losses, found.layout)
+    return Picture(as_share(found.levels), alpha, raw.levels.shape[2], dtype, found.info, losses, found.layout)
 
 
 def as_share(levels: Levels) -> NDArray[np.float32]:
@@ -77,19 +83,26 @@ def tensor_of(picture: Picture) -> Tensor:
     return torch.from_numpy(picture.colour).movedim(-1, 0)[None]
 
 
+def stays_grey(network: Generator) -> bool:
+    """Whether a grey picture's output is grey: of networks that enlarge or restore, not of those that translate."""
+    frame = getattr(network, "frame", None)
+    return not isinstance(network, ResNetGenerator) and (frame is None or frame.residual)
+
+
 def generate(
     network: Generator, picture: Picture, tile: int, device: torch.device, after_tile: Callable[[], None] = lambda: None
 ) -> Image.Image | Levels:
-    """The network's output, in the picture's mode: colour or grey, 8 or 16 bits, with or without alpha.
+    """The network's output, with the picture's bits and its alpha, if any; grey if the picture is and stays so.
 
     What Pillow has no mode for is returned as an array (h, w, c). InputError if smaller tiles may fit into memory.
     """
     image, white = tensor_of(picture).to(device), WHITE[picture.dtype]
+    grey = picture.grey and stays_grey(network)
     height, width = (side * network.scale for side in picture.colour.shape[:2])
     pixels: Levels | None = None
     with naming_smaller_tiles(min(tile, max(image.shape[-2:]))):
         for rows, columns, output in tiles(network, image, tile):
-            part = output[0].mean(dim=0, keepdim=True) if picture.grey and output.shape[1] == 3 else output[0]
+            part = output[0].mean(dim=0, keepdim=True) if grey and output.shape[1] == 3 else output[0]
             part = part.movedim(0, -1).clamp(0, 1).mul(white)
             pixels = np.empty((height, width, part.shape[2]), picture.dtype) if pixels is None else pixels
             pixels[rows, columns] = (part if white == 1 else part.round()).cpu().numpy()
@@ -143,7 +156,8 @@ def plan(source: Path, out: Path, overwrite: bool, skip: bool = False, channels:
     pairs = [(source, out)] if to_file else [*zip(pictures, places, strict=True)]
     for target, n in Counter(target for _, target in pairs).items():
         if n > 1:
-            raise InputError(f"{n} pictures would be written to {target}; put the .gif into a folder of its own")
+            alike = ", ".join(picture.name for picture, other in pairs if other == target)
+            raise InputError(f"{alike} would all be written to {target}; rename them, or put them into other folders")
     left = [(picture, target) for picture, target in pairs if not target.exists()]
     if skip:
         return left
@@ -158,6 +172,14 @@ def written_name(picture: Path, channels: int = 3) -> str:
     if channels > 4 and picture.suffix.lower() not in WITH_PLANES:
         return picture.with_suffix(".tif").name
     return picture.with_suffix(".png").name if picture.suffix.lower() == ".gif" else picture.name
+
+
+def info_for(made: Image.Image | Levels, picture: Picture) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The picture's info for its output, and what is lost: a profile of colours is none of greys, nor the reverse."""
+    n = made.shape[2] if isinstance(made, np.ndarray) else len(made.getbands())
+    if "icc_profile" not in picture.info or (n > 2) == (picture.channels > 2):
+        return picture.info, ()
+    return {name: value for name, value in picture.info.items() if name != "icc_profile"}, (OTHER_PROFILE,)
 
 
 def apply(
@@ -181,8 +203,10 @@ def apply(
                 warn(f"{error}; it is left out")
                 continue
             made = generate(network, picture, tile, device)
+            info, lost = info_for(made, picture)
             try:
-                losses[names[source]] = (*picture.losses, *save_picture(made, target, picture.info, picture.layout))
+                saved = save_picture(made, target, info, picture.layout)
+                losses[names[source]] = (*picture.losses, *lost, *saved)
             except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno:  # of the disk, not of the format
                     raise

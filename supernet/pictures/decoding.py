@@ -80,6 +80,7 @@ class Raw:
     layout: Layout
     losses: tuple[str, ...] = ()
     tags: bool = False
+    alpha: bool = False  # whether the last channel of a grey or RGB picture of 16 bits is its transparency
 
 
 def read(path: Path, reading: Reading) -> tuple[Levels, tuple[str, ...]]:
@@ -118,6 +119,8 @@ def decoded(path: Path, channels: int) -> Decoded:
         raw = raw_header(path, channels)
         if raw:
             levels = np.ascontiguousarray(raw.load(), np.float32 if raw.dtype.kind == "f" else raw.dtype)
+            if raw.alpha and channels in (1, 3):
+                return Decoded(levels[..., :-1], levels[..., -1:], losses=raw.losses, tags=raw.tags)
             return replace(of_array(levels), losses=raw.losses, layout=raw.layout, tags=raw.tags)
     with opening(path) as opened:
         grey_with_alpha = deep_grey_with_alpha(path, opened)
@@ -205,13 +208,15 @@ def tiff_header(path: Path) -> Raw:
         shape = (*sides, int(np.prod(series.shape)) // (sides[0] * sides[1]))
         layout: Layout = "flat" if len(axes) == 2 else "pages" if page.samplesperpixel == 1 else "samples"
         tags = any(tag.code >= OWN_TAGS for tag in page.tags)
+        deep = page.bitspersample == 16 and series.dtype.kind == "u" and shape[2] in (2, 4)
+        alpha = deep and len(page.extrasamples) == 1 and page.extrasamples[0] > 0
 
     def load() -> Levels:
         array = tifffile.imread(path, series=0)
         return np.moveaxis(array, (axes.index("Y"), axes.index("X")), (0, 1)).reshape(shape)
 
     losses = (FIRST_PAGE,) * (n_series > 1) + (AS_FLOAT32,) * (series.dtype.kind == "f" and series.dtype.itemsize != 4)
-    return Raw(shape, series.dtype.newbyteorder("="), load, layout, losses, tags)
+    return Raw(shape, series.dtype.newbyteorder("="), load, layout, losses, tags, alpha)
 
 
 def of_array(levels: Levels) -> Decoded:
@@ -266,10 +271,10 @@ def with_channels(found: Decoded, channels: int) -> Decoded:
 
 
 def channels_of(half: Levels, channels: int) -> Levels:
-    """The first channels of a half picture that has no others. ValueError if it has."""
+    """The first channels of a half picture. ValueError if it has others, as a JPEG has where the halves meet."""
     others = half[..., channels:]
     if (others != half[..., :1]).any():
-        raise ValueError(f"a half of it has more than {channels} channels")
+        raise ValueError(f"a half of it has more than {channels} channels; store the halves in two folders")
     return half[..., :channels]
 
 

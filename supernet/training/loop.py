@@ -19,7 +19,7 @@ from supernet.training.captured import Captured, Round, can_be_recorded
 from supernet.training.criterion import Criterion
 from supernet.training.learning import Learning
 from supernet.training.optimizer import step_used
-from supernet.training.precision import casting
+from supernet.training.precision import backward, casting
 
 SECONDS_BETWEEN_SAVES = 60.0
 ROUNDS_BETWEEN_SNAPSHOTS = 200
@@ -148,7 +148,8 @@ def one_round(learning: Learning, source: Tensor, target: Tensor, side_by_side: 
     with cast():
         criterion.begin(learning.index, source, target, ranks)
     networks, used = students.deal()
-    losses, outputs = fair_gradients(networks, used, source, criterion, side_by_side, cast)
+    with backward(learning.settings.precision):
+        losses, outputs = fair_gradients(networks, used, source, criterion, side_by_side, cast)
     loss = sum(torch.stack(losses).tolist())  # a GPU is waited for here, and by a discriminator
     (loss,) = learning.hear(loss, of=used)
     students.settle()
@@ -171,7 +172,8 @@ def recordable_round(learning: Learning, source: Tensor, target: Tensor, weight:
     with cast():
         criterion.begin(learning.index, source, target)
     networks, used = learning.students.deal()
-    (loss,), _ = fair_gradients(networks, used, source, criterion, casting=cast)
+    with backward(learning.settings.precision):
+        (loss,), _ = fair_gradients(networks, used, source, criterion, casting=cast)
     step_used(learning.optimizer, used)
     update_average(list(learning.average.values()), learning.parameters, weight)
     return loss

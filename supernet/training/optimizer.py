@@ -7,6 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from supernet.training.precision import has_bf16
+
 OptimizerName = Literal["adam", "muon"]
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315), 5  # coefficients and steps that bring singular values near 1
@@ -33,7 +35,7 @@ class Muon(torch.optim.Adam):
         for alike in by_shape(matrices):
             # Channels last, as the weights lie in memory: no copy is made but the stack.
             moments = torch.stack([moment.movedim(1, -1) for moment in self._moments(alike)])
-            directions = orthogonal(moments.flatten(2), torch.bfloat16 if moments.is_cuda else None)
+            directions = orthogonal(moments.flatten(2), torch.bfloat16 if has_bf16(moments.device) else None)
             changes = list(directions.view_as(moments).movedim(-1, 2))
             rows, columns = alike[0].shape[0], alike[0][0].numel()
             length = 0.2 * math.sqrt(max(rows, columns)) * group["lr"]

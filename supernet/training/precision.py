@@ -10,13 +10,25 @@ Precision = Literal["auto", "float32", "tf32", "bf16"]
 
 
 def casting(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """A context, of this thread, in which convolutions run in the precision; 'auto' is bf16 on a GPU, else float32."""
+    """A context, of this thread, in which convolutions run in the precision; 'auto' is bf16 on a GPU that has it, else
+    float32.
+    """
     if precision == "auto":
-        precision = "bf16" if device.type == "cuda" else "float32"
+        precision = "bf16" if has_bf16(device) else "float32"
     if precision == "bf16":
         # Without its cache of weights, which a recorded round would read after they have changed.
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
     return tf32() if precision == "tf32" else nullcontext()
+
+
+def backward(precision: Precision) -> AbstractContextManager[object]:
+    """A context for gradients: cuDNN asks at each call whether TF32 is allowed; bf16 follows from the forward pass."""
+    return tf32() if precision == "tf32" else nullcontext()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the device is a GPU that computes in bfloat16, rather than emulating it."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """What the commands are made of, on one searched run of a second: whose weights go on, who is tried, within what."""
 
 import json
+import shutil
+import signal
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ from supernet_fixtures import random_pixels
 
 from evo_c2f.errors import InputError
 from evo_c2f.runs import recipe
-from evo_c2f.runs.run import RunFolder
+from evo_c2f.runs.run import RunFolder, read_log
+from evo_c2f.runs.stage import run_stage
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
 from evo_c2f.workers.machine import Machine
@@ -289,3 +293,51 @@ def test_each_training_starts_from_the_one_before(run, tmp_path, monkeypatch, fi
     contexts = analysis.load_scores(tmp_path, objectives=None).groupby("stage")["context"].agg(set)
     assert len(set.union(*contexts[list(STAGES)])) == 3  # each stage is scored by weights of its own
     assert session.run.weights_for("path").stem == first
+
+
+def test_a_ctrl_c_at_the_end_of_a_search_leaves_its_line_in_the_log(run, tmp_path, monkeypatch):
+    copy = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run"))
+    real = run_stage
+
+    def and_then(*words):
+        summary = real(*words)
+        signal.raise_signal(signal.SIGINT)
+        return summary
+
+    monkeypatch.setattr("evo_c2f.workflows.search.run_stage", and_then)
+    before = len(read_log(copy.log_file))
+    with pytest.raises(KeyboardInterrupt):
+        evolve(session_of(copy), "path", 0, session_of(copy).hiring())
+    assert [line["event"] for line in read_log(copy.log_file)[before:]] == ["setting", "evolved"]
+    assert copy.searched()[-1] == "path"
+
+
+def test_the_seconds_of_a_sitting_that_was_stopped_are_logged(run, tmp_path, monkeypatch):
+    copy = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run"))
+
+    def stopped(*words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evo_c2f.workflows.search.run_stage", stopped)
+    before = copy.seconds_of("evolved")
+    with pytest.raises(KeyboardInterrupt):
+        evolve(session_of(copy), "path", 0, session_of(copy).hiring())
+    line = read_log(copy.log_file)[-1]
+    assert (line["event"], line["stage"]) == ("interrupted", "path")
+    assert copy.seconds_of("evolved") == before + line["seconds"]
+
+
+def test_a_training_takes_every_thread_however_many_workers_measure_later(run, tmp_path, monkeypatch):
+    copy, threads = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run")), list[int]()
+    copy.checkpoint("joint").unlink()
+    monkeypatch.setattr(Job, "train", lambda *words: threads.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    train(replace(session_of(copy), machine=Machine(threads=before + 1, workers=4)), "joint")
+    assert threads == [before + 1] and torch.get_num_threads() == before
+
+
+def test_a_steady_state_search_says_that_it_has_no_surrogate(run, tmp_path, caplog):
+    copy = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run"))
+    session = session_of(copy, "search.steady_state=true", "search.screen=4")
+    evolve(session, "path", 1, session.hiring())
+    assert "search.screen is not used" in caplog.text

@@ -67,7 +67,7 @@ def test_with_too_little_known_costs_are_spread(large, judge, measure, names):
     screen = Screen(large, judge, 0)
     chosen = screen.choose(pool, 10, known, metrics)
     assert len(set(chosen.tolist())) == 10
-    assert chosen.tolist() == farthest(screen.macs(pool), screen.macs(known), 10).tolist()
+    assert chosen.tolist() == farthest(judge.log_macs(pool), judge.log_macs(known), 10).tolist()
     metrics[0, 0] = 30.0  # enough
     assert screen.choose(pool, 10, known, metrics).tolist() != chosen.tolist()
     assert screen.choose(pool[:3], 10, known, metrics).tolist() == [0, 1, 2]
@@ -87,8 +87,8 @@ def test_a_line_is_learned_as_a_line(large, judge):
     rng = np.random.default_rng(0)
     known, unseen = large.random(200, rng), large.random(50, rng)
     screen = Screen(large, judge, 0)
-    guess = screen.guess(unseen, known, screen.macs(known)[:, None])[:, 0]
-    assert guess == pytest.approx(screen.macs(unseen), abs=0.05)
+    guess = screen.guess(unseen, known, screen.judge.log_macs(known)[:, None])[:, 0]
+    assert guess == pytest.approx(screen.judge.log_macs(unseen), abs=0.05)
 
 
 def test_a_cost_that_must_be_measured_is_predicted(large, names, measure, costs):
@@ -106,7 +106,7 @@ def test_what_it_learns_depends_neither_on_the_order_of_the_rows_nor_on_their_re
     rng = np.random.default_rng(0)
     known, unseen = np.unique(large.random(60, rng), axis=0), large.random(50, rng)
     screen = Screen(large, judge, 0)
-    macs = screen.macs(known)
+    macs = screen.judge.log_macs(known)
     values = abs(macs - macs.mean())[:, None]  # which trees learn, and lines don't
     guess = screen.guess(unseen, known, values)
     assert (guess != Screen(large, judge, 1).guess(unseen, known, values)).any(), "the trees were not taken"

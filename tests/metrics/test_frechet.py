@@ -32,6 +32,11 @@ def cache(tmp_path: Path, monkeypatch) -> Path:
     return tmp_path / "cache"
 
 
+def test_a_single_image_has_no_frechet_distance() -> None:
+    with pytest.raises(InputError, match="fd_vgg_n1 compares sets of images, and there is only one"):
+        refuse_few("fd_vgg_n1", 1)
+
+
 def images_of(features: Tensor) -> Tensor:
     """(n, 4) in 0..1 -> images that have these features after rounding to 8 bits."""
     images = torch.zeros(len(features), 3, 4, 4)

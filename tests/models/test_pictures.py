@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from supernet_fixtures import random_images, random_pixels, write_images
 
 from evo_c2f.errors import InputError
-from supernet.models.pictures import apply, generate, plan, read_picture
+from supernet.models.pictures import OTHER_PROFILE, apply, generate, info_for, plan, read_picture
+from supernet.network.teacher import ResNetGenerator
 from supernet.pictures.writing import save_picture
 
 CPU = torch.device("cpu")
@@ -274,3 +275,37 @@ def test_a_tile_that_does_not_fit_into_memory_is_told_with_one_that_may(error: R
     error = RuntimeError("something else")
     with pytest.raises(RuntimeError, match="something else"):
         generate(Large(), picture, 4096, CPU)
+
+
+@pytest.mark.parametrize(("network", "mode"), [(ResNetGenerator(4), "RGB"), (Doubling(), "L")])
+def test_a_grey_picture_is_translated_to_colours_and_enlarged_to_greys(network, mode, tmp_path: Path):
+    Image.fromarray(np.full((16, 16), 128, np.uint8)).save(tmp_path / "a.png")
+    network.input_channels = 3
+    assert generate(network, read_picture(tmp_path / "a.png"), 16, CPU).mode == mode
+
+
+def test_a_profile_of_colours_is_not_written_beside_greys(colour, tmp_path: Path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(colour).save(tmp_path / "a.png", icc_profile=profile)
+    picture = read_picture(tmp_path / "a.png")
+    assert info_for(Image.new("RGB", (4, 4)), picture) == (picture.info, ())
+    info, losses = info_for(Image.new("L", (4, 4)), picture)
+    assert "icc_profile" not in info and losses == (OTHER_PROFILE,)
+
+
+def test_pictures_that_would_become_one_file_are_named(tmp_path: Path):
+    for name in ("a.png", "a.jpg"):
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    with pytest.raises(InputError, match=r"a\.jpg, a\.png would all be written to .*a\.tif; rename them"):
+        plan(tmp_path, tmp_path / "out", False, channels=5)
+
+
+@pytest.mark.parametrize(("channels", "planes"), [(1, "contig"), (3, "contig"), (3, "separate")])
+def test_the_transparency_of_a_tiff_of_16_bits_is_read(tmp_path: Path, channels: int, planes: str):
+    pixels = (random_images(10, 14, channels + 1).numpy() * 65535).astype(np.uint16)
+    laid = np.moveaxis(pixels, 2, 0) if planes == "separate" else pixels
+    kind = "rgb" if channels == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", laid, photometric=kind, planarconfig=planes, extrasamples=["unassalpha"])
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.channels == channels and picture.alpha is not None
+    assert np.array_equal((picture.colour[..., :channels] * 65535).round(), pixels[..., :channels])

@@ -261,3 +261,8 @@ def test_a_joint_search_has_candidates_too(run, tiny, genomes, context_of):
 def test_a_quality_that_was_never_measured_has_no_candidates(run):
     with pytest.raises(InputError, match="lpips was never measured in .*; evolve with --objective lpips"):
         fronts.candidates(run, metric("lpips"), [], 4)
+
+
+def test_the_widest_subnet_is_a_candidate_by_the_weights_that_ranked_it_best(run):
+    found = {genome.tobytes(): stage for stage, genome in fronts.candidates(run, PSNR, [], 100)}
+    assert found[run.recipe.space.reference.tobytes()] == "path"

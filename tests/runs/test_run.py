@@ -10,6 +10,7 @@ from command_line import ROOT
 from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.files import replacing, write_text
 from evo_c2f.runs import recipe
+from evo_c2f.runs.find import resolve
 from evo_c2f.runs.run import RunFolder, read_log
 from evo_c2f.runs.stage import read_survivors
 from evo_c2f.scores import analysis
@@ -249,3 +250,15 @@ def test_the_seconds_of_the_searches_are_those_of_every_sitting_that_measured(tm
     for stage, seconds, measured in (("path", 5.0, 4), ("operator", 2.0, 4), ("path", 3.0, 2), ("path", 0.5, 0)):
         run.log("evolved", stage=stage, seconds=seconds, measured=measured)
     assert run.seconds_of("evolved") == 10.0
+
+
+def test_a_damaged_ledger_does_not_lose_a_training(tmp_path, quick):
+    run = RunFolder(tmp_path, quick)
+    run.ledger.write_text("{ no")
+    run.write_ledger("joint", {"rounds": 3})
+    assert json.loads(run.ledger.read_text()) == {"joint": {"rounds": 3}}
+
+
+def test_data_may_lie_in_a_folder_of_any_name(tmp_path):
+    changed = resolve("sr-x4", "quick", None, (), tmp_path / "\U0001f600 \u00e9", None)
+    assert changed.data.folder == str(tmp_path / "\U0001f600 \u00e9")

@@ -84,7 +84,9 @@ def test_an_order_that_is_none_is_named(
     whole: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(whole, tmp_path / "run")
-    Order(run / "fronts" / "path.order", "a search", 9).add(b"\x01\x02", failed=False)
+    order = Order(run / "fronts" / "path.order", "a search", 9)
+    for failed in (False, True):
+        order.add(b"\x01\x02", failed=failed)
     assert exit_code("verify", run) == 0
     (run / "fronts" / "path.order").write_text(text)
     capsys.readouterr()

@@ -102,12 +102,14 @@ def stages_study(session: Session) -> dict[str, Any]:
         ScoreStore(run.folder / "stages.h5", tools.context) as store,
         session.show("measuring", len(flat)) as reporter,
     ):
-        evaluator = Evaluator(space, store, workers)
+        evaluator = Evaluator(space, store, workers, retry_failed=True)
         evaluator(flat, "sample", 0, reporter.step)
         column = tools.names.index(quality)
         values = np.array([evaluator.values(genome)[column] for genome in genomes.reshape(-1, space.n_genes)])
     if not np.isfinite(values).all():
-        raise InputError("a subnet of the sample gave no finite score; train the supernet longer")
+        why = evaluator.reason(flat)
+        cause = f"could not be measured ({why}); repeat this" if why else "gave no finite score; train longer"
+        raise InputError(f"a subnet of the sample {cause}")
     found = explained.shares(
         values.reshape(genomes.shape[:3]), np.random.default_rng([run.recipe.seed, STAGES_STREAM + 1])
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import nan
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from evo_c2f.scores.layout import Context
 from evo_c2f.sections.training import FinetuneSection
 from evo_c2f.studies.study import PLAIN, TRAININGS, Instrument, Laboratory
-from evo_c2f.workers.processes import Here, Task, Workers, in_processes
+from evo_c2f.workers.processes import Task, Workers, in_processes
 from evo_c2f.workflows.search import instruments, latency_table, protocol
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
@@ -61,7 +62,9 @@ def checking(session: Session, rounds: int) -> Laboratory:
     short = FinetuneSection(
         rounds=rounds, optimizer=how.optimizer, learning_rate=how.learning_rate, final_rate=0.01, ema=0.99
     )
-    return laboratory(replace(session, settings=session.settings.model_copy(update={"finetune": short})), Here)
+    return laboratory(
+        replace(session, settings=session.settings.model_copy(update={"finetune": short})), session.hiring()
+    )
 
 
 def shared_operators(session: Session) -> Instrument:
@@ -86,8 +89,8 @@ def train_shared(session: Session, training: str, number: int) -> tuple[Path, di
         with session.watching(name, rounds) as (on_round, on_setback):
             how = how.lasting(rounds)
             again.train(StageTraining("joint"), how, target, finish, on_round, on_setback)
-    line = run.last("trained")[name]
-    return target, {key: line[key] for key in ("rounds", "forward_gmacs", "seconds")}
+    line = run.last("trained").get(name, {})  # a damaged log may have been moved away
+    return target, {key: line.get(key, nan) for key in ("rounds", "forward_gmacs", "seconds")}
 
 
 def shared_name(training: str, number: int) -> str:
