@@ -3,12 +3,14 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from supernet.training.precision import backward, casting
 
 
-def test_gradients_are_taken_in_tf32_too() -> None:
+def test_gradients_are_taken_in_tf32_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     seen = list[bool]()
 
     class Watched(torch.autograd.Function):
