@@ -104,7 +104,9 @@ def header(path: Path, reading: Reading) -> tuple[tuple[int, int], tuple[str, ..
     with in_few_words():
         raw = raw_header(path, reading.channels)
     if raw:
-        return (raw.shape[0], raw.shape[1]), raw.losses
+        deep = raw.dtype == np.uint16 and reading.depth == 8
+        laid = raw.alpha and reading.channels in (1, 3)
+        return (raw.shape[0], raw.shape[1]), raw.losses + (EIGHT_BITS,) * deep + (ON_WHITE,) * laid
     with opening(path) as opened:
         deep = reading.depth != 8
         return opened.size, tuple(loss for loss in opened.losses if not (deep and loss == EIGHT_BITS))

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: its map is that of the rooms, and each place where a newcomer would edit is where it says."""
+"""CONTRIBUTING.md: its map is that of the folders, and each place where a newcomer would edit is where it says."""
 
 import ast
 import importlib
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import test_plugins
 from command_line import ROOT, TINY_PAIRS, command, exit_code, settings
-from test_imports import BOTH_ROOMS, NUMPY_ROOMS, TORCH_ROOMS
+from test_imports import BOTH_FOLDERS, NUMPY_FOLDERS, TORCH_FOLDERS
 
 import cli
 from evo_c2f.page import html
@@ -53,14 +53,14 @@ OTHERS = (
 FROM_OUTSIDE = (*OTHERS, PAIRS)
 
 
-def rooms() -> list[tuple[str, str]]:
-    """(package, room), in the order of the plan."""
-    found = [("evo_c2f", room) for room in (*NUMPY_ROOMS, *BOTH_ROOMS) if room]
-    return [*found, *(("supernet", room) for room in TORCH_ROOMS if room)]
+def folders() -> list[tuple[str, str]]:
+    """(package, folder), in the order of the plan."""
+    found = [("evo_c2f", folder) for folder in (*NUMPY_FOLDERS, *BOTH_FOLDERS) if folder]
+    return [*found, *(("supernet", folder) for folder in TORCH_FOLDERS if folder)]
 
 
-def docstring_of(package: str, room: str) -> str:
-    tree = ast.parse((ROOT / package / room.replace(".", "/") / "__init__.py").read_text())
+def docstring_of(package: str, folder: str) -> str:
+    tree = ast.parse((ROOT / package / folder.replace(".", "/") / "__init__.py").read_text())
     return ast.get_docstring(tree) or ""
 
 
@@ -80,15 +80,15 @@ def thing(what: str) -> Any:
 # -- the map ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("package", "room"), rooms())
-def test_a_room_says_in_one_sentence_what_it_holds(package: str, room: str) -> None:
-    assert re.fullmatch(r"[A-Z][^.?!]+\.", docstring_of(package, room))
+@pytest.mark.parametrize(("package", "folder"), folders())
+def test_a_folder_says_in_one_sentence_what_it_holds(package: str, folder: str) -> None:
+    assert re.fullmatch(r"[A-Z][^.?!]+\.", docstring_of(package, folder))
 
 
-def test_the_map_gives_each_room_in_order_with_its_own_sentence() -> None:
+def test_the_map_gives_each_folder_in_order_with_its_own_sentence() -> None:
     told = re.findall(r"`([\w/]+)`: ([^.]+\.)", " ".join(TEXT.partition("## Where to edit")[0].split()))
-    sentences = [(room.replace(".", "/"), docstring_of(package, room)) for package, room in rooms()]
-    assert told == [(room, sentence[0].lower() + sentence[1:]) for room, sentence in sentences]
+    sentences = [(folder.replace(".", "/"), docstring_of(package, folder)) for package, folder in folders()]
+    assert told == [(folder, sentence[0].lower() + sentence[1:]) for folder, sentence in sentences]
 
 
 def test_its_links_lead_to_what_is_there() -> None:

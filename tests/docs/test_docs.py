@@ -42,7 +42,12 @@ MORE: dict[str, tuple[str, ...]] = {
     "benchmark": ("--size", "2", "--trial-images", "2"),
     "compare": COMPARED,
     "train-teacher": ("--width", "4", "--images", "2"),
-    "study": (*STUDIED, *settings("search.evaluations.joint=12", "finetune.rounds=2")),
+}
+SHORTER = settings("search.evaluations.joint=12", "finetune.rounds=2")
+STUDIES = {
+    **dict.fromkeys(("ranking", "fairness"), (*STUDIED, *SHORTER)),
+    **dict.fromkeys(("search", "winners"), ("--seeds", "1", *SHORTER)),
+    **dict.fromkeys(("operators", "stages"), SHORTER),
 }
 BEGIN = ("search", "train-supernet", "train-teacher", "bench", "study", "data check")  # by a recipe of their own
 # What its words become where they name what isn't here.
@@ -189,10 +194,10 @@ def made_tiny(name: str, given: dict[str, Any], words: list[str]) -> list[str]:
     line = shlex.join(narrowed(words))
     for there, here in INSTEAD.items():
         line = re.sub(rf"(?<!\S){re.escape(there)}(?!\S)", here, line)
-    words = [*shlex.split(line), *MORE.get(name, ())]
+    words = [*shlex.split(line), *(STUDIES.get(given["what"], ()) if name == "study" else MORE.get(name, ()))]
     begun = given.get("run") and (given["run"] / "recipe.yaml").is_file()
     if name in BEGIN and not (begun and not given["recipe"]):
-        more = TRANSLATION if given["recipe"] in ("openmoji", "edges2shoes") else PHOTOGRAPHS
+        more = TRANSLATION if given["recipe"] in ("openmoji", "edges2shoes", "edges2shoes-64") else PHOTOGRAPHS
         words += more[: -2 if {"IN", "UNPAIRED"} & {*words} or name == "data check" else None]
     return words if "--threads" in words or "device" not in given else [*words, "--threads", "1"]
 

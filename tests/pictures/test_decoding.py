@@ -171,8 +171,10 @@ def test_grey_of_sixteen_bits_with_alpha_is_read_whole(tmp_path: Path) -> None:
     assert grey.shape == (6, 9, 1) and losses == (EIGHT_BITS, ON_WHITE)
     tifffile.imwrite(tmp_path / "a.tif", both, photometric="minisblack", planarconfig="contig", extrasamples=[2])
     np.testing.assert_array_equal(read(tmp_path / "a.tif", Reading(2, 16))[0], both)
-    with pytest.raises(ValueError, match="it has 2 channels, not 1"):
-        read(tmp_path / "a.tif", Reading(1, 16))
+    for reading in (Reading(1), Reading(1, 16)):
+        found, losses = read(tmp_path / "a.tif", reading)
+        np.testing.assert_array_equal(found, read(tmp_path / "a.png", reading)[0])
+        assert losses == read(tmp_path / "a.png", reading)[1] == header(tmp_path / "a.tif", reading)[1]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

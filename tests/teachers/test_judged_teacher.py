@@ -35,9 +35,8 @@ def test_a_frechet_distance_of_a_teacher_counts_the_images_of_the_final_front(tm
         job=job,
         first_quality=metric("fd_vgg_n4"),
         run=SimpleNamespace(log_file=tmp_path / "log.jsonl", log=lambda event, **line: kept.update(line)),
-        settings=SimpleNamespace(
-            teacher=SimpleNamespace(file="f", digest="d"), search=SimpleNamespace(rescore=["psnr_y"])
-        ),
+        settings=SimpleNamespace(teacher=SimpleNamespace(file="f", digest="d")),
+        rescored=["psnr_y"],
     )
     judge_teacher(session)  # type: ignore[arg-type]
     whole = job.score(["fd_vgg_n6", "psnr_y"], full=True).of(Halved())
