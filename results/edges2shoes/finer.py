@@ -1,4 +1,4 @@
-"""The network that was searched with bounded outputs, and one more cell at full resolution, with four seeds.
+"""The network that was searched with bounded outputs, and one more cell at full resolution, with six seeds.
 
 python results/edges2shoes/finer.py PAIRS
 
@@ -22,7 +22,7 @@ from evo_c2f.studies.winners import with_interval
 from evo_c2f.workflows.studies.against_teacher import over_seeds
 from supernet.network.cost import network_costs
 
-SEEDS, IMAGES, WIDTH, OPERATOR = 4, 6400, 8, "large_kernel"
+SEEDS, IMAGES, WIDTH, OPERATOR = 6, 6400, 8, "large_kernel"
 RIVALS = {"searched-from-scratch": "bounded", "narrow teacher": "students-64"}  # and the files of their rows
 
 

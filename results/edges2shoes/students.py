@@ -77,7 +77,7 @@ class Plan:
 
 PLANS = {
     64: Plan("models/searched-inherited.safetensors", False, 6400, 12800, 6, 3, {"searched": 1}),
-    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, {"searched": 3, "narrow": 3}),
+    128: Plan("bounded/models/searched-from-scratch.safetensors", True, 3200, 3200, 3, 1, {"searched": 3, "narrow": 1}),
 }
 
 
