@@ -2,11 +2,13 @@
 
     python benchmarks/reading.py hidden
     python benchmarks/reading.py memory FOLDER
+    python benchmarks/reading.py held-out FOLDER
     python benchmarks/reading.py pairs FOLDER
 
 hidden: rounds a second of sr-x4's fine-tuning if each photograph takes 50 ms to read and none is kept, relative to
 photographs in memory; in turns, so that a drifting machine cancels out. memory: the peak of a training on 800
 photographs of DIV2K's size, which are made in FOLDER, from those that scikit-image carries, unless they are there.
+held-out: the peak of measuring one network of restore's space on 20 photographs of 24 megapixels, made likewise.
 pairs: pairs a second that are decoded, cropped and flipped of the aligned folder FOLDER, and CPU seconds for each, by a
 training's reader and by a DataLoader with two workers; in turns, nothing is kept in memory.
 """
@@ -112,7 +114,7 @@ def hidden(rounds: int, repeats: int) -> None:
 @click.option("--rounds", default=30)
 def memory(folder: Path, n: int, rounds: int) -> None:
     """The peak of the resident memory of sr-x4's training on FOLDER."""
-    make_photographs(folder, n)
+    make_photographs(folder, n, SIZE)
     started = time.monotonic()
     with TemporaryDirectory() as run:
         words = ["train-supernet", "--recipe", "sr-x4", "--data", str(folder), "--run", run, "--device", "cpu"]
@@ -121,6 +123,24 @@ def memory(folder: Path, n: int, rounds: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * BYTES
     found = {"photographs": n, "size": SIZE, "rounds": rounds, "seconds": time.monotonic() - started}
     print(to_json(found | {"peak_gb": peak / 1e9}, indent=1))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--n", default=20, help="photographs")
+@click.option("--size", type=(int, int), default=(6000, 4000), help="their width and height in pixels")
+def held_out(folder: Path, n: int, size: tuple[int, int]) -> None:
+    """The peak of the resident memory of a final front's measure, and its time for one network."""
+    make_photographs(folder, n + 1, size)
+    settings = recipe.load("restore", (f"data.folder={folder}", f"data.validation_images={n}"))
+    job = make_job(settings, Machine("cpu"))
+    started = time.monotonic()
+    measure = job.full_measure(job.supernet(), ["psnr_y"], settings.search.output_size)
+    prepared = time.monotonic()
+    measure([job.space.decode(job.space.reference)])
+    seconds = {"seconds_to_prepare": prepared - started, "seconds_a_network": time.monotonic() - prepared}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES
+    print(to_json({"photographs": n, "size": size} | seconds | {"peak_gb": peak / 1e9}, indent=1))
 
 
 class Plain(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -187,8 +207,8 @@ def pairs(folder: Path, n: int, crop: int, repeats: int) -> None:
     print(to_json({"pairs_a_second": rates, "cpu_seconds_each": cpu_each, "rate_ratio": ratio}, indent=1))
 
 
-def make_photographs(folder: Path, n: int) -> None:
-    """Fill the folder with n enlarged parts of the embedded photographs; those that are there stay."""
+def make_photographs(folder: Path, n: int, size: tuple[int, int]) -> None:
+    """Fill the folder with n parts, enlarged to (width, height), of the embedded photographs; those there stay."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = [Image.fromarray(read_rgb(path)) for path in embedded()]
     rng = np.random.default_rng(0)
@@ -197,7 +217,7 @@ def make_photographs(folder: Path, n: int) -> None:
         corners = [*rng.uniform(0, 0.3, 2), *rng.uniform(0.7, 1, 2)]
         if not path.exists():
             box = [share * side for share, side in zip(corners, source.size * 2, strict=True)]
-            source.resize(SIZE, Image.Resampling.BICUBIC, tuple(box)).save(path, quality=90)
+            source.resize(size, Image.Resampling.BICUBIC, tuple(box)).save(path, quality=90)
 
 
 if __name__ == "__main__":

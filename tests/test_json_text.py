@@ -24,9 +24,9 @@ from evo_c2f.scores.store import ScoreStore
 from evo_c2f.sections.data import DataSection
 from supernet import checkpoint
 from supernet.data.photograph_data import PhotographData
-from supernet.metrics.measure import Score
 from supernet.metrics.similarity import PSNR_CEILING
 from supernet.metrics.tasks import SuperResolution
+from supernet.models.measure import Score
 
 ROOT = Path(__file__).parents[1]
 # They read what they write, or hash it, and no number of theirs comes from a measurement.

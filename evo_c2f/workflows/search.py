@@ -30,7 +30,7 @@ from supernet.batches.ahead import CPU
 from supernet.formats.int8 import Pairs, calibration, require_quantiser, score_int8
 from supernet.latency.table import describe, measure_table
 from supernet.metrics import qualities
-from supernet.metrics.measure import Score
+from supernet.models.measure import Score
 from supernet.network.generator import Supernet
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from evo_c2f.workflows.progress import Reporter, Show
 from evo_c2f.workflows.session import make_job, rendering
 from evo_c2f.workflows.use import Images, prepare
 from supernet import checkpoint
+from supernet.batches.fixed import Side
 from supernet.data import aligned, openmoji
 from supernet.data.picture_files import tell_others
 from supernet.jobs.bench import bench, bench_latencies
@@ -105,9 +106,9 @@ def cache_statistics(images: Images, metric: str, machine: Machine) -> Path:
         raise InputError(f"metric {metric!r} needs no statistics; name fid or fd_vgg")
     paths = aligned.split_files(images.folder, images.split)
     tell_others(aligned.split_folders(images.folder, images.split).pictures, log.warning)
-    aligned.check_sizes(paths, log.warning, load_size=images.load_size)
-    pairs = aligned.Pairs(paths, images.direction, images.load_size)
-    targets = [target for _, target in aligned.in_batches(pairs, aligned.EVALUATION_BATCH)]
+    sizes = aligned.check_sizes(paths, log.warning, images.direction, images.load_size)
+    pairs = aligned.Pairs(paths, images.direction, images.load_size, sizes)
+    targets = Side(aligned.in_batches(pairs, aligned.EVALUATION_BATCH), 1)
     frechet.refuse_few(metric, len(paths))
     frechet.Frechet(metric, targets, prepare(machine.device, machine.threads))
     path = frechet.statistics_file(metric, targets)

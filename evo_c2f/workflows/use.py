@@ -81,7 +81,7 @@ def evaluate(
     found = read_model(model, log.warning)
     images = read_judged(found, data.folder, data.split, data.direction, data.load_size, log.warning)
     result = judge(found, images, metrics or usual(found.task), device)
-    height, width = images[0].target.shape[2:]
+    _, _, height, width = images.batches.shapes[0][1]
     size = output_size or (height, width)
     result["costs"] = costs_of(found, size) | latency(found, size, device) | {"output_size": list(size)}
     return result

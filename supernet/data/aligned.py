@@ -4,16 +4,17 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby, islice
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from evo_c2f.errors import InputError
 from supernet.batches.ahead import in_order
+from supernet.batches.fixed import Batch, Fixed, Shape
 from supernet.batches.kept import Kept
 from supernet.data.images import Pixels, resized, to_tensor
 from supernet.data.picture_files import listed, tell_losses
@@ -25,6 +26,7 @@ from supernet.pictures.decoding import RGB, Reading
 from supernet.pictures.pairs import Direction, Layout, facts_of, read_pair, refuse_odd
 
 EVALUATION_BATCH = 64
+BATCH_PIXELS = EVALUATION_BATCH * 256 * 256  # of a batch of larger images
 KEPT_BYTES = 1 << 30  # of decoded pairs, if all fit; of a larger set, half as much
 ALIGNED = "an aligned folder holds train/ and val/ or test/, or two folders such as inputs/ and targets/"
 UNPAIRED = "an unpaired folder holds trainA/, trainB/, testA/ and testB/"
@@ -249,14 +251,21 @@ class Pairs:
         self.kept.clear()
 
 
-def in_batches(pairs: Pairs, n: int) -> list[tuple[Tensor, Tensor]]:
+def in_batches(pairs: Pairs, n: int) -> Fixed:
     """All pairs in order, at most n neighbours of one size at a time, as (source, target) in 0..1."""
-    batches = []
-    for _, alike in groupby((pairs[number] for number in range(len(pairs))), lambda pair: pair[0].shape):
-        while group := list(islice(alike, n)):
-            sources, targets = (to_tensor(np.stack(side)) for side in zip(*group, strict=True))
-            batches.append((sources, targets))
-    return batches
+    members, shapes = list[list[int]](), list[tuple[Shape, Shape]]()
+    first, second = (reading.channels for reading in pairs.readings)
+    for size, numbers in groupby(range(len(pairs)), pairs.sizes.__getitem__):
+        most = max(1, min(n, BATCH_PIXELS // prod(size)))
+        while batch := [*islice(numbers, most)]:
+            members.append(batch)
+            shapes.append(((len(batch), first, *size), (len(batch), second, *size)))
+    return Fixed(shapes, partial(read_batch, pairs, members))
+
+
+def read_batch(pairs: Pairs, members: Sequence[Sequence[int]], number: int) -> Batch:
+    source, target = zip(*(pairs[member] for member in members[number]), strict=True)
+    return to_tensor(np.stack(source)), to_tensor(np.stack(target))
 
 
 def unique(found: Mapping[str, Sequence[Item]]) -> list[Item]:

@@ -3,20 +3,22 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from torch import Tensor
-
 from evo_c2f.errors import InputError
+from supernet.batches.fixed import Batch, Fixed, Shape
+from supernet.batches.kept import Kept
 from supernet.data.images import Pixels, to_tensor
 from supernet.data.picture_files import is_picture, listed, place_of, tell_losses
 from supernet.layouts.folders import SIDES, two_sides
 from supernet.layouts.partners import partners, relative_names
 from supernet.pictures.decoding import RGB, Reading, read
 
+KEPT_BYTES = 512 << 20  # of a benchmark's pictures
+
 
 def read_benchmark(
     folder: Path, scale: int, warn: Callable[[str], None] = lambda sentence: None, reading: Reading = RGB
-) -> list[tuple[str, Tensor, Tensor]]:
-    """(name, low, high) of a benchmark folder in a common layout, paired by name.
+) -> tuple[list[str], Fixed]:
+    """The names of a benchmark folder's images, in a common layout, and (low, high) of each as a batch of one.
 
     `HR/x.png` with `LR_bicubic/X4/x.png` (or `xx4.png`), flat `x_SRF_4_HR.png` with `x_SRF_4_LR.png`, or `gt/x.png`
     with `lq/x.png` and the like.
@@ -33,7 +35,7 @@ def read_benchmark(
         found, lows = ({name: item[side] for name, item in zip(names, items, strict=True)} for side in (1, 0))
     else:
         found, lows = _in_benchmark(folder, scale)
-    pairs, losses = [], dict[str, tuple[str, ...]]()
+    shapes, losses, kept = list[tuple[Shape, Shape]](), dict[str, tuple[str, ...]](), Kept(KEPT_BYTES)
     for name, path in found.items():
         if name not in lows:
             raise InputError(f"{path} has no low-resolution partner at x{scale}")
@@ -42,9 +44,21 @@ def read_benchmark(
         if not (0 <= high.shape[0] - height < scale and 0 <= high.shape[1] - width < scale):
             size = f"{high.shape[1]}x{high.shape[0]}"
             raise InputError(f"{path.name} is {size}, not {scale} times its low-resolution partner")
-        pairs.append((name, to_tensor(low)[None], to_tensor(high[:height, :width])[None]))
+        kept.put(name, (low, high[:height, :width]))
+        shapes.append(((1, low.shape[2], *low.shape[:2]), (1, high.shape[2], height, width)))
     tell_losses(losses, warn)
-    return pairs
+    names = [*found]
+
+    def read_again(name: str, height: int, width: int) -> tuple[Pixels, Pixels]:
+        low, high = (_read_judged(of_name[name], reading, {}) for of_name in (lows, found))
+        return low, high[:height, :width]
+
+    def batch(number: int) -> Batch:
+        name, (_, _, height, width) = names[number], shapes[number][1]
+        low, high = kept.get(name, lambda: read_again(name, height, width))
+        return to_tensor(low)[None], to_tensor(high)[None]
+
+    return names, Fixed(shapes, batch)
 
 
 def _in_benchmark(folder: Path, scale: int) -> tuple[dict[str, Path], dict[str, Path]]:

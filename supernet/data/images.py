@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.batches.fixed import Batch, Fixed
 from supernet.batches.kept import Kept
 from supernet.batches.patches import as_floats
 from supernet.pictures.decoding import RGB, WHITE, Levels, Reading, read
@@ -133,9 +135,15 @@ def low_and_high(pixels: Pixels, scale: int, degradation: Degradation | None = N
 class LowAndHigh:
     """(low, high) of each photograph, as its numbers; both are made when they are needed."""
 
-    def __init__(self, photographs: Sequence[Photograph], scale: int, highs: Kept):
-        """highs: where photographs are kept. The low ones, each made of a whole photograph, are kept here."""
+    def __init__(
+        self, photographs: Sequence[Photograph], scale: int, highs: Kept, degradation: Degradation | None = None
+    ):
+        """highs: where photographs are kept. The low ones, each made of a whole photograph, are kept here.
+
+        degradation: as `low_and_high` has it.
+        """
         self.photographs, self.scale, self.highs, self.lows = photographs, scale, highs, Kept(KEPT_LOW_BYTES)
+        self.degradation = degradation
         self.sizes = [(height // scale, width // scale) for height, width in (p.size for p in photographs)]
 
     def __len__(self) -> int:
@@ -143,7 +151,7 @@ class LowAndHigh:
 
     def __getitem__(self, number: int) -> tuple[Pixels, Pixels]:
         pixels, (height, width) = self.photographs[number].pixels, self.sizes[number]
-        (low,) = self.lows.get(number, lambda: low_and_high(pixels, self.scale)[:1])
+        (low,) = self.lows.get(number, lambda: low_and_high(pixels, self.scale, self.degradation)[:1])
         return low, pixels[: height * self.scale, : width * self.scale]
 
     def __iter__(self) -> Iterator[tuple[Pixels, Pixels]]:
@@ -215,13 +223,12 @@ def crops_of_pairs(pairs: LowAndHigh, side: int, n: int) -> tuple[Tensor, Tensor
     return to_tensor(np.stack([low for low, _ in chosen])), to_tensor(np.stack([high for _, high in chosen]))
 
 
-def whole_pairs(pairs: Iterable[tuple[Pixels, Pixels]]) -> list[tuple[Tensor, Tensor]]:
-    """Each pair as a batch of one, (source, target)."""
-    return [(to_tensor(low)[None], to_tensor(np.asarray(high))[None]) for low, high in pairs]
+def whole_images(pairs: LowAndHigh, channels: int) -> Fixed:
+    """Each pair as a batch of one, (low, high)."""
+    sides = [[(1, channels, unit * height, unit * width) for unit in (1, pairs.scale)] for height, width in pairs.sizes]
+    return Fixed([(low, high) for low, high in sides], partial(whole_image, pairs))
 
 
-def whole_images(
-    photographs: Sequence[Photograph], scale: int, degradation: Degradation | None = None
-) -> list[tuple[Tensor, Tensor]]:
-    """Each photograph as a batch of one, (low, high)."""
-    return whole_pairs(low_and_high(image.pixels, scale, degradation) for image in photographs)
+def whole_image(pairs: LowAndHigh, number: int) -> Batch:
+    low, high = pairs[number]
+    return to_tensor(low)[None], to_tensor(np.asarray(high))[None]

@@ -15,6 +15,7 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.batches.ahead import CPU, Ahead
 from supernet.batches.beside import Beside
+from supernet.batches.fixed import Fixed, Side
 from supernet.batches.on_device import OnDevice, Places
 from supernet.batches.patches import PairBatches
 from supernet.data import openmoji
@@ -222,16 +223,18 @@ class PairData:
         """If training images are resized and cropped, images to judge on are resized to the crop, as in pix2pix."""
         return self.settings.crop if self.settings.load_size else None
 
-    def judged(self, use: str) -> list[tuple[Tensor, Tensor]]:
-        pairs = Pairs(self.splits[use], self.layout, self.judged_size, readings=self.readings)
+    def judged(self, use: str) -> Fixed:
+        """The pairs of `search` or `full`, with a teacher's outputs if these are the targets; or 'real' pictures."""
+        items, side = self.splits[use], self.judged_size
+        sizes = dict.fromkeys(items, (side, side)) if side else self.sizes
+        if use.startswith("real"):
+            return in_batches(Pairs(items, "alone", side, sizes, self.readings[::-1]), EVALUATION_BATCH)
+        pairs = Pairs(items, self.layout, side, sizes, self.readings)
         return in_batches(self.taught(pairs) if self.taught and self.alone else pairs, EVALUATION_BATCH)
 
-    def reals(self, use: str) -> list[Tensor]:
+    def reals(self, use: str) -> Sequence[Tensor]:
         """Batches of the held-out pictures of the target's domain, for `search` or `full`; none if targets are real."""
-        if not self.unpaired:
-            return []
-        pictures = Pairs(self.splits[f"real {use}"], "alone", self.judged_size, readings=self.readings[::-1])
-        return [picture for picture, _ in in_batches(pictures, EVALUATION_BATCH)]
+        return Side(self.judged(f"real {use}"), 0) if self.unpaired else []
 
     @property
     def side(self) -> int:
@@ -288,10 +291,10 @@ class PairData:
 
         return Beside(of(self.places), of(self.real_places, 1)) if self.unpaired else of(self.places)
 
-    def search(self) -> list[tuple[Tensor, Tensor]]:
+    def search(self) -> Fixed:
         """The images that all candidates are compared on."""
         return self.judged("search")
 
-    def full(self) -> list[tuple[Tensor, Tensor]]:
+    def full(self) -> Fixed:
         """The images that a final front is scored on."""
         return self.judged("full")

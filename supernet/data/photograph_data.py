@@ -15,6 +15,7 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from supernet.batches.ahead import CPU, Ahead
 from supernet.batches.degradation import degradation_of
+from supernet.batches.fixed import Batch, Fixed
 from supernet.batches.kept import Kept
 from supernet.batches.on_device import OnDevice, Places
 from supernet.batches.patches import DegradedPatches, PatchPairs
@@ -28,7 +29,6 @@ from supernet.data.images import (
     digest_of,
     validation_crops,
     whole_images,
-    whole_pairs,
 )
 from supernet.data.photographs import (
     SOURCES,
@@ -97,8 +97,9 @@ class PhotographData:
 
     def pairs_of(self, photographs: Sequence[Photograph]) -> LowAndHigh:
         """Their pairs, without a teacher's outputs."""
-        kind = Inputs if self.alone else OwnInputs if photographs[0].input else LowAndHigh
-        return kind(photographs, self.scale, self.kept)
+        if self.alone or photographs[0].input:
+            return (Inputs if self.alone else OwnInputs)(photographs, self.scale, self.kept)
+        return LowAndHigh(photographs, self.scale, self.kept, self.degradation)
 
     def samples(self, n: int) -> list[tuple[Pixels, Pixels]]:
         """The first training pairs, for a teacher. InputError if inputs are degraded: its outputs are kept."""
@@ -282,10 +283,10 @@ class PhotographData:
         settings = self.settings
         return validation_crops(self.images[1], self.scale, settings.crop, settings.validation_crops, self.degradation)
 
-    def search(self) -> list[tuple[Tensor, Tensor]]:
+    def search(self) -> list[Batch]:
         """The images that all candidates are compared on: the validation crops."""
         return [self.crops]
 
-    def full(self) -> list[tuple[Tensor, Tensor]]:
+    def full(self) -> Fixed:
         """The images that a final front is scored on: the whole validation images."""
-        return whole_pairs(self.judged) if self.of_pairs else whole_images(self.images[1], self.scale, self.degradation)
+        return whole_images(self.judged, self.channels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from supernet.batches.fixed import Side, count_images, images_at
 from supernet.data.images import shown
 from supernet.metrics.tasks import Task
 from supernet.network.generator import Frame
@@ -31,9 +32,8 @@ class Part:
 
 def parts_of(batches: Sequence[tuple[Tensor, Tensor]], frame: Frame) -> list[Part]:
     """The most detailed part of each of a few images, spread evenly; whole images if the task translates."""
-    pairs = [(source[i], target[i]) for source, target in batches for i in range(len(source))]
-    wanted = sorted({round(i * (len(pairs) - 1) / (N_IMAGES - 1)) for i in range(N_IMAGES)})
-    return [_part(*pairs[i], frame) for i in wanted]
+    wanted = sorted({round(i * (count_images(Side(batches, 0)) - 1) / (N_IMAGES - 1)) for i in range(N_IMAGES)})
+    return [_part(*pair, frame) for pair in images_at(batches, wanted)]
 
 
 def _part(source: Tensor, target: Tensor, frame: Frame) -> Part:
@@ -47,7 +47,8 @@ def _part(source: Tensor, target: Tensor, frame: Frame) -> Part:
     y, x = max(places, key=lambda p: float(_cut(target, p, side, scale).std()))
     top, left = max(0, y - MARGIN), max(0, x - MARGIN)
     around = source[:, top : y + side[0] + MARGIN, left : x + side[1] + MARGIN]
-    return Part(around, y - top, x - left, side, _cut(target, (y, x), side, scale))
+    # Copies: a view would keep the whole image.
+    return Part(around.clone(), y - top, x - left, side, _cut(target, (y, x), side, scale).clone())
 
 
 def _cut(image: Tensor, place: tuple[int, int], side: tuple[int, int], scale: int) -> Tensor:

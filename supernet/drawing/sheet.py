@@ -7,25 +7,37 @@ import torch
 from torch import Tensor, nn
 
 from evo_c2f.files import replacing
-from supernet.data.images import shown
+from supernet.batches.fixed import Side, count_images, images_at
+from supernet.data.images import resize_bicubic, shown
+from supernet.models.tiling import run
 
 INCH_A_CELL, INCH_OF_TITLES, DOTS_AN_INCH = 1.3, 0.5, 110
 ROWS = 10
+SIDE = 512  # of an image in pixels; a cell is smaller
 
 
 @torch.inference_mode()
 def sample_columns(
     batches: Sequence[tuple[Tensor, Tensor]], networks: Mapping[str, nn.Module], device: torch.device
 ) -> dict[str, list[Tensor]]:
-    """Title -> images: input, target, and each network's output, of images evenly spread over the batches."""
-    total = sum(len(source) for source, _ in batches)
-    wanted = sorted({round(i * (total - 1) / (ROWS - 1)) for i in range(ROWS)})
-    pairs = [(source[i], target[i]) for source, target in batches for i in range(len(source))]
-    sources, targets = [pairs[i][0] for i in wanted], [pairs[i][1] for i in wanted]
-    columns = {"input": sources, "target": targets}
-    for title, network in networks.items():
-        columns[title] = [network(source[None].to(device))[0].cpu() for source in sources]
+    """Title -> images: input, target, and each network's output, of images evenly spread over the batches.
+
+    They are made smaller, if they have more than SIDE pixels a side.
+    """
+    wanted = sorted({round(i * (count_images(Side(batches, 0)) - 1) / (ROWS - 1)) for i in range(ROWS)})
+    columns: dict[str, list[Tensor]] = {title: [] for title in ("input", "target", *networks)}
+    for source, target in images_at(batches, wanted):
+        columns["input"].append(small(source))
+        columns["target"].append(small(target))
+        for title, network in networks.items():
+            columns[title].append(small(run(network, source[None].to(device))[0].cpu()))
     return columns
+
+
+def small(image: Tensor) -> Tensor:
+    """The image (c, h, w), with at most SIDE pixels a side."""
+    scale = SIDE / max(image.shape[1:])
+    return image if scale >= 1 else resize_bicubic(image[None], scale)[0]
 
 
 def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = DOTS_AN_INCH) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from evo_c2f.errors import InputError
 from evo_c2f.files import replacing, write_text
 from supernet.batches.ahead import CPU
+from supernet.batches.fixed import Side, count_images, images_at
 from supernet.data.images import to_pixels
 from supernet.formats.export import export, metadata_of
 from supernet.models.card import MARK, card, hub_header
@@ -103,4 +104,4 @@ def remove_samples(folder: Path, first: int) -> None:
 
 def first_inputs(pairs: Sequence[tuple[Tensor, Tensor]], n: int = 3) -> list[Tensor]:
     """The first n inputs (1, 3, h, w) of batches (source, target)."""
-    return [image[None] for source, _ in pairs for image in source.cpu()][:n]
+    return [source.cpu()[None] for source, _ in images_at(pairs, range(min(n, count_images(Side(pairs, 0)))))]

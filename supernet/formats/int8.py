@@ -15,9 +15,9 @@ from evo_c2f.errors import FailedError, InputError
 from supernet.batches.ahead import CPU
 from supernet.formats.export import open_onnx
 from supernet.formats.onnx_file import onnx_model, require_onnx, save_onnx
-from supernet.metrics.measure import Score
 from supernet.metrics.perceptual import COLOURS
 from supernet.metrics.tasks import Task
+from supernet.models.measure import Score
 
 Pairs = Sequence[tuple[Tensor, Tensor]]
 LIMITS = {"psnr_y": 0.1, "psnr": 0.1, "lpips": 0.003}  # a loss beyond it does not pay

@@ -30,8 +30,8 @@ def check(benchmarks: Sequence[Path], scale: int, warn: Callable[[str], None] = 
     for title, folder in zip(titles, benchmarks, strict=True):
         if titles.count(title) > 1:
             raise InputError(f"two benchmarks are called {title}, which a table can't tell apart; rename a folder")
-        images = read_benchmark(folder, scale, warn)
-        side = min(min(high.shape[2:]) for _, _, high in images)
+        images, batches = read_benchmark(folder, scale, warn)
+        side = min(min(high[2:]) for _, high in batches.shapes)
         for name in NAMES:
             qualities.check(name, SuperResolution(scale), len(images), side)
 

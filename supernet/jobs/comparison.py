@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from evo_c2f.errors import FailedError, InputError
 from evo_c2f.space import Architecture
 from supernet import checkpoint
+from supernet.batches.fixed import Side
 from supernet.jobs.alone import TrainingAlone
 from supernet.jobs.job import Job, OnRound, OnSetback
-from supernet.metrics.measure import Score
 from supernet.metrics.tasks import is_of_rgb
 from supernet.models import model
+from supernet.models.measure import Score
 from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator
 
@@ -201,7 +202,8 @@ def baselines(job: Job, score: Score) -> list[dict[str, Any]]:
     """Rows of what is not trained here: the input, the mean image, and the teacher that was brought, if any."""
     others: dict[str, Callable[[Tensor], Tensor]] = {"the input itself": job.task.baseline}
     search, full = job.data.search(), job.data.full()
-    if len({target.shape[1:] for _, target in (*search, *full)}) == 1:  # images of several sizes have no mean
+    shapes = [shape for batches in (search, full) for shape in Side(batches, 1).shapes]
+    if len({shape[1:] for shape in shapes}) == 1:  # images of several sizes have no mean
         others["the mean image"] = mean_target(search)
     if job.judged_teacher:
         others["the teacher that was brought"] = job.judged_teacher

@@ -17,6 +17,7 @@ from evo_c2f.errors import DamagedFileError, InputError
 from evo_c2f.space import Architecture, Genomes, SearchSpace, Stage, subnet_ids
 from supernet import checkpoint
 from supernet.batches.ahead import CPU
+from supernet.batches.fixed import Batch
 from supernet.data.images import Pixels, Taught
 from supernet.drawing.board import Board
 from supernet.latency.table import describe, read_table
@@ -24,9 +25,9 @@ from supernet.latency.whole import timers
 from supernet.layouts.index import Index
 from supernet.layouts.record import Record
 from supernet.metrics import qualities
-from supernet.metrics.measure import Measure, Score
 from supernet.metrics.perceptual import VggFeatures
 from supernet.metrics.tasks import Task
+from supernet.models.measure import Measure, Score
 from supernet.models.model import load_network
 from supernet.network.cost import costs
 from supernet.network.discriminator import PatchGan
@@ -71,7 +72,7 @@ class Data(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def unpaired(self) -> bool: ...  # the inputs, and beside the targets real pictures that are no partners of them
-    def reals(self, use: str) -> list[Tensor]: ...  # for Frechet distances, of 'search' or 'full'; none: the targets
+    def reals(self, use: str) -> Sequence[Tensor]: ...  # for Frechet distances; none: the targets
     def samples(self, n: int) -> Sequence[tuple[Pixels, Pixels]]: ...
     def record(self) -> Record: ...
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]: ...
@@ -83,8 +84,8 @@ class Data(Protocol):
         ranks: Ranks = ALONE,
         device: torch.device = CPU,
     ) -> Batches: ...
-    def search(self) -> list[tuple[Tensor, Tensor]]: ...
-    def full(self) -> list[tuple[Tensor, Tensor]]: ...
+    def search(self) -> Sequence[Batch]: ...
+    def full(self) -> Sequence[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -291,8 +292,7 @@ class Job:
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
         """The measure of a final front; its qualities are named `*_full`."""
         wanted = [name for name in names if qualities.is_quality(name, self.task)]
-        data = self.data
-        return Measure(supernet, self.task, data.full(), wanted, output_size, "_full", data.reals("full"))
+        return Measure(supernet, self.task, self.data.full(), wanted, output_size, "_full", self.data.reals("full"))
 
     def score(self, names: Sequence[str], full: bool = False) -> Score:
         """The qualities of any network on the search's images, or on those of the final front."""

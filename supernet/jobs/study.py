@@ -14,7 +14,7 @@ from evo_c2f.space import Architecture
 from supernet import checkpoint
 from supernet.jobs.alone import Plan, TrainingAlone
 from supernet.jobs.job import Job
-from supernet.metrics.measure import Score
+from supernet.models.measure import Score
 from supernet.rounds.sampling import Sampler, make_rounds
 
 if TYPE_CHECKING:

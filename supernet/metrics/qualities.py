@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from evo_c2f.errors import InputError
+from supernet.batches import fixed
 from supernet.metrics import frechet, perceptual
 from supernet.metrics.frechet import Frechet
 from supernet.metrics.perceptual import COLOURS, Lpips
@@ -76,7 +77,7 @@ def named_by_count(names: Sequence[str], n_images: int) -> list[str]:
 
 def count(targets: Sequence[Tensor], reals: Sequence[Tensor]) -> int:
     """The number of images that a Frechet distance is named by: of outputs, or of reals if these are fewer."""
-    return min(sum(map(len, targets)), sum(map(len, reals or targets)))
+    return min(fixed.count_images(targets), fixed.count_images(reals or targets))
 
 
 def least_side(name: str, task: Task) -> int:
@@ -119,7 +120,7 @@ def make(
 
     reals: what a Frechet distance is against, if not the targets.
     """
-    refuse_unfit(name, task, min(min(target.shape[2:]) for target in targets))
+    refuse_unfit(name, task, min(min(shape[2:]) for shape in fixed.shapes_of(targets)))
     if name == "lpips":
         return MeanOf(Lpips("alex").to(device))
     if is_frechet(name):

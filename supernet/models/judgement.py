@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from evo_c2f.errors import InputError
 from evo_c2f.space import Architecture
+from supernet.batches.fixed import Fixed, Side
 from supernet.data import aligned
 from supernet.data.benchmarks import read_benchmark
 from supernet.data.picture_files import tell_losses, tell_others
@@ -18,7 +20,7 @@ from supernet.layouts.partners import Item, places, relative_names
 from supernet.metrics import qualities
 from supernet.metrics.tasks import SuperResolution
 from supernet.models.model import Model, build_network
-from supernet.models.tiling import run_tiled
+from supernet.models.tiling import run
 from supernet.network.cost import BYTES_PER_PARAMETER, costs, network_costs
 from supernet.network.generator import Frame
 from supernet.pictures.decoding import Depth, Reading
@@ -26,16 +28,14 @@ from supernet.pictures.pairs import Direction
 from supernet.timing import timed
 
 LATENCY_REPEATS = 7
-LARGEST = 1024 * 1024  # input pixels that are run at once; larger images are tiled
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One image to judge a model on."""
+    """Images to judge a model on: each one's name, and itself as a batch of one, (source, target)."""
 
-    name: str  # no other's
-    source: Tensor  # (1, 3, h, w)
-    target: Tensor  # (1, 3, h * scale, w * scale)
+    names: list[str]
+    batches: Fixed
 
 
 def read_judged(
@@ -45,7 +45,7 @@ def read_judged(
     direction: Direction,
     side: int | None,
     warn: Callable[[str], None] = lambda sentence: None,
-) -> list[Judged]:
+) -> Judged:
     """The images of a benchmark folder (super-resolution), or of an aligned folder's split (translation).
 
     warn: gets a message about the files' losses and about ignored files.
@@ -55,15 +55,16 @@ def read_judged(
     depth: Depth = 8 if channels == (3, 3) else "float"  # the metrics of RGB are of 8 bits
     source, target = (Reading(n, depth) for n in channels)
     if isinstance(model.task, SuperResolution):
-        return [Judged(*image) for image in read_benchmark(folder, model.task.scale, warn, source)]
+        return Judged(*read_benchmark(folder, model.task.scale, warn, source))
     paths = aligned.split_files(folder, split)
     tell_others(aligned.split_folders(folder, split).pictures, warn)
     readings = source, target
-    aligned.check_sizes(paths, layout=direction, load_size=side, readings=readings)
-    pairs = aligned.Pairs(paths, direction, side, readings=readings)
-    batches = aligned.in_batches(pairs, 1)
+    sizes = aligned.check_sizes(paths, layout=direction, load_size=side, readings=readings)
+    pairs = aligned.Pairs(paths, direction, side, sizes, readings)
+    for number in range(len(pairs)):
+        pairs[number]  # what can't be read, or is lost, is told first
     tell_losses({name: pairs.losses[item] for item, name in places(paths).items()}, warn)
-    return [Judged(name, *batch) for name, batch in zip(names_of(paths), batches, strict=True)]
+    return Judged(names_of(paths), aligned.in_batches(pairs, 1))
 
 
 def names_of(items: Sequence[Item]) -> list[str]:
@@ -76,40 +77,35 @@ def names_of(items: Sequence[Item]) -> list[str]:
 def forward(model: Model, device: torch.device) -> Callable[[Tensor], Tensor]:
     """The model as a function on the device; large images in tiles."""
     network = model.network
-    if not isinstance(network, nn.Module):
-        return network
-    network.to(device)
-
-    def run(x: Tensor) -> Tensor:
-        return run_tiled(network, x) if x.shape[2] * x.shape[3] > LARGEST else network(x)
-
-    return run
+    if isinstance(network, nn.Module):
+        network.to(device)
+    return partial(run, network)
 
 
 @torch.inference_mode()
 def judge(
     model: Model,
-    images: Sequence[Judged],
+    images: Judged,
     names: Sequence[str],
     device: torch.device,
     on_image: Callable[[int], None] = lambda done: None,
 ) -> dict[str, Any]:
     """`images`: name -> qualities of each; `mean`: their averages, and the Frechet distances over the whole set."""
+    targets = Side(images.batches, 1)
     for name in names:
         if not qualities.is_quality(name, model.task):
             raise InputError(f"{name} is no quality of {model.task.name}; there are {', '.join(known(model))}")
-        qualities.check(name, model.task, len(images), min(min(image.target.shape[2:]) for image in images))
-    run = forward(model, device)
-    targets = [image.target.to(device) for image in images]
+        qualities.check(name, model.task, len(images.names), min(min(shape[2:]) for shape in targets.shapes))
+    network = forward(model, device)
     judges = {name: qualities.make(name, model.task, targets, device) for name in names}
     rows: dict[str, dict[str, float]] = {}
-    for done, (image, target) in enumerate(zip(images, targets, strict=True), 1):
-        output = run(image.source.to(device)).to(device)
-        rows[image.name] = {}
+    for done, (image, (source, target)) in enumerate(zip(images.names, images.batches, strict=True), 1):
+        output, target = network(source.to(device)).to(device), target.to(device)
+        rows[image] = {}
         for name, quality in judges.items():
             quality.add(output, target)
             if not qualities.is_frechet(name):
-                rows[image.name][name] = quality.value()
+                rows[image][name] = quality.value()
         on_image(done)
     mean = {
         name: quality.value() if qualities.is_frechet(name) else fmean(row[name] for row in rows.values())
@@ -145,8 +141,8 @@ def latency(model: Model, size: tuple[int, int], device: torch.device) -> dict[s
     `latency_ms` of an ONNX file, which ONNX Runtime runs on the CPU; `latency_torch_ms` of a torch module, which takes
     large images in tiles.
     """
-    run, is_module = forward(model, device), isinstance(model.network, nn.Module)
+    network, is_module = forward(model, device), isinstance(model.network, nn.Module)
     name, device = ("latency_torch_ms", device) if is_module else ("latency_ms", torch.device("cpu"))
     image = torch.rand(1, model.task.frame.input_channels, *input_size(model, size), device=device)
-    ms = timed(lambda: run(image), device, LATENCY_REPEATS)
+    ms = timed(lambda: network(image), device, LATENCY_REPEATS)
     return {name: ms, "threads": torch.get_num_threads(), "device": str(device)}

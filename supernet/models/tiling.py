@@ -4,11 +4,11 @@ The tiles overlap by the network's reach. Layers that pool over the whole image 
 tile by tile beforehand, one layer after the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from supernet.network.pooling import Pool
 
 DEFAULT_TILE = 256
+LARGEST = 1024 * 1024  # input pixels of an image that is run at once
 
 
+@runtime_checkable
 class Generator(Protocol):
     """A network that can be tiled; all sizes except the scale are in pixels of its input.
 
@@ -76,6 +78,18 @@ def grid_of(network: Generator, image: Tensor, tile: int) -> list[tuple[Span, Sp
     """The (rows, columns) of each tile of an image (..., h, w), in order."""
     rows, columns = (spans(length, tile, network.reach, network.grain) for length in image.shape[-2:])
     return list(product(rows, columns))
+
+
+def is_large(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape (b, c, h, w) are run in tiles."""
+    return shape[2] * shape[3] > LARGEST
+
+
+def run(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The network's output for (b, c, h, w); large images in tiles, if it is a generator of ours."""
+    if is_large(images.shape) and isinstance(network, nn.Module) and isinstance(network, Generator):
+        return torch.cat([run_tiled(network, image[None]) for image in images])
+    return network(images)
 
 
 def run_tiled(network: Generator, image: Tensor, tile: int = DEFAULT_TILE) -> Tensor:

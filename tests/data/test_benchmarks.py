@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from supernet_fixtures import random_pixels, write_images
 
@@ -22,9 +23,9 @@ def layout(name: str, scale: int) -> tuple[str, str]:
 def test_a_benchmark_may_lie_in_two_folders(tmp_path):
     write_images(tmp_path, {f"gt/s/{name}.png": random_pixels(24, 28, i) for i, name in enumerate("ab")})
     write_images(tmp_path, {f"lq/s/{name}x4.png": random_pixels(6, 7, i) for i, name in enumerate("ab")})
-    found = read_benchmark(tmp_path, 4)
-    assert [name for name, *_ in found] == ["a", "b"]
-    for i, (_, low, high) in enumerate(found):
+    names, batches = read_benchmark(tmp_path, 4)
+    assert names == ["a", "b"]
+    for i, (low, high) in enumerate(batches):
         assert np.array_equal(to_pixels(low)[0], random_pixels(6, 7, i))
         assert np.array_equal(to_pixels(high)[0], random_pixels(24, 28, i))
     assert benchmark_highs(tmp_path) == [tmp_path / "gt" / "s" / "a.png", tmp_path / "gt" / "s" / "b.png"]
@@ -44,9 +45,9 @@ def test_a_benchmark_is_paired_by_name(tmp_path, name, scale):
     write_images(tmp_path, {low_name.format(stem): pixels for stem, pixels in lows.items()})
     write_images(tmp_path, {high_name.format(stem): pixels for stem, pixels in highs.items()})
     write_images(tmp_path, {low_name.format("a_1"): random_pixels(6, 7)})  # no partner of any: it shifts the order
-    found = read_benchmark(tmp_path, scale)
-    assert sorted(stem for stem, *_ in found) == sorted(stems)
-    for stem, low, high in found:
+    names, batches = read_benchmark(tmp_path, scale)
+    assert sorted(names) == sorted(stems)
+    for stem, (low, high) in zip(names, batches, strict=True):
         assert np.array_equal(to_pixels(low), lows[stem][None])
         assert np.array_equal(to_pixels(high), highs[stem][None])
 
@@ -70,8 +71,9 @@ def test_a_benchmarks_sizes_must_fit_up_to_less_than_one_low_pixel(tmp_path, nam
     pixels = random_pixels(*size)
     write_images(tmp_path, {low_name.format("a"): random_pixels(6, 7), high_name.format("a"): pixels})
     if fits:
-        ((_, low, high),) = read_benchmark(tmp_path, 4)
-        assert low.shape == (1, 3, 6, 7)
+        _, batches = read_benchmark(tmp_path, 4)
+        ((low, high),) = batches
+        assert batches.shapes == [(low.shape, high.shape)] == [((1, 3, 6, 7), (1, 3, 24, 28))]
         assert np.array_equal(to_pixels(high)[0], pixels[:24, :28])
     else:
         with pytest.raises(InputError, match=f"a.*{size[1]}x{size[0]}, not 4 times"):
@@ -110,7 +112,7 @@ def test_other_files_beside_a_benchmarks_images_are_passed_over(tmp_path, name):
     write_images(tmp_path, {low_name.format("a"): random_pixels(6, 7), high_name.format("a"): random_pixels(24, 28)})
     for place in (high_name, low_name):
         (tmp_path / place.format("a")).with_suffix(".txt").write_text("where this comes from")
-    assert [stem for stem, *_ in read_benchmark(tmp_path, 4)] == ["a"]
+    assert read_benchmark(tmp_path, 4)[0] == ["a"]
 
 
 @every_layout
@@ -127,4 +129,18 @@ def test_two_images_of_one_name_in_a_benchmark_are_refused(tmp_path, name, side)
 def test_the_names_of_a_benchmark_may_differ_in_the_kind_of_file(tmp_path: Path):
     Image.fromarray(random_pixels(24, 28)).save(tmp_path / "a_SRF_4_HR.bmp")
     Image.fromarray(random_pixels(6, 7)).save(tmp_path / "a_SRF_4_LR.png")
-    assert len(read_benchmark(tmp_path, 4)) == 1
+    assert read_benchmark(tmp_path, 4)[0] == ["a"]
+
+
+def test_pictures_that_do_not_fit_in_memory_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images = {"gt/a.png": random_pixels(25, 28), "lq/a.png": random_pixels(6, 7), "gt/b.png": random_pixels(8, 8)}
+    write_images(tmp_path, {**images, "lq/b.png": random_pixels(2, 2)})
+    kept = [*read_benchmark(tmp_path, 4)[1]]
+    monkeypatch.setattr("supernet.data.benchmarks.KEPT_BYTES", 700)  # b alone fits
+    _, batches = read_benchmark(tmp_path, 4)
+    for one, other in zip(batches, kept, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    (tmp_path / "lq" / "a.png").unlink()
+    assert torch.equal(batches[1][0], kept[1][0])
+    with pytest.raises(InputError, match="a.png can't be read"):
+        batches[0]

@@ -322,7 +322,7 @@ def test_validation_crops_never_overlap():
 
 def test_whole_images_are_batches_of_one_cut_to_the_scale():
     images = [photograph("a", random_pixels(17, 30, 1)), photograph("b", random_pixels(24, 16, 2))]
-    pairs = whole_images(images, 4)
+    pairs = whole_images(low_and_high_of(images), 3)
     assert [(tuple(low.shape), tuple(high.shape)) for low, high in pairs] == [
         ((1, 3, 4, 7), (1, 3, 16, 28)),
         ((1, 3, 6, 4), (1, 3, 24, 16)),

@@ -130,7 +130,7 @@ def test_hidden_files_are_no_benchmark_images_and_no_hint(tmp_path: Path):
     write_images(tmp_path, {"HR/a.png": high, "LR_bicubic/X4/ax4.png": low})
     for folder in ("HR", "LR_bicubic/X4"):
         (tmp_path / folder / "._a.png").write_bytes(bytes(100))
-    assert [name for name, *_ in read_benchmark(tmp_path, 4)] == ["a"]
+    assert read_benchmark(tmp_path, 4)[0] == ["a"]
     assert benchmark_highs(tmp_path) == [tmp_path / "HR" / "a.png"]
     (tmp_path / "deep" / "x").mkdir(parents=True)
     (tmp_path / "deep" / "x" / "._b.png").write_bytes(bytes(100))

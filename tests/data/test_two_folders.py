@@ -63,7 +63,7 @@ SPLIT = {
 @pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
 def test_pairs_of_two_folders_are_trained_on_and_judged_by_their_splits(tmp_path: Path, layout, direction) -> None:
     data = pairs(write_sides(tmp_path / "in", SPLIT[layout]), direction=direction)
-    batches = [data.training((0, 1))[index] for index in range(3)] + data.search() + data.full()
+    batches = [data.training((0, 1))[index] for index in range(3)] + [*data.search(), *data.full()]
     assert all(is_paired(*(batch if direction == "AtoB" else batch[::-1])) for batch in batches)
     assert [len(data.splits[use]) for use in ("train", "search", "full")] == [4, 2, 4]
 
@@ -137,7 +137,7 @@ LAYOUTS = {
 def test_photographs_are_trained_on_and_judged_with_their_own_inputs(tmp_path: Path, layout) -> None:
     data = photographs(write_sides(tmp_path, LAYOUTS[layout], SCALE))
     assert [len(side) for side in data.images] == ([2, 2] if layout == "two folders" else [4, 2])
-    batches = [data.training((0, 1))[index] for index in range(3)] + data.search() + data.full()
+    batches = [data.training((0, 1))[index] for index in range(3)] + [*data.search(), *data.full()]
     assert all(is_paired(*batch) for batch in batches)
     assert data.counts() == ((3, 16), (2, 24)) and [len(x) for x, _ in data.search()] == [3]
     names = [name for rows in data.record().values() for name, _ in rows]

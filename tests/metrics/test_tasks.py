@@ -3,10 +3,10 @@ import torch
 from supernet_fixtures import random_architectures, random_images, small_space
 
 from evo_c2f.errors import InputError
-from supernet.metrics.measure import Score
 from supernet.metrics.qualities import for_count, named_by_count
 from supernet.metrics.similarity import psnr_rgb, psnr_y, ssim_rgb, ssim_y
 from supernet.metrics.tasks import SuperResolution, Translation, task_of
+from supernet.models.measure import Score
 from supernet.network.generator import Frame, Subnet
 
 

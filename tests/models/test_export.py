@@ -218,7 +218,7 @@ def test_onnx_runtime_alone_gives_the_table_of_the_reference_run(name: str):
     rows = json.loads((REFERENCE / "benchmark.json").read_text())["rows"]
     (row,) = (row for row in rows if row["model"] == name)
     assert row["size_mb"] <= float(name.partition("MB")[0])
-    images = [image.name for image in judgement.read_judged(read_model(path), SET14, "test", "AtoB", None)]
+    images = judgement.read_judged(read_model(path), SET14, "test", "AtoB", None).names
     program = [sys.executable, "-c", JUDGE, path, SET14, *images]
     said = json.loads(subprocess.run(program, capture_output=True, text=True, check=True).stdout)
     assert len(said) == 14 and sum(said) / 14 == pytest.approx(row["Set14 psnr_y"], abs=0.01)

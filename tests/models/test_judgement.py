@@ -39,10 +39,11 @@ def test_pictures_of_one_channel_are_judged_with_all_their_bits(tmp_path: Path) 
         (tmp_path / folder).mkdir(parents=True)
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
     model = Model(lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3), SuperResolution(2, 1), {})
-    (image,) = read_judged(model, tmp_path, "test", "AtoB", None)
-    assert image.target.shape == (1, 1, 24, 32) and image.source.shape == (1, 1, 12, 16)
-    assert np.array_equal((image.target[0, 0] * 65535).round(), high)
-    assert judge(model, [image], ["psnr"], torch.device("cpu"))["mean"]["psnr"] > 5
+    images = read_judged(model, tmp_path, "test", "AtoB", None)
+    ((source, target),) = images.batches
+    assert images.batches.shapes == [(source.shape, target.shape)] == [((1, 1, 12, 16), (1, 1, 24, 32))]
+    assert np.array_equal((target[0, 0] * 65535).round(), high)
+    assert judge(model, images, ["psnr"], torch.device("cpu"))["mean"]["psnr"] > 5
 
 
 def test_what_is_not_used_of_judged_pairs_is_told_once(tmp_path: Path) -> None:

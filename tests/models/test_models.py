@@ -77,6 +77,9 @@ def test_a_sheet_has_a_column_for_the_input_the_target_and_each_network(tmp_path
     for source, dark in zip(columns["input"], columns["dark"], strict=True):
         assert torch.equal(dark, source * 0.5)
     assert torch.equal(columns["input"][0], batches[0][0][0]) and torch.equal(columns["target"][-1], batches[1][1][-1])
+    large = [(random_images(1, 3, 60, 40), random_images(1, 3, 960, 640))]
+    images = [image for column in sample_columns(large, {}, torch.device("cpu")).values() for image in column]
+    assert [tuple(image.shape) for image in images] == [(3, 60, 40), (3, 512, 341)]
     draw_sheet(columns, tmp_path / "new" / "sheet.png")
     with Image.open(tmp_path / "new" / "sheet.png") as sheet:
         assert sheet.width > 300 and sheet.height > sheet.width

@@ -33,6 +33,6 @@ def test_gradients_are_taken_in_tf32_too(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_workers_do_not_measure_in_tf32() -> None:
-    code = "import torch, supernet.metrics.measure; print(torch.backends.cudnn.allow_tf32)"
+    code = "import torch, supernet.models.measure; print(torch.backends.cudnn.allow_tf32)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

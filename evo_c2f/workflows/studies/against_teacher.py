@@ -27,7 +27,7 @@ from supernet.jobs.comparison import (
     new_teacher,
     widest_within,
 )
-from supernet.metrics.measure import Score
+from supernet.models.measure import Score
 from supernet.models.model import load_network
 from supernet.network.cost import network_costs
 from supernet.network.teacher import ResNetGenerator, pruned, torch_pruning

@@ -8,12 +8,14 @@ from torch import Tensor
 
 import supernet.device  # noqa: F401  (float32 is to be float32 in workers too, which import this)
 from evo_c2f.space import Architecture
+from supernet.batches.fixed import Batch, Fixed, Side
 from supernet.metrics import qualities
 from supernet.metrics.tasks import Task
+from supernet.models.tiling import is_large, run
 from supernet.network.cost import OTHERS, costs
 from supernet.network.generator import Supernet
 
-Pairs = Sequence[tuple[Tensor, Tensor]]
+Pairs = Sequence[Batch]
 
 
 class Score:
@@ -33,23 +35,26 @@ class Score:
         suffix is appended to every metric name; set it when the images differ from the search's own.
         reals: batches of pictures that Frechet distances are against, if not the targets.
         """
-        # Kept on the device and in the layout that the convolutions want.
-        self.batches = [
-            (source.to(device, memory_format=torch.channels_last), target.to(device)) for source, target in batches
-        ]
-        targets = [target for _, target in self.batches]
+        self.device, self.task = device, task
+        read_anew = isinstance(batches, Fixed) and not batches.fits
+        self.batches: Pairs = batches if read_anew else [self.on_device(*batch) for batch in batches]
+        targets = Side(self.batches, 1)
         n_images = qualities.count(targets, reals)
         made = {name: qualities.for_count(name, n_images) if suffix else name for name in names}
         self.qualities = {name + suffix: qualities.make(made[name], task, targets, device, reals) for name in names}
-        self.task = task
+
+    def on_device(self, source: Tensor, target: Tensor) -> Batch:
+        """In the layout that the convolutions want."""
+        return source.to(self.device, memory_format=torch.channels_last), target.to(self.device)
 
     @torch.inference_mode()
     def of(self, network: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """Each quality of the network's outputs; NaN if they were not finite."""
         for quality in self.qualities.values():
             quality.reset()  # a network before this one may have run out of memory or time half-way
-        for source, target in self.batches:
-            output = network(source)
+        for batch in self.batches:
+            source, target = self.on_device(*batch)
+            output = run(network, source)
             for quality in self.qualities.values():
                 quality.add(output, target)
         return {name: quality.value() for name, quality in self.qualities.items()}
@@ -80,6 +85,7 @@ class Measure(Score):
         wanted = [name for name in names if qualities.is_quality(name, task)]
         super().__init__(task, batches, wanted, next(supernet.parameters()).device, suffix, reals)
         self.supernet, self.output_size = supernet.eval(), output_size
+        self.in_tiles = any(map(is_large, Side(self.batches, 0).shapes))
         self.others = [name for name in names if name not in wanted]
         # Of plugins, which another process imports as it unpickles them.
         self.prices = {name: OTHERS[name] for name in self.others if name in OTHERS}
@@ -95,7 +101,8 @@ class Measure(Score):
         return [self._one(architecture) for architecture in architectures]
 
     def _one(self, architecture: Architecture) -> dict[str, float]:
-        row = self.of(partial(self.supernet, architecture=architecture))
+        shared = partial(self.supernet, architecture=architecture)
+        row = self.of(self.supernet.extract(architecture).eval() if self.in_tiles else shared)
         if self.others:
             known = costs(architecture, self.supernet.frame, self.output_size)
             for name, timer in self.timers.items():

@@ -1,17 +1,23 @@
 import math
+import pickle
 
 import pytest
 import torch
-from supernet_fixtures import photographs, random_architectures, random_supernet, small_space
+from supernet_fixtures import low_and_high_of, photographs, random_architectures, random_supernet, small_space
+from torch import Tensor
 
-from evo_c2f.space import Architecture
+from evo_c2f.space import Architecture, SearchSpace
+from supernet.batches import fixed
+from supernet.batches.fixed import Batch, Fixed
 from supernet.data.images import resize_bicubic, validation_crops, whole_images
 from supernet.latency.whole import timers
-from supernet.metrics.measure import Measure, Pairs
 from supernet.metrics.similarity import psnr_y, ssim_y
 from supernet.metrics.tasks import SuperResolution
+from supernet.models import tiling
+from supernet.models.measure import Measure, Pairs
 from supernet.network.cost import costs
-from supernet.network.generator import Supernet
+from supernet.network.generator import Subnet, Supernet
+from supernet.network.operators import OPERATORS
 
 SPACE = small_space()
 TASK = SuperResolution(4)
@@ -25,8 +31,8 @@ def crops(tmp_path) -> Pairs:
 
 
 @pytest.fixture
-def whole(tmp_path) -> Pairs:
-    return whole_images(photographs(tmp_path, side=50), 4)
+def whole(tmp_path) -> Fixed:
+    return whole_images(low_and_high_of(photographs(tmp_path, side=50)), 3)
 
 
 def trained() -> Supernet:
@@ -152,3 +158,39 @@ def test_measuring_leaves_no_gradient_and_changes_no_weight(crops):
     Measure(supernet, TASK, crops, names, SIZE, timers=timers(supernet, SIZE, None))(architectures())
     assert all(parameter.grad is None for parameter in supernet.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in supernet.state_dict().items())
+
+
+def test_a_set_too_large_to_keep_is_read_for_each_network_and_gives_the_same(whole, monkeypatch):
+    kept = Measure(trained(), TASK, whole, QUALITIES, SIZE)
+    monkeypatch.setattr(fixed, "KEPT_BYTES", 1)
+    read, numbers = whole.read, list[int]()
+
+    def noted(number: int) -> Batch:
+        numbers.append(number)
+        return read(number)
+
+    whole.read = noted
+    measure, two = Measure(trained(), TASK, whole, QUALITIES, SIZE), architectures(2)
+    assert numbers == []
+    assert measure(two) == kept(two) and sorted(numbers) == sorted(2 * [*range(len(whole))])
+    whole.read = read
+    copy = pickle.loads(pickle.dumps(measure))  # as a worker process gets it
+    assert len(pickle.dumps(measure)) < len(pickle.dumps(kept)) and copy(two) == kept(two)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_large_images_are_measured_in_tiles_with_the_same_result(whole, operator, monkeypatch):
+    space = SearchSpace(2, {2: (8,), 3: (8,)}, (operator,), (1.0,), (2, 2), operator)
+    supernet, several = random_supernet(space), random_architectures(space, 3)
+    expected = Measure(supernet, TASK, whole, ["psnr_y"], SIZE)(several)
+    outputs, run_tiled = list[Tensor](), tiling.run_tiled
+
+    def in_small_tiles(network: Subnet, image: Tensor) -> Tensor:
+        outputs.append(run_tiled(network, image, tile=8))
+        return outputs[-1]
+
+    monkeypatch.setattr(tiling, "LARGEST", 0)
+    monkeypatch.setattr(tiling, "run_tiled", in_small_tiles)
+    for row, wanted in zip(Measure(supernet, TASK, whole, ["psnr_y"], SIZE)(several), expected, strict=True):
+        assert row["psnr_y"] == pytest.approx(wanted["psnr_y"], abs=1e-4)
+    assert len(outputs) == len(several) * len(whole)
