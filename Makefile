@@ -1,12 +1,13 @@
 # Every target makes the .venv that it needs. PYTHON: the interpreter it is made from.
 PYTHON ?= python3
 RECIPE ?= quick
+RUN ?= results/$(RECIPE)
 BIN := .venv/bin
 
 .PHONY: search test types units clean
 
 search: .venv/installed
-	$(BIN)/python cli.py search --recipe $(RECIPE)
+	$(BIN)/python cli.py search --recipe $(RECIPE) --run $(RUN)
 
 test: .venv/installed-test
 	$(BIN)/ruff check .

@@ -114,7 +114,7 @@ def hidden(rounds: int, repeats: int) -> None:
 @click.option("--rounds", default=30)
 def memory(folder: Path, n: int, rounds: int) -> None:
     """The peak of the resident memory of sr-x4's training on FOLDER."""
-    make_photographs(folder, n, SIZE)
+    folder = make_photographs(folder, n, SIZE)
     started = time.monotonic()
     with TemporaryDirectory() as run:
         words = ["train-supernet", "--recipe", "sr-x4", "--data", str(folder), "--run", run, "--device", "cpu"]
@@ -131,7 +131,7 @@ def memory(folder: Path, n: int, rounds: int) -> None:
 @click.option("--size", type=(int, int), default=(6000, 4000), help="their width and height in pixels")
 def held_out(folder: Path, n: int, size: tuple[int, int]) -> None:
     """The peak of the resident memory of a final front's measure, and its time for one network."""
-    make_photographs(folder, n + 1, size)
+    folder = make_photographs(folder, n + 1, size)
     settings = recipe.load("restore", (f"data.folder={folder}", f"data.validation_images={n}"))
     job = make_job(settings, Machine("cpu"))
     started = time.monotonic()
@@ -207,8 +207,9 @@ def pairs(folder: Path, n: int, crop: int, repeats: int) -> None:
     print(to_json({"pairs_a_second": rates, "cpu_seconds_each": cpu_each, "rate_ratio": ratio}, indent=1))
 
 
-def make_photographs(folder: Path, n: int, size: tuple[int, int]) -> None:
-    """Fill the folder with n parts, enlarged to (width, height), of the embedded photographs; those there stay."""
+def make_photographs(folder: Path, n: int, size: tuple[int, int]) -> Path:
+    """A folder within it with n parts, enlarged to (width, height), of the embedded photographs; those there stay."""
+    folder = folder / f"{size[0]}x{size[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     sources = [Image.fromarray(read_rgb(path)) for path in embedded()]
     rng = np.random.default_rng(0)
@@ -218,6 +219,7 @@ def make_photographs(folder: Path, n: int, size: tuple[int, int]) -> None:
         if not path.exists():
             box = [share * side for share, side in zip(corners, source.size * 2, strict=True)]
             source.resize(size, Image.Resampling.BICUBIC, tuple(box)).save(path, quality=90)
+    return folder
 
 
 if __name__ == "__main__":

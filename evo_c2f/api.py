@@ -143,14 +143,14 @@ class Run:
         limits, such as {"size_mb": 1.49}. settings: changes of `finetune.*` settings. candidates, trial_images: only
         for 'best'. teacher: a trained network to learn from; None: that of the run, if it has one.
         """
-        from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
+        from evo_c2f.workflows.finetune import candidates_for, finetune_best
 
         limits = {"search.max": max or {}, "search.min": min or {}}
         wanted = {f"{side}.{key}": value for side, each in limits.items() for key, value in each.items()}
         with ExitStack() as stack:
             session = self._session(stack, _changes({**wanted, **(settings or {})}), teacher)
             found = candidates_for(session, pick, candidates, from_scratch)
-            finetune(session, name, best_alone(session, found, trial_images), from_scratch)
+            finetune_best(session, name, found, trial_images, from_scratch)
         return Model(self.folder / name, self.machine)
 
     def report(self) -> Path:

@@ -28,6 +28,7 @@ from evo_c2f.scores.tables import markdown
 if TYPE_CHECKING:
     from evo_c2f.workflows.session import Session
 
+POSITIVE = click.FloatRange(min=0, min_open=True)
 # The studies that use each option.
 USERS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("sizes", "ratios", "rivals", "benchmarks", "candidates", "trial_images"), ("winners",)),
@@ -46,7 +47,7 @@ USERS: dict[str, tuple[str, ...]] = {
 @click.option(
     "--images", type=click.IntRange(min=1), required=True, help="How many training images it sees, with repetition."
 )
-@click.option("--learning-rate", type=float, default=0.0002, show_default=True)
+@click.option("--learning-rate", type=POSITIVE, default=0.0002, show_default=True)
 @click.option("--unpaired", is_flag=True, help="Train CycleGAN, from trainA/ and trainB/ without pairs.")
 def teacher_command(width: int, images: int, learning_rate: float, unpaired: bool, as_json: bool, **given: Any) -> None:
     """Train pix2pix's ResNet of 9 blocks into <run>/models/teacher.safetensors, as a baseline and a teacher.
@@ -82,13 +83,13 @@ def teacher_command(width: int, images: int, learning_rate: float, unpaired: boo
     "--images", type=click.IntRange(min=1), default=16000, show_default=True, help="How many images each network sees."
 )
 @options("candidates", "trial_images")
-@click.option("--rate", "rates", type=float, multiple=True, default=(0.0002, 0.0005, 0.001), show_default=True,
+@click.option("--rate", "rates", type=POSITIVE, multiple=True, default=(0.0002, 0.0005, 0.001), show_default=True,
               help="Try the teacher with this learning rate; repeat it.")  # fmt: skip
-@click.option("--searched-rate", "searched_rates", type=float, multiple=True, default=(0.001, 0.002, 0.004),
+@click.option("--searched-rate", "searched_rates", type=POSITIVE, multiple=True, default=(0.001, 0.002, 0.004),
               show_default=True, help="Try the searched generator with this learning rate; repeat it.")  # fmt: skip
-@click.option("--params-ratio", type=float, default=16.0, show_default=True,
+@click.option("--params-ratio", type=POSITIVE, default=16.0, show_default=True,
               help="How many times fewer parameters the searched one has.")  # fmt: skip
-@click.option("--macs-ratio", type=float, default=12.0, show_default=True,
+@click.option("--macs-ratio", type=POSITIVE, default=12.0, show_default=True,
               help="How many times fewer MACs the searched one has.")  # fmt: skip
 @click.option("--prune", is_flag=True,
               help="Compare the trained teacher too, pruned by torch-pruning and trained again.")  # fmt: skip
@@ -120,7 +121,7 @@ def compare_command(as_json: bool, **given: Any) -> None:
 @click.command("benchmark")
 @options("recipe", "moved", "run", "set", *RUNNING, "json")
 @click.argument("folders", nargs=-1, required=True, type=PATH, metavar="BENCHMARK...")
-@click.option("--size", "sizes", type=float, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
+@click.option("--size", "sizes", type=POSITIVE, multiple=True, default=(0.6, 1.49, 3.9), show_default=True,
               help="A size in MB that models must fit; repeat it.")  # fmt: skip
 @click.option("--fill", type=click.FloatRange(0, 1), default=0.0, show_default=True,
               help="Candidates use at least this share of the size: shared weights underrate large ones.")  # fmt: skip
@@ -169,9 +170,9 @@ def benchmark_command(
 @options("recipe", "data", "run", "set", "seed", *MEASURING, *RUNNING, "json")
 @click.option("--costs", type=click.IntRange(min=2), default=2, show_default=True,
               help="operators: at how many trunk widths each operator is trained.")  # fmt: skip
-@click.option("--size", "sizes", type=float, multiple=True,
+@click.option("--size", "sizes", type=POSITIVE, multiple=True,
               help="winners: a size in MB that networks must fit; repeat it.  [default: 0.6, 1.49]")  # fmt: skip
-@click.option("--ratio", "ratios", type=float, multiple=True,
+@click.option("--ratio", "ratios", type=POSITIVE, multiple=True,
               help="winners: a latency that networks must fit, over the plain network's; repeat it.")  # fmt: skip
 @click.option("--against", "rivals", type=click.Choice(["random", "plain", "hand-made"]), multiple=True,
               default=("random", "hand-made"), show_default=True,

@@ -73,6 +73,17 @@ def checked_in_words(found: dict[str, Any]) -> list[str]:
     return lines + [f"copies of one picture: {', '.join(names)}" for names in found["copies"]]
 
 
+@data_group.command("cut")
+@click.argument("folder", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--side", type=click.IntRange(min=16), default=768, show_default=True, help="Of a square, in pixels.")
+def cut_command(folder: Path, out: Path, side: int) -> None:
+    """Write the most detailed square of each picture in FOLDER to OUT, as 8-bit RGB: large ones train slowly."""
+    from evo_c2f.workflows.tools import cut_pictures
+
+    click.echo(f"{out}: {cut_pictures(folder, out, side, show):,} pictures")
+
+
 @data_group.command("split")
 @click.argument("data", type=PATH)
 @click.argument("out", type=PATH)

@@ -57,7 +57,7 @@ def finetune_command(
 
     --pick best tries candidates of all depths and operators in <run>/trials/, by successive halving.
     """
-    from evo_c2f.workflows.finetune import best_alone, candidates_for, finetune
+    from evo_c2f.workflows.finetune import candidates_for, finetune_best
     from evo_c2f.workflows.session import claim, open_together
 
     quieten(given)
@@ -66,7 +66,7 @@ def finetune_command(
     ranks = session.ranks
     found = ranks.from_first(lambda: candidates_for(session, pick, candidates, from_scratch))
     ranks.from_first(lambda: claim(session.run, stack))
-    result = finetune(session, name, best_alone(session, found, trial_images), from_scratch)
+    result = finetune_best(session, name, found, trial_images, from_scratch)
     if ranks.first:
         click.echo(to_json(result) if as_json else markdown([result]))
 

@@ -119,10 +119,12 @@ def with_weights(frame: Frame) -> Frame:
     return frame.assign(weights=stages.fillna(stages.groupby(frame["context"]).transform("last")).fillna(STAGES[0]))
 
 
-def candidates(run: RunFolder, objective: Metric, limits: Sequence[Limit], n: int) -> list[tuple[Stage, Genomes]]:
+def candidates(
+    run: RunFolder, objective: Metric, limits: Sequence[Limit], n: int, credit: float | None = None
+) -> list[tuple[Stage, Genomes]]:
     """(stage, genome (n_genes,)) of up to n measured subnets within the limits, of all depths and operators.
 
-    InputError if there are none.
+    credit: for MACs; None: the run's own. InputError if there are none.
     """
     frame = analysis.load_scores(run.folder, objectives=None)
     if objective.name not in frame:
@@ -130,7 +132,8 @@ def candidates(run: RunFolder, objective: Metric, limits: Sequence[Limit], n: in
         raise InputError(f"{objective.name} was never measured in {run.folder}; {way_out}")
     frame = with_weights(frame).dropna(subset=[objective.name])
     frame = within(frame.assign(stage=frame["weights"]), limits, f"the scores in {run.folder}")
-    chosen = analysis.varied(frame, run.recipe.space, objective, n, run.recipe.search.macs_credit)
+    credit = run.recipe.search.macs_credit if credit is None else credit
+    chosen = analysis.varied(frame, run.recipe.space, objective, n, credit)
     if chosen.empty:
         raise InputError(f"no stage of {run.folder} has a subnet within the limits; allow more")
     return list(zip(chosen["stage"], analysis.genomes_of(chosen), strict=True))

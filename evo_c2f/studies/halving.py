@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 
+from evo_c2f.errors import FailedError
+
 LONGEST = 3  # rungs: the first trains on a quarter of the last one's images
 
 
@@ -39,12 +41,14 @@ def successive_halving(
 
     train(candidates, images): trains each from scratch on so many images, and returns their scores. A score is better
     if sign * score is lower; one that is not finite is the worst. The first candidate wins ties. A single candidate is
-    not trained.
+    not trained. FailedError if no score is finite.
     """
     left, trials = list(candidates), list[Trial]()
     plan = rungs(len(left), images)
     for rung, (_, seen) in enumerate(plan):
         scores = dict(zip(left, train(left, seen), strict=True))
+        if not any(map(isfinite, scores.values())):
+            raise FailedError(f"none of {len(left)} candidates could be trained; try a lower finetune.learning_rate")
         order = sorted(left, key=lambda name: sign * scores[name] if isfinite(scores[name]) else inf)
         kept = order[: 1 if rung == len(plan) - 1 else -(-len(left) // 2)]
         trials += [Trial(name, seen, scores[name], name in kept) for name in left]

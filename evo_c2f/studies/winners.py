@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -100,5 +100,5 @@ def with_interval(name: str, values: Sequence[float]) -> dict[str, float]:
     mean = fmean(values)
     if len(values) == 1:
         return {name: mean}
-    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    half = float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)) / sqrt(len(values))
     return {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}

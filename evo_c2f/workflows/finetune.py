@@ -4,10 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from math import nan
 from typing import Any
 
 from torch import nn
 
+from evo_c2f.errors import FailedError
 from evo_c2f.json_text import to_json
 from evo_c2f.objectives.metric import Limit, metric
 from evo_c2f.runs import fronts
@@ -16,7 +18,7 @@ from evo_c2f.space import Genomes, Stage, subnet_id
 from evo_c2f.studies.halving import successive_halving
 from evo_c2f.workflows.session import Session
 from supernet import checkpoint
-from supernet.jobs.finetune import Finetuning, plan_of
+from supernet.jobs.finetune import Finetuning, plan_of, refuse_another
 from supernet.metrics.qualities import usual
 from supernet.models.card import data_name
 
@@ -39,7 +41,8 @@ def candidates_for(session: Session, pick: str, n: int, from_scratch: bool) -> d
 def candidates_of(session: Session, limits: Sequence[Limit], n: int) -> dict[str, Found]:
     """Up to n subnets of all depths and operators, by id, within the search's limits and the given ones."""
     every = [*session.settings.search.limits(), *limits]
-    return by_id(fronts.candidates(session.run, session.first_quality, every, n))
+    credit = session.settings.search.macs_credit
+    return by_id(fronts.candidates(session.run, session.first_quality, every, n, credit))
 
 
 def by_id(found: Sequence[Found]) -> dict[str, Found]:
@@ -56,15 +59,34 @@ def in_megabytes(least: float, most: float) -> list[Limit]:
     return [Limit(metric("size_mb"), "min", least), Limit(metric("size_mb"), "max", most)]
 
 
+def finetune_best(
+    session: Session, name: str, found: Mapping[str, Found], images: int, from_scratch: bool
+) -> dict[str, Any]:
+    """Find the best candidate, as `best_alone` does, and train it into <run>/<name>. Returns what `finetune` does.
+
+    InputError, before any trial, if that folder holds another model.
+    """
+    abouts = [about_of(session, genome, from_scratch) for _, genome in found.values()]
+    session.ranks.from_first(lambda: refuse_another(session.run.folder / name, *abouts))
+    return finetune(session, name, best_alone(session, found, images), from_scratch)
+
+
 def best_alone(session: Session, found: Mapping[str, Found], images: int) -> Found:
     """The best candidate by successive halving; `images`: the training images of each candidate in the last round."""
     first, spent = session.first_quality, list[float]()
 
     def train(names: Sequence[str], seen: int) -> list[float]:
-        trial = on_images(session, seen)
-        results = [finetune(trial, f"trials/{name}-{seen}", found[name], True, judged_by=first.name) for name in names]
-        spent.extend(result["seconds"] for result in results)
-        return [float(result[first.name]) for result in results]
+        trial, scores = on_images(session, seen), list[float]()
+        for name in names:
+            try:
+                result = finetune(trial, f"trials/{name}-{seen}", found[name], True, judged_by=first.name)
+            except FailedError as error:
+                log.warning(f"{name} is left out: {error}")
+                scores.append(nan)
+                continue
+            spent.append(result["seconds"])
+            scores.append(float(result[first.name]))
+        return scores
 
     best, trials = successive_halving([*found], images, train, first.sign)
     if trials and session.ranks.first:

@@ -1,6 +1,8 @@
 """Data sets, statistics of real images, the check of a run's files, and what things cost on this machine."""
 
 import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -8,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from PIL import Image
 
 from evo_c2f.errors import FailedError, InputError
 from evo_c2f.objectives.metric import wanted_metrics
@@ -20,13 +24,16 @@ from evo_c2f.workflows.progress import Reporter, Show
 from evo_c2f.workflows.session import make_job, rendering
 from evo_c2f.workflows.use import Images, prepare
 from supernet import checkpoint
+from supernet.batches.ahead import in_order
 from supernet.batches.fixed import Side
 from supernet.data import aligned, openmoji
-from supernet.data.picture_files import tell_others
+from supernet.data.images import Pixels, most_detailed
+from supernet.data.picture_files import listed, place_of, tell_losses, tell_others
 from supernet.jobs.bench import bench, bench_latencies
 from supernet.layouts.record import NOT_USED, Record
 from supernet.metrics import frechet, qualities
 from supernet.models.seal import check_export
+from supernet.pictures.decoding import RGB, read
 from supernet.spandrel import check_spandrel, is_for_spandrel
 
 log = logging.getLogger(__name__)
@@ -89,6 +96,40 @@ def unique(record: Record) -> list[tuple[str, str]]:
     return list(dict.fromkeys((name, digest) for rows in record.values() for name, digest in rows))
 
 
+def cut_pictures(folder: Path, out: Path, side: int, show: Show) -> int:
+    """Write the most detailed square of each picture under the same name, as a PNG; smaller ones whole. Their number.
+
+    InputError if `out` exists, if a picture can't be read, or if two would get one name.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists already; name a new folder")
+    paths, losses = listed(folder), dict[str, tuple[str, ...]]()
+    tell_others(folder, log.warning)
+    targets = {path: path.relative_to(folder).with_suffix(".png") for path in paths}
+    if len({*targets.values()}) < len(paths):
+        raise InputError(f"two pictures in {folder} differ in their suffixes alone; rename one")
+
+    def cut(path: Path) -> tuple[Pixels, tuple[str, ...]]:
+        try:
+            pixels, lost = read(path, RGB)
+        except ValueError as error:
+            raise InputError(f"{path} can't be read: {error}; remove it") from None
+        ((_, rows, columns),) = most_detailed([pixels], min(side, *pixels.shape[:2]), 1)
+        return (pixels[rows, columns] if min(pixels.shape[:2]) > side else pixels), lost
+
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with show("cutting pictures", len(paths)) as reporter:
+        for path, (pixels, lost) in zip(paths, in_order(cut, paths, torch.get_num_threads()), strict=True):
+            (partial / targets[path]).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(partial / targets[path])
+            losses[place_of(path)] = lost
+            reporter.step()
+    tell_losses(losses, log.warning)
+    os.replace(partial, out)
+    return len(paths)
+
+
 def split_pairs(data: Path, out: Path, n_test: int, seed: int) -> dict[str, int]:
     """Copy a folder of pairs with a test/ of n_test images taken from its train/; the images in each folder."""
     for folder in (data / "train", data / "val"):
@@ -110,9 +151,8 @@ def cache_statistics(images: Images, metric: str, machine: Machine) -> Path:
     pairs = aligned.Pairs(paths, images.direction, images.load_size, sizes)
     targets = Side(aligned.in_batches(pairs, aligned.EVALUATION_BATCH), 1)
     frechet.refuse_few(metric, len(paths))
-    frechet.Frechet(metric, targets, prepare(machine.device, machine.threads))
-    path = frechet.statistics_file(metric, targets)
-    if not path.is_file():
+    path = frechet.Frechet(metric, targets, prepare(machine.device, machine.threads)).file
+    if path is None or not path.is_file():
         raise FailedError(f"{path} can't be written; set XDG_CACHE_HOME to a folder that can be")
     return path
 

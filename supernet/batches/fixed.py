@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from supernet.batches.ahead import in_order
+from supernet.batches.ahead import READERS, in_order
+from supernet.batches.on_device import SHARE, free_bytes
 
 Batch = tuple[Tensor, Tensor]  # (source, target)
 Shape = tuple[int, ...]  # (b, c, h, w)
 
-KEPT_BYTES = 1 << 30  # of float32; a larger set is read anew for each network
+KEPT_BYTES = 1 << 30  # of float32; a set that is larger, and larger than a GPU's share, is read anew for each network
 
 
 class Fixed(Sequence[Batch]):
@@ -31,18 +32,17 @@ class Fixed(Sequence[Batch]):
         return len(self.shapes)
 
     def __getitem__(self, number: Any) -> Any:
-        return self.read(range(len(self))[number])
+        chosen = range(len(self))[number]
+        return [*map(self.read, chosen)] if isinstance(chosen, range) else self.read(chosen)
 
     def __iter__(self) -> Iterator[Batch]:
-        """In order; threads read the next ones meanwhile, as many as fit in memory."""
-        largest = max(map(bytes_of, self.shapes))
-        threads = min(torch.get_num_threads(), KEPT_BYTES // (2 * largest))
-        return in_order(self.read, range(len(self)), max(1, threads))
+        """In order; threads read the next ones meanwhile, if these fit in memory."""
+        largest = max(map(bytes_of, self.shapes), default=1)
+        return in_order(self.read, range(len(self)), max(1, min(READERS, KEPT_BYTES // (2 * largest))))
 
-    @property
-    def fits(self) -> bool:
-        """Whether all may be kept in memory."""
-        return sum(map(bytes_of, self.shapes)) <= KEPT_BYTES
+    def fits(self, device: torch.device) -> bool:
+        """Whether all may be kept on the device."""
+        return sum(map(bytes_of, self.shapes)) <= max(KEPT_BYTES, SHARE * free_bytes(device))
 
 
 def bytes_of(shapes: tuple[Shape, Shape]) -> int:

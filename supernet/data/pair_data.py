@@ -230,7 +230,7 @@ class PairData:
         if use.startswith("real"):
             return in_batches(Pairs(items, "alone", side, sizes, self.readings[::-1]), EVALUATION_BATCH)
         pairs = Pairs(items, self.layout, side, sizes, self.readings)
-        return in_batches(self.taught(pairs) if self.taught and self.alone else pairs, EVALUATION_BATCH)
+        return in_batches(self.taught(pairs).make() if self.taught and self.alone else pairs, EVALUATION_BATCH)
 
     def reals(self, use: str) -> Sequence[Tensor]:
         """Batches of the held-out pictures of the target's domain, for `search` or `full`; none if targets are real."""

@@ -111,7 +111,7 @@ class PhotographData:
     def judged(self) -> LowAndHigh:
         """The held-out photographs, with a teacher's outputs if these are the targets."""
         pairs, taught = self.pairs_of(self.images[1]), self.taught
-        return taught(pairs) if taught and taught.alone else pairs
+        return taught(pairs).make() if taught and taught.alone else pairs
 
     @cached_property
     def found(self) -> dict[str, list[Photograph]]:

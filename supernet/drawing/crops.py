@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from supernet.batches.fixed import Side, count_images, images_at
 from supernet.data.images import shown
 from supernet.metrics.tasks import Task
+from supernet.models.tiling import run
 from supernet.network.generator import Frame
 
 N_IMAGES = 3
@@ -32,7 +33,8 @@ class Part:
 
 def parts_of(batches: Sequence[tuple[Tensor, Tensor]], frame: Frame) -> list[Part]:
     """The most detailed part of each of a few images, spread evenly; whole images if the task translates."""
-    wanted = sorted({round(i * (count_images(Side(batches, 0)) - 1) / (N_IMAGES - 1)) for i in range(N_IMAGES)})
+    last = count_images(Side(batches, 0)) - 1
+    wanted = sorted({round(i * last / (N_IMAGES - 1)) for i in range(N_IMAGES)})
     return [_part(*pair, frame) for pair in images_at(batches, wanted)]
 
 
@@ -59,7 +61,7 @@ def _cut(image: Tensor, place: tuple[int, int], side: tuple[int, int], scale: in
 @torch.inference_mode()
 def outputs(network: nn.Module, parts: Iterable[Part], scale: int, device: torch.device) -> list[str]:
     """A network's output for each part, as data URLs."""
-    made = ((p, network(p.source[None].to(device))[0].cpu()) for p in parts)
+    made = ((p, run(network, p.source[None].to(device))[0].cpu()) for p in parts)
     return [as_url(_cut(image, (p.top, p.left), p.side, scale)) for p, image in made]
 
 

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evo_c2f.files import replacing
 from supernet.batches.fixed import Side, count_images, images_at
-from supernet.data.images import resize_bicubic, shown
+from supernet.data.images import shown
 from supernet.models.tiling import run
 
 INCH_A_CELL, INCH_OF_TITLES, DOTS_AN_INCH = 1.3, 0.5, 110
@@ -24,7 +25,8 @@ def sample_columns(
 
     They are made smaller, if they have more than SIDE pixels a side.
     """
-    wanted = sorted({round(i * (count_images(Side(batches, 0)) - 1) / (ROWS - 1)) for i in range(ROWS)})
+    last = count_images(Side(batches, 0)) - 1
+    wanted = sorted({round(i * last / (ROWS - 1)) for i in range(ROWS)})
     columns: dict[str, list[Tensor]] = {title: [] for title in ("input", "target", *networks)}
     for source, target in images_at(batches, wanted):
         columns["input"].append(small(source))
@@ -35,9 +37,12 @@ def sample_columns(
 
 
 def small(image: Tensor) -> Tensor:
-    """The image (c, h, w), with at most SIDE pixels a side."""
+    """A copy of the image (c, h, w), with at most SIDE pixels a side."""
     scale = SIDE / max(image.shape[1:])
-    return image if scale >= 1 else resize_bicubic(image[None], scale)[0]
+    if scale >= 1:
+        return image.clone()
+    height, width = (max(1, round(scale * side)) for side in image.shape[1:])
+    return F.interpolate(image[None], (height, width), mode="bicubic", antialias=True)[0]
 
 
 def draw_sheet(columns: Mapping[str, Sequence[Tensor]], path: Path, dots: int = DOTS_AN_INCH) -> None:

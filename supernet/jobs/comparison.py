@@ -239,7 +239,7 @@ def mean_target(batches: Sequence[tuple[Tensor, Tensor]]) -> Callable[[Tensor], 
     total = sum(target.sum(dim=0, keepdim=True) for _, target in batches)
     assert isinstance(total, Tensor)
     mean = total / sum(len(target) for _, target in batches)
-    return lambda source: mean.expand_as(source)
+    return lambda source: mean.to(source.device).expand_as(source)
 
 
 def forget_another(state: Path, metadata: dict[str, Any]) -> None:

@@ -16,9 +16,9 @@ from supernet.network.cost import BYTES_PER_PARAMETER, costs
 from supernet.network.generator import Frame
 from supernet.network.plain import PlainUpscaler
 
-BLOCKS = (2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24)  # depths of the plain networks
-GRAIN = 4  # their widths are multiples of it
-LEAST = 0.9  # the share of a budget that a hand-made network uses
+BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24)  # depths of the plain networks
+WIDTHS = range(4, 257, 4)  # their channels
+BEYOND = 3  # times a budget: no wider network is looked at
 NEAR = 0.75  # the share of a budget that is near it
 
 
@@ -81,16 +81,29 @@ def in_latency(most: float, table: LatencyTable, of_plain: Callable[[int, int], 
 
 
 def plain_networks(budget: Budget) -> dict[str, Contestant]:
-    """The widest plain network of each depth that fits a budget and fills LEAST of it."""
-    found = {}
-    for blocks in BLOCKS:
-        width = GRAIN
-        while budget.of_plain(width + GRAIN, blocks) <= budget.most:
-            width += GRAIN
-        cost = budget.of_plain(width, blocks)
-        if LEAST * budget.most <= cost <= budget.most:
+    """The widest plain network of each depth within a budget, without those of which a deeper one is as wide.
+
+    A wider network may be faster than a narrower one, so a width that is too slow does not end the look.
+    """
+    found, widest_deeper = {}, 0
+    for blocks in reversed(BLOCKS):
+        width, cost = widest_plain(budget, blocks)
+        if width > widest_deeper:
             ratio = cost if budget.cost == "latency_ratio" else None
             found[f"plain-{width}x{blocks}"] = Contestant(plain=(width, blocks), latency_ratio=ratio)
+            widest_deeper = width
+    return found
+
+
+def widest_plain(budget: Budget, blocks: int) -> tuple[int, float]:
+    """The width and the cost of the widest plain network of a depth within a budget; a width of 0 if there is none."""
+    found = 0, 0.0
+    for width in WIDTHS:
+        cost = budget.of_plain(width, blocks)
+        if cost > BEYOND * budget.most:
+            break
+        if cost <= budget.most:
+            found = width, cost
     return found
 
 

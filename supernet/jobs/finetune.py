@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,32 @@ def difference(name: str, before: Any, now: Any) -> str:
     return next(filter(None, (difference(f"{name}.{key}", *values) for key, *values in inside)), "")
 
 
+def other_setting(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting of a model that differs, in words; '' if none does.
+
+    An older model may not tell of it. The data's folder may be called otherwise; its content is checked.
+    """
+    known = [(name, before.get(name, value), value) for name, value in now.items() if name != "data"]
+    return next(filter(None, (difference(*each) for each in known)), "")
+
+
+def refuse_another(folder: Path, *abouts: Mapping[str, Any]) -> None:
+    """InputError if the folder holds a model, or was started as one, that is none of these."""
+    begun = folder / BEGUN
+    if not begun.is_file():
+        return
+    try:
+        before = json.loads(begun.read_text(encoding="utf-8"))
+    except ValueError:
+        raise DamagedFileError(f"{begun} is damaged; remove {folder} and fine-tune again") from None
+    others = [other_setting(before, about) for about in abouts]
+    if all(others):
+        raise InputError(
+            f"{folder} holds another model ({others[0]}); remove that folder, or use the settings that it was made "
+            "with; what 'finetune' is told to make may also take another --name"
+        )
+
+
 @dataclass(frozen=True)
 class Finetuning:
     """The target folder of a model, and its training."""
@@ -60,22 +86,9 @@ class Finetuning:
 
     def begin(self) -> Path:
         """The model's file. InputError if the folder holds another model, or was started as one."""
-        begun = self.folder / BEGUN
-        if begun.is_file():
-            try:
-                before = json.loads(begun.read_text(encoding="utf-8"))
-            except ValueError:
-                raise DamagedFileError(f"{begun} is damaged; remove {self.folder} and fine-tune again") from None
-            for name, value in self.about.items():
-                # An older model may not tell of it; the data's folder may be called otherwise, its content is checked.
-                other = "" if name == "data" else difference(name, before.get(name, value), value)
-                if other:
-                    raise InputError(
-                        f"{self.folder} holds another model ({other}); remove that folder, or use the settings that it "
-                        "was made with; what 'finetune' is told to make may also take another --name"
-                    )
-        else:
-            write_text(begun, to_json(self.about, indent=1) + "\n")
+        refuse_another(self.folder, self.about)
+        if not (self.folder / BEGUN).is_file():
+            write_text(self.folder / BEGUN, to_json(self.about, indent=1) + "\n")
         return self.folder / model.FILE
 
     def run(self, network: nn.Module, names: Sequence[str], on_round: OnRound, on_setback: OnSetback) -> dict[str, Any]:

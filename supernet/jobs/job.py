@@ -286,8 +286,8 @@ class Job:
         table = None
         if latencies:
             table = read_table(latencies, describe(self.space, self.task.frame, output_size, self.device))
-        timed, data = timers(supernet, output_size, table), self.data
-        return Measure(supernet, self.task, data.search(), names, output_size, "", data.reals("search"), timed)
+        timed, images = timers(supernet, output_size, table), [*self.data.search()]  # workers may lack the files
+        return Measure(supernet, self.task, images, names, output_size, "", self.data.reals("search"), timed)
 
     def full_measure(self, supernet: Supernet, names: list[str], output_size: tuple[int, int]) -> Measure:
         """The measure of a final front; its qualities are named `*_full`."""

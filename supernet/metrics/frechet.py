@@ -28,6 +28,7 @@ INCEPTION = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
 )
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+NOT_CACHED = "the statistics of the real images are not cached ({}); they are taken anew each time"
 log = logging.getLogger(__name__)
 
 REAL_STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
@@ -132,15 +133,16 @@ class Frechet:
         self.whole_numbers = kind == "fid"
         self.metric: Any = FrechetInceptionDistance(feature=features, reset_real_features=False).to(device)
         self.finite = True
-        known = read_statistics(name, targets) if own else None
+        self.file = open_file(name, targets) if own else None
+        known = read_statistics(self.file) if self.file else None
         for statistic, value in (known or {}).items():
             setattr(self.metric, statistic, value.to(device))
         if known is not None:
             return
         for target in targets:
             self._update(target.to(device), real=True)
-        if own:
-            keep_statistics(name, targets, {what: getattr(self.metric, what) for what in REAL_STATISTICS})
+        if self.file:
+            keep_statistics(name, self.file, {what: getattr(self.metric, what) for what in REAL_STATISTICS})
 
     @torch.no_grad()
     def _update(self, images: Tensor, real: bool) -> None:
@@ -174,10 +176,18 @@ def statistics_file(name: str, targets: Sequence[Tensor]) -> Path:
     return cache.folder() / "statistics" / f"{kind}-{digest.hexdigest()[:16]}.safetensors"
 
 
-def read_statistics(name: str, targets: Sequence[Tensor]) -> dict[str, Tensor] | None:
+def open_file(name: str, targets: Sequence[Tensor]) -> Path | None:
+    """The same; None, and a warning, if there is no cache."""
+    try:
+        return statistics_file(name, targets)
+    except OSError as error:
+        log.warning(NOT_CACHED.format(error))
+        return None
+
+
+def read_statistics(path: Path) -> dict[str, Tensor] | None:
     """The cached statistics; None if there are none, or the file is unusable. They are then computed again."""
     try:
-        path = statistics_file(name, targets)
         if not path.is_file():
             return None
         tensors, _ = checkpoint.load(path)
@@ -189,13 +199,12 @@ def read_statistics(name: str, targets: Sequence[Tensor]) -> dict[str, Tensor] |
         return None
 
 
-def keep_statistics(name: str, targets: Sequence[Tensor], statistics: Mapping[str, Tensor]) -> None:
+def keep_statistics(name: str, path: Path, statistics: Mapping[str, Tensor]) -> None:
     """Cache the statistics, if the cache can be written."""
     about = {"protocol": PROTOCOLS[name.partition("_n")[0]].description}
     try:
-        path = statistics_file(name, targets)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # other processes cache the same
             checkpoint.save(path, statistics, about)
     except (OSError, FailedError) as error:
-        log.warning(f"the statistics of the real images are not cached ({error}); they are taken anew each time")
+        log.warning(NOT_CACHED.format(error))

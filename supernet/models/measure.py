@@ -36,7 +36,7 @@ class Score:
         reals: batches of pictures that Frechet distances are against, if not the targets.
         """
         self.device, self.task = device, task
-        read_anew = isinstance(batches, Fixed) and not batches.fits
+        read_anew = isinstance(batches, Fixed) and not batches.fits(device)
         self.batches: Pairs = batches if read_anew else [self.on_device(*batch) for batch in batches]
         targets = Side(self.batches, 1)
         n_images = qualities.count(targets, reals)
@@ -44,7 +44,7 @@ class Score:
         self.qualities = {name + suffix: qualities.make(made[name], task, targets, device, reals) for name in names}
 
     def on_device(self, source: Tensor, target: Tensor) -> Batch:
-        """In the layout that the convolutions want."""
+        """On the device, in the layout that the convolutions want."""
         return source.to(self.device, memory_format=torch.channels_last), target.to(self.device)
 
     @torch.inference_mode()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from supernet.network.pooling import Pool
 
 DEFAULT_TILE = 256
-LARGEST = 1024 * 1024  # input pixels of an image that is run at once
+LARGEST = 2048 * 1024  # input pixels that are run at once to judge a network
+LARGE_TILE = 1024  # of larger images
 
 
 @runtime_checkable
@@ -88,7 +89,8 @@ def is_large(shape: Sequence[int]) -> bool:
 def run(network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """The network's output for (b, c, h, w); large images in tiles, if it is a generator of ours."""
     if is_large(images.shape) and isinstance(network, nn.Module) and isinstance(network, Generator):
-        return torch.cat([run_tiled(network, image[None]) for image in images])
+        outputs = [run_tiled(network, image[None], LARGE_TILE) for image in images]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     return network(images)
 
 

@@ -14,14 +14,14 @@ from command_line import exit_code
 from PIL import Image
 from supernet_fixtures import random_pixels
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import FailedError, InputError
 from evo_c2f.runs import recipe
 from evo_c2f.runs.run import RunFolder, read_log
 from evo_c2f.runs.stage import run_stage
 from evo_c2f.scores import analysis
 from evo_c2f.space import subnet_id
 from evo_c2f.workers.machine import Machine
-from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune
+from evo_c2f.workflows.finetune import best_alone, candidates_of, finetune, finetune_best
 from evo_c2f.workflows.progress import silent
 from evo_c2f.workflows.search import evolve, instruments, latency_table, search
 from evo_c2f.workflows.session import Session, begin_training, task_and_data
@@ -121,6 +121,49 @@ def test_other_settings_make_other_trials(run):
         best_alone(session_of(run, f"finetune.learning_rate={rate}"), candidates, 6)
     rates = [checkpoint.load(path)[1]["about"]["finetune"]["learning_rate"] for path in trials(run, 6)]
     assert sorted(rates) == [0.001, 0.001, 0.002, 0.002]
+
+
+def test_a_candidate_whose_training_fails_is_left_out(run, monkeypatch):
+    candidates = candidates_of(session_of(run), [], 2)
+    bad, good = candidates
+
+    def failing(session, name, *others, **more):
+        if bad in name:
+            raise FailedError("no loss is finite")
+        return finetune(session, name, *others, **more)
+
+    monkeypatch.setattr("evo_c2f.workflows.finetune.finetune", failing)
+    assert best_alone(session_of(run), candidates, 10) == candidates[good]
+    with pytest.raises(FailedError, match="none of 2 candidates could be trained"):
+        monkeypatch.setattr("evo_c2f.workflows.finetune.finetune", lambda *_, **__: failing(None, bad))
+        best_alone(session_of(run), candidates, 10)
+
+
+def test_the_best_is_not_looked_for_where_another_model_lies(run):
+    brief, candidates = session_of(run, "finetune.rounds=1"), candidates_of(session_of(run), [], 2)
+    finetune_best(brief, "chosen", candidates, 12, from_scratch=True)
+    before = len(trials(run, 12))
+    other = session_of(run, "finetune.rounds=2")
+    with pytest.raises(InputError, match="chosen holds another model"):
+        finetune_best(other, "chosen", candidates, 14, from_scratch=True)
+    with pytest.raises(InputError, match="chosen holds another model .subnet is"):
+        finetune_best(
+            brief,
+            "chosen",
+            {"x": ("path", run.recipe.space.random(1, np.random.default_rng(7))[0])},
+            14,
+            from_scratch=True,
+        )
+    assert before == 2 and trials(run, 14) == []
+    assert finetune_best(brief, "chosen", candidates, 12, from_scratch=True)["subnet"] in candidates
+
+
+def test_the_best_follow_the_credit_that_is_set(run):
+    def macs_of_the_first(credit: int) -> float:
+        ((_, genome),) = candidates_of(session_of(run, f"search.macs_credit={credit}"), [], 1).values()
+        return job_of(run).costs((64, 64))(run.recipe.space.decode(genome))["macs"]
+
+    assert macs_of_the_first(0) < macs_of_the_first(100)
 
 
 def test_a_model_that_began_from_other_weights_is_not_taken_for_this_one(run):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evo_c2f.sections.data import DataSection, PairsSection
 from supernet.batches import fixed
+from supernet.batches.ahead import CPU
 from supernet.batches.fixed import Fixed, Side, images_at
 from supernet.data.aligned import BATCH_PIXELS
 from supernet.data.pair_data import PairData
@@ -97,10 +98,11 @@ def test_only_a_few_of_a_large_set_are_in_memory_at_once(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(fixed, "KEPT_BYTES", 4 * 2 * 4 * 192)  # of four batches: two threads, each with two
     images = Fixed([(shape, shape)] * 40, read)
-    assert not images.fits and Fixed([(shape, shape)] * 4, read).fits
+    assert not images.fits(CPU) and Fixed([(shape, shape)] * 4, read).fits(CPU)
     for number, (source, _) in enumerate(images):
         assert source[0, 0, 0, 0] == number
         gc.collect()
         most = max(most, len(alive))
     assert 1 <= most <= 6
     assert [float(target[0, 0, 0, 0]) for target in Side(images, 1)] == [*range(40)]
+    assert [float(source[0, 0, 0, 0]) for source, _ in images[-2:]] == [38, 39]

@@ -38,6 +38,7 @@ MORE: dict[str, tuple[str, ...]] = {
     "evolve": ("--evaluations", "6"),
     "data split": ("--test", "2"),
     "apply": ("--overwrite",),
+    "finetune": ("--candidates", "2", "--trial-images", "2"),
     "bench": ("--rows", "1000", *settings("space.widths={2: [8, 16]}", "space.operators=[residual]")),
     "benchmark": ("--size", "2", "--trial-images", "2"),
     "compare": COMPARED,

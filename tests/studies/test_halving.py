@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from evo_c2f.errors import FailedError
 from evo_c2f.studies.halving import rungs, successive_halving
 
 
@@ -52,6 +53,11 @@ def test_a_lower_score_wins_where_lower_is_better():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_score_that_is_no_number_is_the_worst(sign):
     assert successive_halving("abc", 10, Race(a=(math.nan, 0), b=(1, 0), c=(-sign * math.inf, 0)), sign)[0] == "b"
+
+
+def test_if_no_score_is_a_number_nothing_is_chosen():
+    with pytest.raises(FailedError, match="none of 2 candidates could be trained"):
+        successive_halving("ab", 10, Race(a=(math.nan, 0), b=(math.nan, 0)), -1)
 
 
 def test_one_of_sixteen_wins_though_it_comes_last():

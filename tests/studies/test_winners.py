@@ -19,7 +19,6 @@ from evo_c2f.scores import analysis
 from evo_c2f.scores.store import ScoreStore
 from evo_c2f.studies import winners
 from supernet.jobs.contestants import (
-    LEAST,
     NEAR,
     Contestant,
     in_latency,
@@ -104,10 +103,12 @@ def test_random_networks_lie_within_the_budget_and_follow_the_seed():
 
 def test_plain_networks_fill_their_size_in_several_shapes():
     found = plain_networks(in_size(1.49, FRAME))
-    assert len(found) >= 4 and len({one.plain[1] for one in found.values()}) == len(found)
+    assert len(found) >= 8 and len({one.plain[1] for one in found.values()}) == len(found)
     for one in found.values():
         width, blocks = one.plain
-        assert LEAST * 1.49 <= plain_size_mb(width, blocks, 4) <= 1.49 < plain_size_mb(width + 4, blocks, 4)
+        assert plain_size_mb(width, blocks, 4) <= 1.49 < plain_size_mb(width + 4, blocks, 4)
+    shapes = [one.plain for one in found.values()]
+    assert not any(a != b and a[0] <= b[0] and a[1] <= b[1] for a in shapes for b in shapes)
     assert plain_size_mb(48, 8, 4) == pytest.approx(1.501824)  # the network that README compares with
 
 
@@ -151,6 +152,9 @@ def test_a_budget_of_latency_is_relative_to_the_plain_network():
     assert budget.of_subnet(SPACE.decode(SPACE.reference)) == (10 + 2 * 7) / 40  # stem, five cells, head
     plain = {name: one.plain for name, one in plain_networks(budget).items()}
     assert plain["plain-16x12"] == (16, 12) and all(width * blocks <= 48 * 8 / 2 for width, blocks in plain.values())
+    # Without the widths that are slow there: the network of the budget itself takes part.
+    odd = in_latency(1, table, lambda width, blocks: width * blocks * (3 if width % 16 == 12 else 1))
+    assert "plain-48x8" in plain_networks(odd)
     alike = single_operator_networks(SPACE, in_latency(1, table, max), FRAME)
     assert [name.split("-")[1] for name in alike] == [*SPACE.operators]
 
@@ -209,6 +213,13 @@ def test_the_lead_is_paired_by_seed_with_its_interval():
     assert hand_made["Set5 psnr_y lead"] == 0 and hand_made["macs"] == 1e9
 
 
+def test_a_score_that_is_no_number_leaves_the_rest_of_the_table():
+    _, finals, _ = study(KINDS, 3)
+    finals[4]["psnr_y"] = float("nan")  # of the random one
+    _, random, hand_made = winners.winners_table(finals, ["psnr_y"], -1, [])
+    assert np.isnan([random["psnr_y lead"], random["psnr_y lead_low"]]).all() and hand_made["psnr_y lead_low"] > 0
+
+
 def test_a_single_seed_has_no_interval():
     (_, random, _) = winners.winners_table(study(KINDS, 1)[1], ["psnr_y"], -1, [])
     assert "psnr_y lead" in random and "psnr_y lead_low" not in random
@@ -244,6 +255,10 @@ def test_the_study_trains_searched_random_and_hand_made_networks_alike_and_resum
     rows = {row["kind"]: row for row in table["rows"]}
     assert [*rows] == ["searched", "random", "hand-made"]
     assert all(row["size_mb"] <= size and row["images"] == 8 and row["seeds"] == 2 for row in rows.values())
+    tried = {kind: {t["candidate"] for t in table["trials"] if t["kind"] == kind} for kind in rows}
+    assert {kind: len(names) for kind, names in tried.items()} == {
+        kind: row["candidates"] for kind, row in rows.items()
+    }
     finals = pd.read_csv(run / "winners.csv")
     for kind, row in rows.items():
         assert row["psnr_y"] == pytest.approx(finals[finals["kind"] == kind]["psnr_y"].mean())
@@ -265,7 +280,9 @@ def test_the_study_trains_searched_random_and_hand_made_networks_alike_and_resum
     assert kinds == {kind: row for kind, row in rows.items() if kind != "random"}
 
 
-def test_the_study_of_winners_is_refused_before_it_trains(photographs: Path, tmp_path: Path, capsys) -> None:
+def test_the_study_of_winners_is_refused_before_it_trains(
+    photographs: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
     words = ("--run", tmp_path, "--threads", 1)
     assert exit_code("search", *words, "--data", photographs, *EVALUATIONS, *tiny()) == 0
     for changes, sentence in (
@@ -274,4 +291,8 @@ def test_the_study_of_winners_is_refused_before_it_trains(photographs: Path, tmp
     ):
         assert exit_code("study", "winners", *words, *changes) == 2
         assert sentence in capsys.readouterr().err
+    monkeypatch.setattr("supernet.jobs.contestants.BLOCKS", (24,))
+    size = analysis.load_scores(tmp_path)["size_mb"].min()
+    assert exit_code("study", "winners", *words, "--size", size, "--against", "plain") == 2
+    assert "no plain network fits size_mb" in capsys.readouterr().err
     assert not (tmp_path / "winners").exists()

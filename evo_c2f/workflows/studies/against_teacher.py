@@ -4,18 +4,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import nan
 from statistics import fmean
 from typing import Any
 
 from torch import nn
 
-from evo_c2f.errors import InputError
+from evo_c2f.errors import FailedError, InputError
 from evo_c2f.objectives.metric import Limit, metric
-from evo_c2f.runs import fronts
 from evo_c2f.sections.data import TeacherSection
 from evo_c2f.space import subnet_id
 from evo_c2f.studies.halving import successive_halving
 from evo_c2f.studies.winners import with_interval
+from evo_c2f.workflows.finetune import candidates_of
 from evo_c2f.workflows.session import Session, make_job
 from evo_c2f.workflows.studies.compare import comparison, write_table
 from supernet.jobs.comparison import (
@@ -69,7 +70,7 @@ class AgainstTeacher:
             torch_pruning()
         run, sign = session.run, session.first_quality.sign
         self.session, self.terms = session, terms
-        self.trials = Trials(terms.images, terms.trial_images, sign, terms.searched_rates)
+        self.trials = Trials(terms.images, terms.trial_images, sign, sorted(terms.searched_rates))
         self.trainer, self.search = comparison(untaught(session)), run.recipe.search
         self.names = [*dict.fromkeys(["lpips", *session.rescored, "psnr_y", "ssim_y"])]
         session.job.check_full(self.names)
@@ -78,7 +79,7 @@ class AgainstTeacher:
         within = [Limit(metric(name), "max", value) for name, value in self.limits.items()]
         self.finalists = {
             subnet_id(genome): Finalist(subnet_id(genome), run.recipe.space.decode(genome), run.weights_for(stage))
-            for stage, genome in fronts.candidates(run, session.first_quality, within, terms.candidates)
+            for stage, genome in candidates_of(session, within, terms.candidates).values()
         }
 
     def run(self) -> dict[str, Any]:
@@ -104,9 +105,15 @@ class AgainstTeacher:
 
         def train(names: Sequence[str], seen: int) -> list[float]:
             size = self.search.output_size
-            rows = [self.trainer.try_finalist(self.finalists[name], size, seen, self.trials) for name in names]
-            tried.extend(rows)
-            return [row["curve"][-1] for row in rows]
+            scores = list[float]()
+            for name in names:
+                try:
+                    tried.append(self.trainer.try_finalist(self.finalists[name], size, seen, self.trials))
+                    scores.append(tried[-1]["curve"][-1])
+                except FailedError as error:
+                    log.warning(f"{name} is left out: {error}")
+                    scores.append(nan)
+            return scores
 
         best, _ = successive_halving([*self.finalists], self.trials.trial_images, train, self.trials.sign)
         return self.finalists[best], tried

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +16,8 @@ from evo_c2f.workflows.finetune import Found, candidates_of
 from evo_c2f.workflows.search import latency_table
 from evo_c2f.workflows.session import Session
 from evo_c2f.workflows.studies.compare import upscalers_only
+from supernet.checkpoint import fingerprint
 from supernet.jobs.contestants import (
-    LEAST,
     Budget,
     Contestant,
     in_latency,
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 RANDOM_NETWORKS = 7  # the stream of the seed for the random networks
 FILL = 0.75  # smallest fraction of a size that a searched network uses
+LEAST = 0.9  # and that a random one uses
 # Where whole files decide, the table proposes networks up to each of these times the budget, since its sums are so
 # uncertain: as many as take part for each, and EACH of every operator.
 SLACKS, EACH = (1.15, 1.0, 0.9), 6
@@ -50,7 +52,7 @@ def budgets(session: Session, sizes: Sequence[float], ratios: Sequence[float]) -
         if file is None:
             raise InputError("--ratio is for a run searched on latency_ratio, as by the recipe sr-x4-fast")
         table = read_table(file, describe(job.space, job.task.frame, size, job.device))
-        times = plain_line(session.run.folder / f"plain-{file.name}", job.task.frame, size, job.device)
+        times = plain_line(latencies_file(session, file, "plain"), job.task.frame, size, job.device)
         found += [in_latency(ratio, table, times) for ratio in ratios]
     return found
 
@@ -61,7 +63,7 @@ def contestants_of(
     """Kind -> name -> network, for one budget: searched ones, and those of the rivals.
 
     random: as many of the space; plain: one of each depth; hand-made: these, and the largest of each operator.
-    InputError if the run has no subnet within the budget.
+    InputError if one of these kinds has no network within the budget.
     """
     if budget.cost == "latency_ratio":
         subnets = subnets_in_time(session, budget, n, rivals)
@@ -72,6 +74,13 @@ def contestants_of(
         found["plain"] = plain_networks(budget)
     if "hand-made" in rivals:
         found["hand-made"] = plain_networks(budget) | subnets[SINGLE]
+    for kind, some in found.items():
+        if not some:
+            raise InputError(
+                f"no {kind} network fits {budget.cost} {budget.most:g}; take a larger one, or name others by --against"
+            )
+    counts = ", ".join(f"{len(some)} {kind}" for kind, some in found.items())
+    log.info(f"candidates within {budget.cost} {budget.most:g}: {counts}")
     return found
 
 
@@ -143,4 +152,10 @@ def whole_ratios(session: Session, networks: Mapping[str, Contestant]) -> dict[s
         return ratios_to_plain(some, frame, size, session.job.device)
 
     architectures = {name: one.architecture for name, one in networks.items() if one.architecture}
-    return kept(session.run.folder / f"whole-{table.name}", architectures, measure)
+    return kept(latencies_file(session, table, "whole"), architectures, measure)
+
+
+def latencies_file(session: Session, table: Path, kind: str) -> Path:
+    """Where latencies that belong to a table are kept. A table of another folder is named by its content."""
+    own = table.parent == session.run.folder
+    return session.run.folder / f"{kind}-{table.name if own else f'{fingerprint(table)}.json'}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from evo_c2f.errors import InputError
 from evo_c2f.files import write_text
 from evo_c2f.json_text import to_json
 from evo_c2f.runs.plots import draw_operators
@@ -21,12 +22,19 @@ log = logging.getLogger(__name__)
 
 # Most rounds of training alone in `search --check-ranking`; never more than the supernet's.
 CHECK_ROUNDS = 200
+LEAST_NETWORKS = 6  # two in each third by MACs
 OPERATOR_ROUNDS = 1500  # more, since the order of operators changes with the length
 
 
 def operators_study(session: Session, n_costs: int) -> dict[str, Any]:
     """Train one network of each operator alone at several costs, and compare them with the run's shared scores."""
     run, settings = session.run, session.settings
+    n_networks = len(operators.single_operator_networks(settings.space, n_costs)[0])
+    if n_networks < LEAST_NETWORKS or len(settings.space.operators) < 3:
+        raise InputError(
+            f"{n_networks} networks of {len(settings.space.operators)} operators are too few to rank; take more "
+            "--costs, or a space of at least three operators"
+        )
     shared = shared_operators(session)
     workers, whole = session.hiring(), settings.finetune.rounds
     rounds = sorted({max(1, whole // 4), whole})
@@ -35,7 +43,6 @@ def operators_study(session: Session, n_costs: int) -> dict[str, Any]:
         how = settings.finetune.model_copy(update={"rounds": n})
         labs.append(laboratory(replace(session, settings=settings.model_copy(update={"finetune": how})), workers))
     lengths = [(n, lab.alone(0)) for n, lab in zip(rounds, labs, strict=True)]
-    n_networks = len(operators.single_operator_networks(settings.space, n_costs)[0])
     with session.show("training alone", n_networks * len(rounds)) as reporter:
         store = run.folder / "operators.h5"
         frame = operators.study_operators(labs[-1], lengths, shared, n_costs, store, reporter.step)

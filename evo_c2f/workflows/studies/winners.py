@@ -1,5 +1,6 @@
 """`study winners`: searched, random and hand-made networks of each size, trained alike."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.models.card import data_name
 from supernet.models.model import FILE
 
+log = logging.getLogger(__name__)
 Kinds = Mapping[str, Mapping[str, Contestant]]  # kind -> name -> network
 
 
@@ -42,6 +44,11 @@ def winners_study(
     images = session.settings.finetune.rounds * batch_of(session)
     judged = [folder.resolve().name for folder in benchmarks if first.name in names_with(first.name)]
     qualities = [first.name, *(f"{title} {first.name}" for title in judged)]
+    if amounts.trial_images >= images:
+        log.warning(
+            f"trials of {amounts.trial_images:,} images are as long as the full training of {images:,}, whose first "
+            "seed they share; take fewer --trial-images"
+        )
     rows, trials, finals = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
     for budget, kinds in found:
         limit = {"budget": budget.cost, "most": budget.most}
@@ -59,7 +66,8 @@ def winners_study(
         trials += [{**limit, **trial} for trial in tried]
         finals += [{**limit, **final} for final in last]
         rows += [
-            {**limit, "images": images, **row} for row in winners.winners_table(last, qualities, first.sign, costs)
+            {**limit, "images": images, "candidates": len(kinds[row["kind"]]), **row}
+            for row in winners.winners_table(last, qualities, first.sign, costs)
         ]
     analysis.write_front(analysis.rows_frame(finals), run.folder / "winners.csv")
     return {"rows": rows, "trials": trials, "trial_images": amounts.trial_images}
