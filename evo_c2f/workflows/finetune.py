@@ -21,6 +21,7 @@ from supernet import checkpoint
 from supernet.jobs.finetune import Finetuning, plan_of, refuse_another
 from supernet.metrics.qualities import usual
 from supernet.models.card import data_name
+from supernet.training.precision import in_use
 
 log = logging.getLogger(__name__)
 Found = tuple[Stage, Genomes]  # a subnet, and the stage whose weights scored it
@@ -151,13 +152,20 @@ def about_of(session: Session, genome: Genomes, from_scratch: bool) -> dict[str,
         "data": data_name(settings.data.folder),
         "finetune": how.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", include={"beta1", "losses", "discriminator"}),
+        "precision": in_use(session.job.device, settings.training.precision),
     }
     return about | ({"teacher": settings.teacher.digest} if settings.teacher.file else {})
 
 
 def settings_hash(about: Mapping[str, Any]) -> str:
-    """A short hash of what a file tells of its training. The name of the data's folder may change."""
-    return sha256(to_json({**about, "data": None}).encode()).hexdigest()[:8]
+    """A short hash of what a file tells of its training. The name of the data's folder may change.
+
+    Older versions did not tell the precision, so the usual one does not count.
+    """
+    counted = {**about, "data": None}
+    if counted["precision"] == "float32":
+        del counted["precision"]
+    return sha256(to_json(counted).encode()).hexdigest()[:8]
 
 
 def finetuned(session: Session, work: Finetuning, network: nn.Module, judged_by: Sequence[str] = ()) -> dict[str, Any]:

@@ -13,12 +13,18 @@ def casting(device: torch.device, precision: Precision) -> AbstractContextManage
     """A context, of this thread, in which convolutions run in the precision; 'auto' is bf16 on a GPU that has it, else
     float32.
     """
-    if precision == "auto":
-        precision = "bf16" if has_bf16(device) else "float32"
+    precision = in_use(device, precision)
     if precision == "bf16":
         # Without its cache of weights, which a recorded round would read after they have changed.
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
     return tf32() if precision == "tf32" else nullcontext()
+
+
+def in_use(device: torch.device, precision: Precision) -> Precision:
+    """The precision that 'auto' stands for on the device; any other is itself."""
+    if precision == "auto":
+        return "bf16" if has_bf16(device) else "float32"
+    return precision
 
 
 def backward(precision: Precision) -> AbstractContextManager[object]:

@@ -173,6 +173,17 @@ def test_a_model_that_began_from_other_weights_is_not_taken_for_this_one(run):
         finetune(brief, "inherits", ("operator", genome), from_scratch=False)
 
 
+def test_a_model_of_another_precision_is_not_taken_for_this_one(run, monkeypatch):
+    brief, subnet = session_of(run, "finetune.rounds=1"), ("path", run.recipe.space.reference)
+    finetune(brief, "kept", subnet, True)
+    finetune(brief, "kept-trial", subnet, True, judged_by="psnr_y")
+    monkeypatch.setattr("evo_c2f.workflows.finetune.in_use", lambda device, precision: "bf16")  # as on a GPU
+    with pytest.raises(InputError, match="precision is float32 there, bf16 here"):
+        finetune(brief, "kept", subnet, True)
+    finetune(brief, "kept-trial", subnet, True, judged_by="psnr_y")
+    assert len([*run.folder.glob("kept-trial-*/model.safetensors")]) == 2
+
+
 def test_a_quality_that_a_model_lacks_is_measured(run):
     brief, subnet = session_of(run, "finetune.rounds=1"), ("path", run.recipe.space.reference)
     first, both = (finetune(brief, "trial", subnet, True, judged_by=name) for name in ("psnr_y", "ssim_y"))

@@ -19,6 +19,7 @@ from supernet.jobs.contestants import Budget, Contestant
 from supernet.jobs.finetune import Finetuning, plan_of
 from supernet.models.card import data_name
 from supernet.models.model import FILE
+from supernet.training.precision import in_use
 
 log = logging.getLogger(__name__)
 Kinds = Mapping[str, Mapping[str, Contestant]]  # kind -> name -> network
@@ -116,6 +117,7 @@ def train_contender(session: Session, network: Contestant, folder: Path, images:
         "seed": session.job.seed,
         "data": data_name(session.settings.data.folder),
         "finetune": how.model_dump(mode="json"),
+        "precision": in_use(session.job.device, session.settings.training.precision),
     }
     work = Finetuning(session.job, folder, training, plan_of(how, training.losses, None), about)
     finetuned(session, work, network.build(session.job), [session.first_quality.name])
