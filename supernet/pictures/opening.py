@@ -81,14 +81,9 @@ def opening(path: Path) -> Iterator[Opened]:
 
 @contextmanager
 def in_few_words() -> Iterator[None]:
-    """Within it, every error is a ValueError of one line: decoders raise whatever they stumble over in a file.
-
-    A lack of memory is none: it is not the file's.
-    """
+    """Within it, every error is a ValueError of one line: decoders raise whatever they stumble over in a file."""
     try:
         yield
-    except MemoryError:
-        raise
     except Exception as error:
         raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
 

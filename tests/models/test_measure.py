@@ -185,12 +185,13 @@ def test_large_images_are_measured_in_tiles_with_the_same_result(whole, operator
     expected = Measure(supernet, TASK, whole, ["psnr_y"], SIZE)(several)
     outputs, run_tiled = list[Tensor](), tiling.run_tiled
 
-    def in_small_tiles(network: Subnet, image: Tensor) -> Tensor:
-        outputs.append(run_tiled(network, image, tile=8))
+    def noted(network: Subnet, image: Tensor, tile: int) -> Tensor:
+        outputs.append(run_tiled(network, image, tile))
         return outputs[-1]
 
     monkeypatch.setattr(tiling, "LARGEST", 0)
-    monkeypatch.setattr(tiling, "run_tiled", in_small_tiles)
+    monkeypatch.setattr(tiling, "LARGE_TILE", 8)
+    monkeypatch.setattr(tiling, "run_tiled", noted)
     for row, wanted in zip(Measure(supernet, TASK, whole, ["psnr_y"], SIZE)(several), expected, strict=True):
         assert row["psnr_y"] == pytest.approx(wanted["psnr_y"], abs=1e-4)
     assert len(outputs) == len(several) * len(whole)
