@@ -84,7 +84,7 @@ OPTIONS = {
     "evaluations": click.option(
         "--evaluations",
         type=click.IntRange(min=1),
-        help="How many distinct subnets a stage asks for.  [default: the recipe's]",
+        help="How many different subnets each stage may score.  [default: the recipe's]",
     ),
     "algorithm": click.option(
         "--algorithm", type=click.Choice(get_args(AlgorithmName)), help="pymoo's optimiser.  [default: nsga2]"
@@ -122,7 +122,7 @@ OPTIONS = {
         help="Give a worker its next subnet at once, without waiting for the generation.",
     ),
     "int8": click.option(
-        "--int8", is_flag=True, help="Score the final front in 8 bits too: what it gives and how large its files are."
+        "--int8", is_flag=True, help="Score the final front in 8 bits too, with the sizes of its files."
     ),
     "devices": click.option(
         "--devices", type=click.IntRange(min=1), help="How many processes train together, one per GPU.  [default: 1]"
