@@ -105,7 +105,7 @@ def test_a_translation_s_outputs_may_have_other_channels_than_its_inputs(tmp_pat
     assert task.baseline_name == "the mean of the input's channels" and "psnr_y" in task.metrics
     _, other = translation(tmp_path, "task.output_channels=1")
     with pytest.raises(InputError, match="a half of it has more than 1 channels"):
-        other.search()
+        [*other.search()]
 
 
 SEVEN = ("quick", *SMALL, "task.channels=7")

@@ -264,14 +264,14 @@ def test_within_a_latency_the_time_of_whole_files_decides_and_is_kept(run, monke
     scores = analysis.load_scores(run.folder, objectives=("psnr_y", "latency_ratio"))
     found = scores[scores["stage"] == "channel"]["latency_ratio"].dropna()
     (budget,) = budgets(session, [], [1.1 * float(found.max())])
-    kinds = contestants_of(session, budget, 2)
+    kinds = contestants_of(session, budget, 2, ["hand-made"])
     every = {name: one for kind in kinds.values() for name, one in kind.items()}
     assert 1 <= len(kinds["searched"]) <= 2 and any(name.startswith("all-") for name in kinds["hand-made"])
     assert all(one.latency_ratio <= budget.most for one in every.values())
     assert all(one.plain or one.latency_ratio == 1.1 * table.ratio(one.architecture) for one in every.values())
     n_asked = len(asked)
     assert n_asked > len([one for one in every.values() if one.architecture])  # the table proposed more
-    assert contestants_of(session, budget, 2) == kinds and len(asked) == n_asked
+    assert contestants_of(session, budget, 2, ["hand-made"]) == kinds and len(asked) == n_asked
     network = {"in time": next(iter(kinds["searched"].values()))}
     (row,) = winners_study(session, [(budget, {"searched": network})], [], Amounts(1, 2, 1))["rows"]
     assert row["latency_ratio"] == network["in time"].latency_ratio
